@@ -1,0 +1,184 @@
+"""The Rust engine. Everything here is native; ``python -m mypy.stubtest rowcast._engine`` holds this file true."""
+
+from datetime import datetime
+from typing import Any, final
+
+from rowcast.principal import Principal
+
+__version__: str
+
+@final
+class EventBusConfig:
+    """Where events come from."""
+
+    @staticmethod
+    def memory() -> EventBusConfig:
+        """Events that this process publishes, kept nowhere: for tests and for single-process use without PostgreSQL."""
+
+    @staticmethod
+    def postgresql(
+        url: str | None = None,
+        *,
+        slot: str = "rowcast",
+        publication: str = "rowcast",
+        pool_size: int = 4,
+    ) -> EventBusConfig:
+        """Committed changes of a PostgreSQL database.
+
+        ``url`` is a libpq URL or key=value string; unset parts come from the ``PG*`` environment variables.
+        ``slot`` and ``publication`` are created if they do not exist.
+        """
+
+    @property
+    def kind(self) -> str:
+        """``"memory"`` or ``"postgresql"``."""
+
+@final
+class SubscriptionExecutor:
+    """The engine: capture, matching, security, serialization and delivery for one process."""
+
+    def __init__(self, bus: EventBusConfig, *, settings: str = "{}") -> None:
+        """``settings`` is a JSON object, see the configuration table of the README. Raises ``ConfigurationError``."""
+
+    def migrate(self) -> list[str]:
+        """Apply the embedded migrations that the database lacks; their names. Blocks. Raises ``MigrationError``."""
+
+    def start(self, fields: str = "[]") -> None:
+        """Connect, watch the declared tables, build the schema and start the capture. Blocks.
+
+        ``fields`` is a JSON array of subscription fields. Raises ``ConfigurationError``, ``ConnectionFailed``,
+        ``CaptureError`` or ``SchemaError``.
+        """
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Close every session with 1001, release the slot, stop all threads. Blocks for ``timeout`` seconds at most."""
+
+    def schema(self) -> str:
+        """The GraphQL schema in SDL. Raises ``NotStarted``."""
+
+    def execute(self, query: str, variables: str | None = None, operation_name: str | None = None) -> str:
+        """Answer a query (introspection) with a GraphQL response as JSON text."""
+
+    def connect(self, hub: Hub) -> Session:
+        """A session for one accepted socket."""
+
+    def register(
+        self,
+        subscription_id: str,
+        query: str,
+        variables: str | None = None,
+        *,
+        principal: Principal,
+        operation_name: str | None = None,
+    ) -> None:
+        """Start a subscription whose results are fetched with ``next_event``. Raises ``RequestRefused``."""
+
+    def publish(self, topic: str, payload: str, tenant: str | None = None) -> None:
+        """Publish JSON text to a topic, as ``select rowcast.publish(…)`` does. Blocks. Raises ``PublishError``."""
+
+    def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
+        """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.
+
+        ``timeout=None`` waits for ever. Raises ``SubscriptionEnded`` when the subscription failed or is unknown.
+        """
+
+    def complete(self, subscription_id: str) -> bool:
+        """End a subscription made by ``register``; whether there was one."""
+
+    def metrics(self) -> dict[str, int]:
+        """Counters and gauges by name."""
+
+@final
+class Hub:
+    """One event loop's door into the engine: a file descriptor that becomes readable when there is work."""
+
+    def __init__(self) -> None: ...
+    def fileno(self) -> int:
+        """For ``loop.add_reader``."""
+
+    def drain(self) -> list[int]:
+        """Clear the readable state; tokens of the sessions that have something to ``take``. Token 0: resolver calls wait."""
+
+@final
+class Session:
+    """One client's graphql-transport-ws conversation."""
+
+    @property
+    def token(self) -> int:
+        """The number by which ``Hub.drain`` names this session; never 0."""
+
+    def receive_text(self, text: str) -> str | None:
+        """Handle a text frame. JSON text (``"null"`` when it had none) means: authenticate this connection_init payload."""
+
+    def receive_bytes(self) -> None:
+        """Handle a binary frame: the session closes with 4400."""
+
+    def accept(self, principal: Principal, payload: str | None = None) -> None:
+        """The connection is authenticated; ``payload`` is JSON text for the connection_ack."""
+
+    def refuse(self, code: int, reason: str) -> None:
+        """The connection is not authenticated; close it."""
+
+    def take(self, limit: int = 64) -> list[str]:
+        """Up to ``limit`` frames to send, in order."""
+
+    def closing(self) -> tuple[int, str, bool] | None:
+        """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame."""
+
+    def disconnect(self) -> None:
+        """The socket is gone; every operation ends. Idempotent."""
+
+@final
+class Event:
+    """One committed change, as a resolver receives it. Values are Python's own types."""
+
+    @property
+    def operation(self) -> str:
+        """``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE`` or ``MESSAGE``."""
+    @property
+    def transition(self) -> str:
+        """``ENTER``, ``STAY`` or ``LEAVE``."""
+    @property
+    def table(self) -> str | None:
+        """``schema.name``; ``None`` for a message."""
+    @property
+    def topic(self) -> str | None:
+        """The topic of a message."""
+    @property
+    def row(self) -> dict[str, Any] | None:
+        """The row by column names; ``None`` when it left the view."""
+    @property
+    def key(self) -> dict[str, Any] | None:
+        """The primary key by column names."""
+    @property
+    def changed(self) -> list[str]:
+        """Columns that an UPDATE changed, as far as the replica identity tells."""
+    @property
+    def payload(self) -> Any:
+        """The payload of a message."""
+    @property
+    def cursor(self) -> str:
+        """The event's cursor."""
+    @property
+    def committed_at(self) -> datetime:
+        """When its transaction committed, in UTC."""
+
+@final
+class Call:
+    """One resolver call that waits for its result."""
+
+    @property
+    def resolver(self) -> int:
+        """The resolver's index, as declared to ``start``."""
+    @property
+    def event(self) -> Event: ...
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The operation's coerced variables."""
+    def finish(self, result: object) -> None:
+        """Deliver the result; ``None`` skips the event."""
+    def fail(self, message: str, code: str) -> None:
+        """Deliver a ``next`` with this error."""
+
+def take_calls(executor: SubscriptionExecutor, limit: int) -> list[Call]:
+    """Up to ``limit`` resolver calls to run."""

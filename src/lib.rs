@@ -1,0 +1,5 @@
+//! rowcast
+
+pub mod model;
+pub mod payload;
+pub mod security;

@@ -1,0 +1,130 @@
+//! What happened in the database, once, shared by everybody who is told of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Lsn, Table, Tuple};
+
+/// Where an event stands in commit order: the LSN of its transaction's commit record, then its number within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// `Begin.final_lsn`: known before the first change of the transaction arrives.
+    pub commit_lsn: Lsn,
+    /// 0 for the first event of the transaction. Changes of tables that nobody watches are counted as well, so the
+    /// number does not depend on the set of watched tables.
+    pub ordinal: u32,
+}
+
+/// Microseconds since 1970-01-01 00:00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+/// One committed change. Shared as `Arc<Event>`: its values are slices of the message that brought them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in commit order.
+    pub position: Position,
+    /// When its transaction committed, by the server's clock.
+    pub committed_at: Timestamp,
+    /// The top-level transaction id, 32 bits as the wire has it.
+    pub xid: u32,
+    /// What happened.
+    pub change: Change,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A row was inserted, updated or deleted.
+    Row(RowChange),
+    /// A table was emptied.
+    Truncate(Arc<Table>),
+    /// Somebody called `rowcast.publish`.
+    Message(Message),
+}
+
+/// A changed row: INSERT has `new`, DELETE has `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The table (the root, when a partition changed).
+    pub table: Arc<Table>,
+    /// `Insert`, `Update` or `Delete`.
+    pub operation: Operation,
+    /// The row before; columns that the replica identity does not cover are `Absent`.
+    pub old: Option<Tuple>,
+    /// The row after; `Unchanged` only where the old image could not fill it in.
+    pub new: Option<Tuple>,
+}
+
+/// A manual publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The topic's name.
+    pub topic: Box<str>,
+    /// The tenant it is for; `None` is for topics that are declared public.
+    pub tenant: Option<Box<str>>,
+    /// JSON text, valid.
+    pub payload: Bytes,
+}
+
+/// The kind of change, as the GraphQL enum `Operation` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `INSERT`
+    Insert,
+    /// `UPDATE`
+    Update,
+    /// `DELETE`
+    Delete,
+    /// `TRUNCATE`
+    Truncate,
+    /// `MESSAGE`
+    Message,
+}
+
+impl Operation {
+    /// The GraphQL enum value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Insert => "INSERT",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Truncate => "TRUNCATE",
+            Operation::Message => "MESSAGE",
+        }
+    }
+}
+
+/// What a change means to one subscriber's view, from its old and its new image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// The row was not in view and is now.
+    Enter,
+    /// The row was in view and still is.
+    Stay,
+    /// The row was in view and no longer is: only its key is told.
+    Leave,
+}
+
+impl Transition {
+    /// The GraphQL enum value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transition::Enter => "ENTER",
+            Transition::Stay => "STAY",
+            Transition::Leave => "LEAVE",
+        }
+    }
+}
+
+impl Event {
+    /// The kind of change.
+    pub fn operation(&self) -> Operation {
+        match &self.change {
+            Change::Row(row) => row.operation,
+            Change::Truncate(_) => Operation::Truncate,
+            Change::Message(_) => Operation::Message,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The nouns that every stage speaks in.
+//!
+//! What comes in: nothing; these are values. What is promised: they are cheap to share (`Arc`, `Bytes`), they keep
+//! every fact that the wire keeps (an unchanged TOAST value is not NULL, a column that was not sent is neither), and
+//! they never hold a socket, a clock or a Python object.
+
+mod change;
+mod ids;
+mod lsn;
+mod pg_type;
+mod principal;
+mod table;
+mod value;
+
+pub use change::{Change, Event, Message, Operation, Position, RowChange, Timestamp, Transition};
+pub use ids::{OperationId, SessionId, SubscriptionId};
+pub use lsn::{Lsn, LsnParseError};
+pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
+pub use principal::Principal;
+pub use table::{Column, ReplicaIdentity, Table, TableName};
+pub use value::{Datum, Tuple};

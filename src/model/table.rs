@@ -1,0 +1,87 @@
+//! A watched table as the catalog describes it. Every later stage speaks of columns by their index here.
+
+use std::fmt;
+
+use super::PgType;
+
+/// Schema and name as the catalog has them: unquoted, case kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// `pg_class.relreplident`: what an UPDATE or DELETE tells of the old row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplicaIdentity {
+    /// `d`: the primary key.
+    Default,
+    /// `n`: nothing; the server refuses UPDATE and DELETE of a published table.
+    Nothing,
+    /// `f`: the whole row.
+    Full,
+    /// `i`: the columns of one unique index.
+    Index,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// As in the catalog.
+    pub name: String,
+    /// The GraphQL name, unique within the table and valid as the specification, section 2.1.9 "Names" wants it.
+    pub field: String,
+    /// `pg_attribute.atttypid`, for comparison with what the stream announces.
+    pub type_oid: u32,
+    /// What its text means.
+    pub pg_type: PgType,
+    /// Declared NOT NULL (or part of the primary key).
+    pub not_null: bool,
+}
+
+/// A table that `rowcast.watch` names. Frozen: a change of its shape makes a new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Schema and name.
+    pub name: TableName,
+    /// The GraphQL type's name for its rows, such as `Orders`; unique among the watched tables.
+    pub type_name: String,
+    /// The GraphQL subscription field it has when nobody names another, such as `orders`.
+    pub field: String,
+    /// Live columns in `attnum` order.
+    pub columns: Box<[Column]>,
+    /// The primary key's columns as indexes into `columns`, in key order; empty without one.
+    pub key: Box<[usize]>,
+    /// The column that the tenant rule reads, as an index into `columns`.
+    pub tenant: Option<usize>,
+    /// Declared readable by every principal: without a tenant column nobody else may subscribe.
+    pub public: bool,
+    /// `pg_class.relrowsecurity`.
+    pub row_security: bool,
+    /// What old images carry.
+    pub identity: ReplicaIdentity,
+    /// `comment on table`, for the schema's description.
+    pub comment: Option<String>,
+}
+
+impl Table {
+    /// The index of the column that the catalog calls `name`.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The index of the column whose GraphQL name is `field`.
+    pub fn column_of_field(&self, field: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.field == field)
+    }
+}
