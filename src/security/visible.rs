@@ -1,6 +1,6 @@
 //! The witness that an event passed the gate for somebody, and with which image.
 
-use crate::model::{Event, RowChange, Transition, Tuple};
+use crate::model::{Datum, Event, RowChange, Transition, Tuple};
 
 /// What of the event may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,5 +46,19 @@ impl<'a> Visible<'a> {
     /// What it means to the group's view.
     pub fn transition(&self) -> Transition {
         self.transition
+    }
+
+    /// The columns that an UPDATE changed, as far as both images tell. None when the row entered the view: to compare
+    /// it with an image that its reader may not have seen would tell of that image.
+    pub fn changed_columns(&self) -> impl Iterator<Item = usize> + use<'a> {
+        let images = match (self.image, self.transition) {
+            (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) => Some((old, new)),
+            _ => None,
+        };
+        images.into_iter().flat_map(|(old, new)| {
+            let differs = |(old, new): (&Datum, &Datum)| old.is_known() && new.is_known() && old != new;
+            let pairs = old.values().iter().zip(new.values()).enumerate();
+            pairs.filter(move |(_, pair)| differs(*pair)).map(|(index, _)| index)
+        })
     }
 }

@@ -1,0 +1,179 @@
+//! What the user may set, parsed once into types that cannot hold a mistake.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::capture::Naming;
+use crate::session::Limits;
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// What this process publishes; nothing is kept.
+    Memory,
+    /// Committed changes of a PostgreSQL database.
+    PostgreSql(PostgreSqlBus),
+}
+
+/// How to reach the database and what to call things there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgreSqlBus {
+    /// libpq URL or key=value string; `None` leaves all to the `PG*` environment variables.
+    pub url: Option<String>,
+    /// The logical replication slot; created when it does not exist.
+    pub slot: String,
+    /// The publication that migrations create.
+    pub publication: String,
+}
+
+impl std::fmt::Debug for PostgreSqlBus {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgreSqlBus")
+            .field("slot", &self.slot)
+            .field("publication", &self.publication)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Limits and options of one engine. Names carry their unit; the worst case in memory is
+/// `sessions * queue_bytes_max + resolver lanes * resolver_backlog_bytes_max`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Names in the schema: `camel` (default) or `database`.
+    pub naming: NamingSetting,
+    /// Whether introspection queries are answered.
+    pub introspection: bool,
+    /// Apply missing migrations at start.
+    pub auto_migrate: bool,
+    /// Bytes of frames that may wait for one client. At the bound the session closes with 1013 and its last cursor.
+    pub queue_bytes_max: usize,
+    /// Seconds that the oldest frame may wait for its client. At the bound as `queue_bytes_max`.
+    pub queue_age_max_s: f64,
+    /// Seconds that a client has for its `connection_init`; then 4408.
+    pub init_wait_s: f64,
+    /// Seconds between the server's pings.
+    pub ping_interval_s: f64,
+    /// Seconds that a client has for its pong; then the session closes.
+    pub pong_timeout_s: f64,
+    /// Operations that one connection may have at once; one more is refused with an `error`.
+    pub operations_max: usize,
+    /// Bytes of one message from a client; a longer one closes the session.
+    pub message_bytes_max: usize,
+    /// Bytes of events that may wait for one resolver lane (resolver and variables). At the bound its subscriptions
+    /// end with `RESOLVER_OVERLOADED`.
+    pub resolver_backlog_bytes_max: usize,
+}
+
+/// See [`Settings::naming`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamingSetting {
+    /// `tenant_id` becomes `tenantId`.
+    #[default]
+    Camel,
+    /// As in the catalog.
+    Database,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            naming: NamingSetting::Camel,
+            introspection: true,
+            auto_migrate: true,
+            queue_bytes_max: 1024 * 1024,
+            queue_age_max_s: 10.0,
+            init_wait_s: 3.0,
+            ping_interval_s: 12.0,
+            pong_timeout_s: 12.0,
+            operations_max: 100,
+            message_bytes_max: 256 * 1024,
+            resolver_backlog_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// The settings make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not the JSON that was expected.
+    #[error("settings: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A number outside its range.
+    #[error("setting {name}: {problem}")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong and what is allowed.
+        problem: &'static str,
+    },
+}
+
+impl Settings {
+    /// Parses and checks a JSON object; what it leaves out has its default.
+    pub fn parse(json: &str) -> Result<Self, ConfigError> {
+        let settings: Settings = serde_json::from_str(json)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// What each session is held to.
+    pub(crate) fn session_limits(&self) -> Limits {
+        Limits {
+            init_wait: Duration::from_secs_f64(self.init_wait_s),
+            ping_interval: Some(Duration::from_secs_f64(self.ping_interval_s)),
+            pong_timeout: Duration::from_secs_f64(self.pong_timeout_s),
+            message_bytes_max: self.message_bytes_max,
+            operations_max: self.operations_max,
+            queue_bytes_max: self.queue_bytes_max,
+            queue_age_max: Duration::from_secs_f64(self.queue_age_max_s),
+            ..Limits::default()
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let seconds = [
+            ("queue_age_max_s", self.queue_age_max_s),
+            ("init_wait_s", self.init_wait_s),
+            ("ping_interval_s", self.ping_interval_s),
+            ("pong_timeout_s", self.pong_timeout_s),
+        ];
+        for (name, value) in seconds {
+            if !(value > 0.0 && value <= 86_400.0) {
+                return Err(ConfigError::Range { name, problem: "must be more than 0 and at most 86400 seconds" });
+            }
+        }
+        let sizes = [
+            ("queue_bytes_max", self.queue_bytes_max),
+            ("operations_max", self.operations_max),
+            ("message_bytes_max", self.message_bytes_max),
+            ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
+        ];
+        match sizes.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    #[test]
+    fn an_unknown_setting_is_named() {
+        let error = Settings::parse(r#"{"queue_byte_max": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("queue_byte_max"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        for json in [r#"{"init_wait_s": 0}"#, r#"{"operations_max": 0}"#, r#"{"ping_interval_s": 1e9}"#] {
+            assert!(Settings::parse(json).is_err(), "{json}");
+        }
+        assert!(Settings::parse("{}").is_ok());
+    }
+}

@@ -1,0 +1,36 @@
+//! Endings that are decided under a lock and carried out outside of it.
+//!
+//! The dispatcher finds a full queue while it holds the index; ending that session needs the session's own lock and
+//! the index again. So it only says so here, and the housekeeping does it a moment later.
+
+use tokio::sync::mpsc;
+
+use super::failure::Failure;
+use crate::model::{SessionId, SubscriptionId};
+
+/// What is to end.
+#[derive(Debug)]
+pub(super) enum Eviction {
+    /// The client reads too slowly; its queue has already been freed.
+    SlowClient(SessionId),
+    /// The subscription fails.
+    Fail(SubscriptionId, Failure),
+    /// The subscription's reader has been told already.
+    Forget(SubscriptionId),
+}
+
+/// The sending side. Each session and subscription is sent once, so the channel is bounded by their number.
+#[derive(Clone, Debug)]
+pub(super) struct Evictions(mpsc::UnboundedSender<Eviction>);
+
+impl Evictions {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Eviction>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Evictions(sender), receiver)
+    }
+
+    /// Nobody receives after shutdown, and then everything has ended.
+    pub(super) fn send(&self, eviction: Eviction) {
+        let _ = self.0.send(eviction);
+    }
+}

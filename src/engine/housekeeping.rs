@@ -1,0 +1,53 @@
+//! What nobody's message triggers: timers of sessions, ages of queues, and the endings of [`evict`](super::evict).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Core;
+use super::evict::Eviction;
+
+/// Timers are this exact. Looking at 10,000 idle sessions takes about a millisecond.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs until the engine's last handle is gone.
+pub(super) async fn run(core: Arc<Core>, mut evictions: UnboundedReceiver<Eviction>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => tick(&core),
+            eviction = evictions.recv() => match eviction {
+                Some(eviction) => evict(&core, eviction),
+                None => return,
+            },
+        }
+    }
+}
+
+fn tick(core: &Core) {
+    let now = Instant::now();
+    for session in core.registry.sessions() {
+        session.on_time(now);
+    }
+}
+
+fn evict(core: &Core, eviction: Eviction) {
+    match eviction {
+        Eviction::SlowClient(id) => {
+            if let Some(session) = core.registry.session(id) {
+                session.end_slow();
+            }
+        }
+        Eviction::Fail(id, failure) => {
+            if let Some(subscription) = core.complete(id) {
+                subscription.fail(&failure);
+            }
+        }
+        Eviction::Forget(id) => {
+            core.complete(id);
+        }
+    }
+}

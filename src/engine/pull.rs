@@ -1,0 +1,124 @@
+//! Results that are fetched rather than pushed: what `SubscriptionExecutor.register` subscribes with.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::Error;
+
+/// One pulled subscription's results, bounded in bytes; at the bound the subscription ends with `SLOW_CONSUMER`.
+pub struct PullQueue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    results: VecDeque<Bytes>,
+    bytes: usize,
+    ended: Option<(&'static str, String)>,
+}
+
+/// Whether the subscription goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Yes,
+    Overflow,
+}
+
+impl PullQueue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        PullQueue { state: Mutex::default(), arrived: Condvar::new(), bytes_max }
+    }
+
+    /// Waits for the next result, for ever without a `timeout`. What had arrived before the end is given out first.
+    pub fn next(&self, timeout: Option<Duration>) -> Result<Option<Bytes>, Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.state.lock();
+        loop {
+            if let Some(result) = state.results.pop_front() {
+                state.bytes -= result.len();
+                return Ok(Some(result));
+            }
+            if let Some((code, message)) = &state.ended {
+                return Err(Error::Ended { code, message: message.clone() });
+            }
+            match deadline {
+                None => self.arrived.wait(&mut state),
+                Some(deadline) if self.arrived.wait_until(&mut state, deadline).timed_out() => {
+                    if state.results.is_empty() && state.ended.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn push(&self, result: Bytes, cursor: &str) -> Kept {
+        let mut state = self.state.lock();
+        if state.ended.is_some() {
+            return Kept::Yes;
+        }
+        if state.bytes + result.len() > self.bytes_max {
+            let message = format!("more than {} bytes waited to be fetched; the next event was {cursor}", self.bytes_max);
+            state.ended = Some(("SLOW_CONSUMER", message));
+            self.arrived.notify_all();
+            return Kept::Overflow;
+        }
+        state.bytes += result.len();
+        state.results.push_back(result);
+        self.arrived.notify_one();
+        Kept::Yes
+    }
+
+    pub(super) fn end(&self, code: &'static str, message: String) {
+        self.state.lock().ended.get_or_insert((code, message));
+        self.arrived.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::{Kept, PullQueue};
+
+    #[test]
+    fn results_are_fetched_in_order_and_an_empty_queue_says_so() {
+        let queue = PullQueue::new(100);
+        queue.push(Bytes::from_static(b"1"), "c");
+        queue.push(Bytes::from_static(b"2"), "c");
+        assert_eq!(queue.next(Some(Duration::ZERO)).unwrap(), Some(Bytes::from_static(b"1")));
+        assert_eq!(queue.next(None).unwrap(), Some(Bytes::from_static(b"2")));
+        assert_eq!(queue.next(Some(Duration::ZERO)).unwrap(), None);
+    }
+
+    #[test]
+    fn at_the_bound_the_end_is_told_after_what_had_arrived() {
+        let queue = PullQueue::new(3);
+        assert_eq!(queue.push(Bytes::from_static(b"abc"), "c1"), Kept::Yes);
+        assert_eq!(queue.push(Bytes::from_static(b"d"), "c2"), Kept::Overflow);
+        assert!(queue.next(None).unwrap().is_some());
+        let error = queue.next(None).unwrap_err();
+        assert_eq!(error.code(), "SLOW_CONSUMER");
+        assert!(error.to_string().contains("c2"), "{error}");
+    }
+
+    #[test]
+    fn a_waiting_reader_wakes_for_a_result() {
+        let queue = Arc::new(PullQueue::new(100));
+        let reader = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.next(None)
+        });
+        queue.push(Bytes::from_static(b"x"), "c");
+        assert_eq!(reader.join().unwrap().unwrap(), Some(Bytes::from_static(b"x")));
+    }
+}

@@ -1,0 +1,72 @@
+//! Who is connected and what they subscribed to: the maps that Python's threads and the dispatcher share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use super::session::SessionHandle;
+use super::subscription::Subscription;
+use crate::model::{SessionId, SubscriptionId};
+
+/// Sessions and subscriptions by id. Ids start at 1 and are never reused.
+#[derive(Default)]
+pub(super) struct Registry {
+    sessions: DashMap<SessionId, Arc<SessionHandle>>,
+    subscriptions: DashMap<SubscriptionId, Arc<Subscription>>,
+    last_id: AtomicU64,
+}
+
+impl Registry {
+    pub(super) fn next_session_id(&self) -> SessionId {
+        SessionId(self.next_id())
+    }
+
+    pub(super) fn next_subscription_id(&self) -> SubscriptionId {
+        SubscriptionId(self.next_id())
+    }
+
+    pub(super) fn add_session(&self, session: &Arc<SessionHandle>) {
+        self.sessions.insert(session.id(), Arc::clone(session));
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove_session(&self, id: SessionId) -> bool {
+        self.sessions.remove(&id).is_some()
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<Arc<SessionHandle>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// A copy, so that nobody holds the map while it acts on a session.
+    pub(super) fn sessions(&self) -> Vec<Arc<SessionHandle>> {
+        self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// Also replaces: a subscription that was compiled anew keeps its id.
+    pub(super) fn put_subscription(&self, subscription: &Arc<Subscription>) {
+        self.subscriptions.insert(subscription.id, Arc::clone(subscription));
+    }
+
+    pub(super) fn remove_subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.subscriptions.remove(&id).map(|(_, subscription)| subscription)
+    }
+
+    pub(super) fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.subscriptions.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// A copy, as of the sessions.
+    pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.subscriptions.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    pub(super) fn subscription_count(&self) -> u64 {
+        self.subscriptions.len() as u64
+    }
+
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

@@ -1,0 +1,235 @@
+//! Resolver calls: asked once for everybody who would get the same answer, answered in any order, told in commit order.
+//!
+//! A [`Lane`] is one resolver with one set of variables. Every event that matched one of its subscriptions becomes a
+//! [`Call`] at the lane's end; several may run at once, and a finished one waits until all before it are finished. So
+//! a slow call delays its own lane and nobody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+use super::subscription::{Stamp, Subscription};
+use crate::adapter::{RESOLVERS, Wake};
+use crate::graphql::Plan;
+use crate::model::{Change, Datum, Event, Transition};
+use crate::payload::{FieldError, Meta, PathSegment, error_body};
+use crate::security::{Inspection, Visible};
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The resolver returned `None`: nobody is told.
+    Skip,
+    /// A response body for each plan of [`Call::plans`].
+    Bodies(Vec<(Arc<Plan>, Bytes)>),
+}
+
+/// One resolver with one set of variables.
+pub struct Lane {
+    resolver: usize,
+    variables: Arc<Map<String, Value>>,
+    bytes_max: usize,
+    queue: Mutex<LaneQueue>,
+}
+
+#[derive(Default)]
+struct LaneQueue {
+    calls: VecDeque<Arc<Call>>,
+    bytes: usize,
+}
+
+/// One event for one lane.
+pub struct Call {
+    lane: Arc<Lane>,
+    event: Arc<Event>,
+    transition: Transition,
+    stamp: Stamp,
+    audience: Vec<Arc<Subscription>>,
+    outcome: OnceLock<Outcome>,
+}
+
+/// Whether the call fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enqueued {
+    Yes,
+    Overflow,
+}
+
+impl Lane {
+    /// Puts a call at the end, unless the lane's events would exceed their bound.
+    pub(super) fn enqueue(&self, call: &Arc<Call>) -> Enqueued {
+        let mut queue = self.queue.lock();
+        let weight = weight(&call.event);
+        if queue.bytes + weight > self.bytes_max {
+            return Enqueued::Overflow;
+        }
+        queue.bytes += weight;
+        queue.calls.push_back(Arc::clone(call));
+        Enqueued::Yes
+    }
+
+    /// Tells every finished call that no unfinished one precedes. The lock is held while telling: it is what keeps the
+    /// order when two calls finish at once.
+    fn release(&self) {
+        let mut queue = self.queue.lock();
+        while let Some(call) = queue.calls.pop_front_if(|call| call.outcome.get().is_some()) {
+            queue.bytes -= weight(&call.event);
+            call.tell();
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn new(
+        lane: &Arc<Lane>,
+        event: &Arc<Event>,
+        transition: Transition,
+        stamp: &Stamp,
+        audience: Vec<Arc<Subscription>>,
+    ) -> Self {
+        Call {
+            lane: Arc::clone(lane),
+            event: Arc::clone(event),
+            transition,
+            stamp: stamp.clone(),
+            audience,
+            outcome: OnceLock::new(),
+        }
+    }
+
+    /// The resolver's index, as declared.
+    pub fn resolver(&self) -> usize {
+        self.lane.resolver
+    }
+
+    /// The operation's coerced variables.
+    pub fn variables(&self) -> &Map<String, Value> {
+        &self.lane.variables
+    }
+
+    /// The event's cursor.
+    pub fn cursor(&self) -> &str {
+        &self.stamp.cursor
+    }
+
+    /// The event as the call's audience may see it; `None` when nobody is left.
+    pub fn visible(&self) -> Option<Visible<'_>> {
+        Inspection::new(&self.event).visible(&self.audience.first()?.admission, self.transition)
+    }
+
+    /// Everybody whom the result concerns.
+    pub(super) fn audience(&self) -> &[Arc<Subscription>] {
+        &self.audience
+    }
+
+    /// Whether somebody still waits for the result.
+    pub fn pending(&self) -> bool {
+        self.outcome.get().is_none() && self.audience.iter().any(|subscription| subscription.is_live())
+    }
+
+    /// The distinct plans of the audience: the result is serialized once for each.
+    pub fn plans(&self) -> Vec<Arc<Plan>> {
+        let mut plans: Vec<Arc<Plan>> = Vec::new();
+        for subscription in &self.audience {
+            if !plans.iter().any(|plan| Arc::ptr_eq(plan, &subscription.plan)) {
+                plans.push(Arc::clone(&subscription.plan));
+            }
+        }
+        plans
+    }
+
+    /// What the result's extensions tell of the event.
+    pub fn meta(&self) -> Meta<'_> {
+        Meta::of(&self.event, &self.stamp.cursor)
+    }
+
+    /// Delivers an error in place of a result. The subscriptions go on.
+    pub fn fail(&self, message: &str, code: &str) {
+        let body = |plan: &Plan| {
+            let path = vec![PathSegment::Key(plan.response_key.clone())];
+            error_body(plan, &FieldError { message: message.to_owned(), path, code: code.to_owned() }, &self.meta())
+        };
+        self.settle(Outcome::Bodies(self.plans().into_iter().map(|plan| (Arc::clone(&plan), body(&plan))).collect()));
+    }
+
+    /// Delivers the outcome, after those of all earlier events. Only the first outcome counts.
+    pub fn settle(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
+            self.lane.release();
+        }
+    }
+
+    fn tell(&self) {
+        let Some(Outcome::Bodies(bodies)) = self.outcome.get() else { return };
+        for subscription in self.audience.iter().filter(|subscription| subscription.is_live()) {
+            let body = bodies.iter().find(|(plan, _)| Arc::ptr_eq(plan, &subscription.plan));
+            if let Some((_, body)) = body {
+                subscription.tell(body.clone(), &self.stamp);
+            }
+        }
+    }
+}
+
+/// The bytes that a waiting event keeps alive.
+fn weight(event: &Event) -> usize {
+    let tuples = match &event.change {
+        Change::Row(row) => row.old.iter().chain(&row.new).flat_map(|tuple| tuple.values()).map(datum_weight).sum(),
+        Change::Truncate(_) => 0,
+        Change::Message(message) => message.payload.len(),
+    };
+    size_of::<Event>() + tuples
+}
+
+fn datum_weight(datum: &Datum) -> usize {
+    size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len)
+}
+
+/// Lanes by resolver and variables. A lane lives as long as a subscription or a call holds it.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<HashMap<(usize, String), Weak<Lane>>>);
+
+impl Lanes {
+    pub(super) fn lane(&self, resolver: usize, variables: Map<String, Value>, bytes_max: usize) -> Arc<Lane> {
+        let mut lanes = self.0.lock();
+        // `Map` is ordered by key, so equal variables have equal text.
+        let key = (resolver, Value::Object(variables.clone()).to_string());
+        if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade) {
+            return lane;
+        }
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        let lane = Arc::new(Lane { resolver, variables: Arc::new(variables), bytes_max, queue: Mutex::default() });
+        lanes.insert(key, Arc::downgrade(&lane));
+        lane
+    }
+}
+
+/// Calls that wait for a Python worker. Bounded by the lanes' bounds.
+#[derive(Default)]
+pub(super) struct CallQueue {
+    calls: Mutex<VecDeque<Arc<Call>>>,
+    wake: Mutex<Option<Arc<dyn Wake>>>,
+}
+
+impl CallQueue {
+    /// Says whose workers take the calls.
+    pub(super) fn resolve_on(&self, wake: Arc<dyn Wake>) {
+        *self.wake.lock() = Some(wake);
+    }
+
+    pub(super) fn push(&self, call: Arc<Call>) {
+        self.calls.lock().push_back(call);
+        if let Some(wake) = &*self.wake.lock() {
+            wake.wake(RESOLVERS);
+        }
+    }
+
+    /// Up to `limit` calls, oldest first.
+    pub(super) fn take(&self, limit: usize) -> Vec<Arc<Call>> {
+        let mut calls = self.calls.lock();
+        let count = limit.min(calls.len());
+        calls.drain(..count).collect()
+    }
+}

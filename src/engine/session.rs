@@ -1,0 +1,260 @@
+//! One connected client: the protocol's state machine, its operations and its queue, each behind its own lock.
+//!
+//! Locks are taken in one order: conversation, then index, then lane, then queue. The dispatcher holds the index when
+//! it queues, so nothing here asks for the conversation while it holds a queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Core;
+use super::evict::Eviction;
+use super::failure::Failure;
+use super::subscribe::Subscribed;
+use super::subscription::{Sink, Stamp};
+use crate::adapter::Wake;
+use crate::graphql::Request;
+use crate::journal::Cursor;
+use crate::model::{OperationId, Principal, SessionId, SubscriptionId, Timestamp};
+use crate::payload::Frame;
+use crate::session::{
+    Action, Close, CloseCode, Input, Overflow, Pushed, Queue, ServerMessage, Session, SubscribeRequest,
+};
+
+/// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
+const TAKE_BYTES: usize = 256 * 1024;
+
+/// One connected client.
+pub struct SessionHandle {
+    id: SessionId,
+    core: Arc<Core>,
+    wake: Arc<dyn Wake>,
+    conversation: Mutex<Conversation>,
+    queue: Mutex<Queue>,
+}
+
+struct Conversation {
+    machine: Session,
+    principal: Option<Arc<Principal>>,
+    operations: HashMap<OperationId, SubscriptionId>,
+}
+
+impl SessionHandle {
+    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>) -> Arc<Self> {
+        let limits = core.settings.session_limits();
+        let machine = Session::new(limits, Instant::now());
+        Arc::new(SessionHandle {
+            id: core.registry.next_session_id(),
+            core: Arc::clone(core),
+            wake,
+            conversation: Mutex::new(Conversation { machine, principal: None, operations: HashMap::new() }),
+            queue: Mutex::new(Queue::new(&limits)),
+        })
+    }
+
+    /// The token by which the session is woken.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The client sent text. JSON text of the `connection_init` payload (`null` without one) asks the caller to
+    /// authenticate it and to answer with [`accept`](Self::accept) or [`refuse`](Self::refuse).
+    pub fn receive_text(self: &Arc<Self>, text: &str) -> Option<Box<str>> {
+        self.handle(Input::Text(text))
+    }
+
+    /// The client sent a binary frame.
+    pub fn receive_binary(self: &Arc<Self>) {
+        self.handle(Input::Binary);
+    }
+
+    /// The client is this principal; `payload` is a JSON object for the ack.
+    pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
+        let expires = principal.expires_at.map(instant_of);
+        self.conversation.lock().principal = Some(Arc::new(principal));
+        self.handle(Input::Accepted { ack_payload: payload, expires });
+    }
+
+    /// The client is nobody that we know, or its hook failed.
+    pub fn refuse(self: &Arc<Self>, code: u16, reason: &str) {
+        let close = match CloseCode::of(code) {
+            Some(code) => Close::new(code, reason.to_owned()).after_flush(),
+            None => Close::internal_error(),
+        };
+        self.handle(Input::Refused(close));
+    }
+
+    /// The socket is gone. Every operation ends, the queue is freed.
+    pub fn disconnect(self: &Arc<Self>) {
+        self.handle(Input::Disconnected);
+        self.queue.lock().finish(Close::shutting_down().at_once());
+        if self.core.registry.remove_session(self.id) {
+            self.core.metrics.sessions.sub(1);
+        }
+    }
+
+    /// Up to `limit` frames to send, in order.
+    pub fn take(&self, limit: usize) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        self.queue.lock().take(limit, TAKE_BYTES, &mut frames);
+        frames
+    }
+
+    /// How the socket is to be closed, once it is.
+    pub fn closing(&self) -> Option<Close> {
+        self.queue.lock().closing().cloned()
+    }
+
+    /// Queues a result, unless its subscription has ended: that is asked under the queue's lock, so that nothing comes
+    /// after a client's `complete` has purged the queue.
+    pub(super) fn tell(&self, live: &AtomicBool, operation: &OperationId, frame: Frame, stamp: &Stamp) {
+        let mut queue = self.queue.lock();
+        if live.load(Ordering::Acquire) {
+            let pushed = queue.push(operation, frame, Some(stamp.position), Instant::now());
+            self.pushed(queue, pushed);
+        }
+    }
+
+    /// The server ends the session.
+    pub(super) fn close(self: &Arc<Self>, close: Close) {
+        self.handle(Input::GoingAway(close));
+    }
+
+    /// The engine ends an operation with errors.
+    pub(super) fn fail(self: &Arc<Self>, operation: &OperationId, failure: &Failure) {
+        let mut conversation = self.conversation.lock();
+        conversation.operations.remove(operation);
+        self.answer_with_errors(operation, failure);
+        self.proceed(&mut conversation, Input::OperationEnded(operation));
+    }
+
+    /// Timers of the protocol and the age of the queue.
+    pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
+        let overflow = self.queue.lock().overdue(now);
+        if let Some(overflow) = overflow {
+            self.close(self.slow_client(overflow));
+        }
+        let mut conversation = self.conversation.lock();
+        if conversation.machine.poll_timeout().is_some_and(|at| at <= now) {
+            conversation.machine.on_timeout(now);
+            self.carry_out(&mut conversation);
+        }
+    }
+
+    /// Ends the conversation of a session whose queue has overflowed; the queue itself says how the socket closes.
+    pub(super) fn end_slow(self: &Arc<Self>) {
+        if let Some(close) = self.closing() {
+            self.close(close);
+        }
+    }
+
+    fn handle(self: &Arc<Self>, input: Input<'_>) -> Option<Box<str>> {
+        self.proceed(&mut self.conversation.lock(), input)
+    }
+
+    fn proceed(self: &Arc<Self>, conversation: &mut Conversation, input: Input<'_>) -> Option<Box<str>> {
+        conversation.machine.handle(input, Instant::now());
+        self.carry_out(conversation)
+    }
+
+    fn carry_out(self: &Arc<Self>, conversation: &mut Conversation) -> Option<Box<str>> {
+        let mut credentials = None;
+        while let Some(action) = conversation.machine.poll_action() {
+            match action {
+                Action::Authenticate { payload } => {
+                    credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
+                }
+                Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
+                Action::Release { id } => self.release(conversation, &id),
+                Action::Purge { id } => {
+                    self.queue.lock().purge(&id);
+                }
+                Action::Transmit { frame, lane } => {
+                    let mut queue = self.queue.lock();
+                    let pushed = queue.transmit(lane, frame, Instant::now());
+                    self.pushed(queue, pushed);
+                }
+                Action::Close(close) => {
+                    self.queue.lock().finish(close);
+                    self.wake.wake(self.id.0);
+                }
+            }
+        }
+        credentials
+    }
+
+    fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
+        let principal = conversation.principal.clone().unwrap_or_default();
+        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
+        match self.core.subscribe(&principal, &Arc::new(request_of(request)), sink) {
+            Ok(Subscribed::Live(subscription)) => {
+                conversation.operations.insert(id.clone(), subscription);
+                return;
+            }
+            Ok(Subscribed::Answer(body)) => self.answer(id, body),
+            Err(failure) => self.answer_with_errors(id, &failure),
+        }
+        conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+    }
+
+    fn release(&self, conversation: &mut Conversation, id: &OperationId) {
+        if let Some(subscription) = conversation.operations.remove(id) {
+            self.core.complete(subscription);
+        }
+    }
+
+    fn answer(&self, id: &OperationId, body: Bytes) {
+        self.queue_last(id, Frame::next(Frame::next_head(id), body));
+        self.queue_last(id, ServerMessage::Complete { id }.frame());
+    }
+
+    fn answer_with_errors(&self, id: &OperationId, failure: &Failure) {
+        self.queue_last(id, ServerMessage::Error { id, errors: &failure.to_json() }.frame());
+    }
+
+    fn queue_last(&self, id: &OperationId, frame: Frame) {
+        let mut queue = self.queue.lock();
+        let pushed = queue.push(id, frame, None, Instant::now());
+        self.pushed(queue, pushed);
+    }
+
+    fn pushed(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, pushed: Pushed) {
+        match pushed {
+            Pushed::More | Pushed::Shut => {}
+            Pushed::First => {
+                drop(queue);
+                self.wake.wake(self.id.0);
+            }
+            Pushed::Overflow(overflow) => {
+                queue.finish(self.slow_client(overflow));
+                drop(queue);
+                self.wake.wake(self.id.0);
+                self.core.evictions.send(Eviction::SlowClient(self.id));
+            }
+        }
+    }
+
+    fn slow_client(&self, overflow: Overflow) -> Close {
+        self.core.metrics.slow_clients_total.add(1);
+        let cursor = overflow.resume_after.map(|position| Cursor { origin: self.core.origin(), position }.to_string());
+        Close::slow_client(cursor.as_deref())
+    }
+}
+
+fn request_of(request: SubscribeRequest) -> Request {
+    let SubscribeRequest { query, operation_name, variables, extensions } = request;
+    Request { query, operation_name, variables, extensions }
+}
+
+/// A moment of the wall clock on the monotonic one; a past moment is now.
+fn instant_of(at: Timestamp) -> Instant {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at = Duration::from_micros(u64::try_from(at.0).unwrap_or(0));
+    let left = at.saturating_sub(since_epoch);
+    // Tokens do not live for centuries; one that says so does not overflow the clock.
+    Instant::now() + left.min(Duration::from_secs(100 * 365 * 86_400))
+}

@@ -1,0 +1,116 @@
+//! Everything that can go wrong at the engine's rim, with a stable code and the kind that decides what is done about it.
+
+use crate::capture::{CaptureError, CatalogError};
+use crate::config::ConfigError;
+use crate::engine::Failure;
+use crate::graphql::SchemaError;
+use crate::store::StoreError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings or declarations make no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A declaration that cannot be met by this database.
+    #[error("{message}")]
+    Declaration {
+        /// Stable.
+        code: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The server cannot be reached or cannot stream.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A migration, `watch` or `publish` failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No GraphQL schema can be made.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A request was refused; the errors are as a GraphQL response has them.
+    #[error("{0}")]
+    Request(Failure),
+    /// A pulled subscription ended.
+    #[error("the subscription ended: {message}")]
+    Ended {
+        /// Stable.
+        code: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// The engine is not running.
+    #[error("the engine is not running: start the manager first (its lifespan, `async with manager`, or start())")]
+    NotStarted,
+    /// The engine ran already.
+    #[error("the engine was started before: make a new manager to start again")]
+    StartedBefore,
+    /// Threads or descriptors could not be had.
+    #[error("the operating system refused: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What an error is about; each has one Python exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Settings and declarations.
+    Configuration,
+    /// Reaching the server and signing in.
+    Connection,
+    /// Slot, publication, stream.
+    Capture,
+    /// Migrations.
+    Migration,
+    /// The GraphQL schema.
+    Schema,
+    /// Manual publication.
+    Publish,
+    /// A GraphQL request.
+    Request,
+    /// The end of a subscription.
+    Ended,
+    /// The engine's own life.
+    NotStarted,
+}
+
+impl Error {
+    /// What it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Config(_) | Error::Declaration { .. } | Error::StartedBefore | Error::Io(_) => Kind::Configuration,
+            Error::Capture(error) if error.is_connection() => Kind::Connection,
+            Error::Capture(_) => Kind::Capture,
+            Error::Store(_) => Kind::Migration,
+            Error::Catalog(_) | Error::Schema(_) => Kind::Schema,
+            Error::Request(_) => Kind::Request,
+            Error::Ended { .. } => Kind::Ended,
+            Error::NotStarted => Kind::NotStarted,
+        }
+    }
+
+    /// Stable, in upper case.
+    pub fn code(&self) -> &str {
+        match self {
+            Error::Config(_) => "SETTINGS_INVALID",
+            Error::Declaration { code, .. } | Error::Ended { code, .. } => code,
+            Error::Capture(error) => error.code(),
+            Error::Catalog(error) => error.code(),
+            Error::Store(error) => error.code(),
+            Error::Schema(error) => error.code(),
+            Error::Request(failure) => failure.code(),
+            Error::NotStarted => "NOT_STARTED",
+            Error::StartedBefore => "STARTED_BEFORE",
+            Error::Io(_) => "OS_ERROR",
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Error::Request(failure)
+    }
+}

@@ -1,0 +1,79 @@
+//! Counters and gauges of one engine. Relaxed atomics: each is a fact of its own, none orders anything.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// All of them. A `_total` only grows; the others go up and down.
+        #[derive(Debug, Default)]
+        pub struct Metrics { $($(#[doc = $doc])+ pub $name: Metric,)+ }
+
+        impl Metrics {
+            /// Name and value of each, in declaration order.
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)+]
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Events that capture and decode brought, repeats and backlog left out.
+    events_total,
+    /// Events sent again by the server after a reconnect, recognised and not told twice.
+    events_repeated_total,
+    /// Events from before this process served.
+    events_backlog_total,
+    /// Results put into queues, one for each subscription told.
+    deliveries_total,
+    /// Results serialized; `deliveries_total` divided by this is how often a payload was shared.
+    payloads_total,
+    /// Matches that the gate refused: stays 0 while the index and the gate agree.
+    gate_refusals_total,
+    /// Logical messages that were not understood.
+    messages_ignored_total,
+    /// Resolver calls handed to Python.
+    resolver_calls_total,
+    /// Resolver calls that raised, timed out or returned what the schema does not allow.
+    resolver_failures_total,
+    /// Sessions closed because they read too slowly.
+    slow_clients_total,
+    /// Times that the connection to the server was lost.
+    capture_interruptions_total,
+    /// Open sessions.
+    sessions,
+    /// Live subscriptions.
+    subscriptions,
+    /// Resolver calls that wait or run.
+    resolver_calls,
+    /// Commit LSN of the newest event.
+    commit_lsn,
+    /// LSN confirmed to the server.
+    confirmed_lsn,
+}
+
+/// One number.
+#[derive(Debug, Default)]
+pub struct Metric(AtomicU64);
+
+impl Metric {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Takes `n` away from a gauge.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
+    /// Replaces a gauge.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,37 @@
+//! Where events come from, as the user says it.
+
+use pyo3::prelude::*;
+
+use crate::config::{Bus, PostgreSqlBus};
+
+/// See `_engine.pyi`.
+#[pyclass(frozen, from_py_object, module = "rowcast._engine")]
+#[derive(Clone)]
+pub(super) struct EventBusConfig(pub(super) Bus);
+
+#[pymethods]
+impl EventBusConfig {
+    #[staticmethod]
+    fn memory() -> Self {
+        EventBusConfig(Bus::Memory)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (url = None, *, slot = "rowcast".to_owned(), publication = "rowcast".to_owned()))]
+    fn postgresql(url: Option<String>, slot: String, publication: String) -> Self {
+        EventBusConfig(Bus::PostgreSql(PostgreSqlBus { url, slot, publication }))
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.0 {
+            Bus::Memory => "memory",
+            Bus::PostgreSql(_) => "postgresql",
+        }
+    }
+
+    /// Without the URL: it may hold a password.
+    fn __repr__(&self) -> String {
+        format!("<EventBusConfig {}>", self.kind())
+    }
+}

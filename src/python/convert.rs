@@ -1,0 +1,142 @@
+//! PostgreSQL's text format to Python's own types, for the events that resolvers receive.
+//!
+//! A value that its Python type cannot hold (`infinity`, a year BC or past 9999) stays PostgreSQL's text, so nothing is
+//! lost. Arrays, composites and JSON arrive in their JSON form, parsed.
+
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use crate::decode::json;
+use crate::model::{Datum, PgType, Table, Timestamp, Tuple};
+
+/// A row as a dict by column name, without columns whose value is unknown.
+pub(super) fn row<'py>(py: Python<'py>, table: &Table, tuple: &Tuple) -> PyResult<Bound<'py, PyDict>> {
+    columns(py, table, tuple, 0..table.columns.len())
+}
+
+/// The primary key as a dict by column name.
+pub(super) fn key<'py>(py: Python<'py>, table: &Table, tuple: &Tuple) -> PyResult<Bound<'py, PyDict>> {
+    columns(py, table, tuple, table.key.iter().copied())
+}
+
+fn columns<'py>(
+    py: Python<'py>,
+    table: &Table,
+    tuple: &Tuple,
+    indexes: impl Iterator<Item = usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for index in indexes {
+        let column = &table.columns[index];
+        match tuple.get(index) {
+            Datum::Absent | Datum::Unchanged => {}
+            Datum::Null => dict.set_item(&column.name, py.None())?,
+            Datum::Text(text) => dict.set_item(&column.name, value(py, &column.pg_type, text)?)?,
+        }
+    }
+    Ok(dict)
+}
+
+/// One value in text format.
+fn value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let text = std::str::from_utf8(bytes)?;
+    match pg_type {
+        PgType::Bool => (text == "t").into_bound_py_any(py),
+        PgType::Int2 | PgType::Int4 | PgType::Int8 => parse_integer(text)?.into_bound_py_any(py),
+        PgType::Numeric => class(py, &DECIMAL, "decimal", "Decimal")?.call1((text,)),
+        PgType::Float4 | PgType::Float8 => parse_float(text)?.into_bound_py_any(py),
+        PgType::Uuid => class(py, &UUID, "uuid", "UUID")?.call1((text,)),
+        PgType::Date => from_iso(py, &DATE, "date", text),
+        PgType::Time => from_iso(py, &TIME, "time", &with_microseconds(text)),
+        PgType::Timestamp | PgType::TimestampTz => from_iso(py, &DATETIME, "datetime", &iso_timestamp(text)),
+        PgType::Json | PgType::Array(_) | PgType::Composite(_) => json_value(py, pg_type, bytes),
+        PgType::Bytea => match text.strip_prefix("\\x") {
+            Some(hex) => py.get_type::<pyo3::types::PyBytes>().call_method1("fromhex", (hex,)),
+            None => text.into_bound_py_any(py),
+        },
+        PgType::Text | PgType::Enum(_) | PgType::Other => text.into_bound_py_any(py),
+    }
+}
+
+/// Microseconds since the epoch as an aware `datetime` in UTC.
+pub(super) fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Bound<'_, PyAny>> {
+    let utc = class(py, &TIMEZONE, "datetime", "timezone")?.getattr("utc")?;
+    let epoch = class(py, &DATETIME, "datetime", "datetime")?.call1((1970, 1, 1, 0, 0, 0, 0, utc))?;
+    let delta = class(py, &TIMEDELTA, "datetime", "timedelta")?.call1((0, 0, at.0))?;
+    epoch.add(delta)
+}
+
+/// JSON text as Python values.
+pub(super) fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    LOADS.import(py, "json", "loads")?.call1((text,))
+}
+
+fn json_value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    json::write(pg_type, bytes, &mut out).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    loads(py, std::str::from_utf8(&out)?)
+}
+
+fn parse_integer(text: &str) -> PyResult<i64> {
+    text.parse().map_err(|_| PyValueError::new_err("the server sent an integer column that is no integer"))
+}
+
+fn parse_float(text: &str) -> PyResult<f64> {
+    let parsed = match text {
+        "Infinity" => Ok(f64::INFINITY),
+        "-Infinity" => Ok(f64::NEG_INFINITY),
+        finite => finite.parse(),
+    };
+    parsed.map_err(|_| PyValueError::new_err("the server sent a float column that is no number"))
+}
+
+/// `fromisoformat`, or the text itself when Python's type cannot hold it.
+fn from_iso<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyType>>,
+    name: &str,
+    iso: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let class = class(py, cell, "datetime", name)?;
+    match class.call_method1("fromisoformat", (iso,)) {
+        Ok(value) => Ok(value),
+        Err(error) if error.is_instance_of::<PyValueError>(py) => iso.into_bound_py_any(py),
+        Err(error) => Err(error),
+    }
+}
+
+/// `2026-11-23 16:16:15.5+00` as Python 3.10's `fromisoformat` reads it: six digits, `+00:00`.
+fn iso_timestamp(text: &str) -> String {
+    match text.strip_suffix("+00") {
+        Some(local) => with_microseconds(local) + "+00:00",
+        None => with_microseconds(text),
+    }
+}
+
+fn with_microseconds(text: &str) -> String {
+    match text.rsplit_once('.') {
+        Some((whole, fraction)) => format!("{whole}.{fraction:0<6}"),
+        None => text.to_owned(),
+    }
+}
+
+static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static DATE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static DATETIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIMEZONE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIMEDELTA: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn class<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    cell.import(py, module, name)
+}

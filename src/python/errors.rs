@@ -1,0 +1,41 @@
+//! Engine errors as the exceptions of `rowcast.errors`, each with its stable code.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use crate::error::{Error, Kind};
+
+/// So that `?` turns an engine error into its Python exception.
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        Python::attach(|py| raise(py, class_name(error.kind()), &error.to_string(), error.code()))
+    }
+}
+
+/// One exhaustive match: a new kind must choose its class.
+fn class_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Configuration => "ConfigurationError",
+        Kind::Connection => "ConnectionFailed",
+        Kind::Capture => "CaptureError",
+        Kind::Migration => "MigrationError",
+        Kind::Schema => "SchemaError",
+        Kind::Publish => "PublishError",
+        Kind::Request => "RequestRefused",
+        Kind::Ended => "SubscriptionEnded",
+        Kind::NotStarted => "NotStarted",
+    }
+}
+
+fn raise(py: Python<'_>, class: &str, message: &str, code: &str) -> PyErr {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let build = || -> PyResult<PyErr> {
+        let module = MODULE.get_or_try_init(py, || py.import("rowcast.errors").map(Bound::unbind))?;
+        let class = module.bind(py).getattr(class)?.cast_into::<PyType>()?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("code", code)?;
+        Ok(PyErr::from_value(class.call((message,), Some(&keywords))?))
+    };
+    build().unwrap_or_else(|broken| broken)
+}

@@ -1,0 +1,37 @@
+//! The Python binding: convert in, let go of the interpreter, call the engine, convert out.
+//!
+//! What comes in: calls from Python's threads. What is promised: no thread of the engine ever attaches to the
+//! interpreter on the data path; the loop is told through a descriptor and comes for its frames. What is never done:
+//! no decision is taken here.
+
+mod bus;
+mod convert;
+mod errors;
+mod event;
+mod executor;
+mod hub;
+mod leaf;
+mod principal;
+mod session;
+mod walker;
+
+use pyo3::prelude::*;
+
+/// The module `rowcast._engine`.
+#[pymodule]
+mod _engine {
+    #[pymodule_export]
+    use super::bus::EventBusConfig;
+    #[pymodule_export]
+    use super::event::{Call, Event};
+    #[pymodule_export]
+    use super::executor::SubscriptionExecutor;
+    #[pymodule_export]
+    use super::hub::Hub;
+    #[pymodule_export]
+    use super::session::Session;
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)] // the name that Python gives a version
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,62 @@
+//! One client's conversation as the protocol handler drives it.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::principal;
+use crate::engine::SessionHandle;
+
+/// See `_engine.pyi`.
+#[pyclass(frozen, module = "rowcast._engine")]
+pub(super) struct Session(pub(super) Arc<SessionHandle>);
+
+#[pymethods]
+impl Session {
+    #[getter]
+    fn token(&self) -> u64 {
+        self.0.id().0
+    }
+
+    fn receive_text(&self, py: Python<'_>, text: &str) -> Option<String> {
+        py.detach(|| self.0.receive_text(text)).map(Into::into)
+    }
+
+    fn receive_bytes(&self, py: Python<'_>) {
+        py.detach(|| self.0.receive_binary());
+    }
+
+    #[pyo3(signature = (principal, payload = None))]
+    fn accept(&self, py: Python<'_>, principal: &Bound<'_, PyAny>, payload: Option<&str>) -> PyResult<()> {
+        let principal = principal::extract(principal)?;
+        py.detach(|| self.0.accept(principal, payload));
+        Ok(())
+    }
+
+    fn refuse(&self, py: Python<'_>, code: u16, reason: &str) {
+        py.detach(|| self.0.refuse(code, reason));
+    }
+
+    /// Each frame is copied once, into its string: sockets take `str`, and clients close on a binary frame.
+    #[pyo3(signature = (limit = 64))]
+    fn take<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyList>> {
+        let frames = self.0.take(limit);
+        let mut text = Vec::new();
+        let list = PyList::empty(py);
+        for frame in frames {
+            text.clear();
+            frame.write_to(&mut text);
+            list.append(std::str::from_utf8(&text)?)?;
+        }
+        Ok(list)
+    }
+
+    fn closing(&self) -> Option<(u16, String, bool)> {
+        self.0.closing().map(|close| (close.code().code(), close.reason().to_owned(), !close.flush()))
+    }
+
+    fn disconnect(&self, py: Python<'_>) {
+        py.detach(|| self.0.disconnect());
+    }
+}
