@@ -3,3 +3,4 @@
 pub mod model;
 pub mod payload;
 pub mod security;
+pub mod session;
