@@ -125,21 +125,21 @@ impl CloseCode {
     pub fn stock_client(self) -> Retry {
         match self {
             CloseCode::Normal => Retry::WhileSubscribed,
-            CloseCode::GoingAway
-            | CloseCode::ServiceRestart
-            | CloseCode::TryAgainLater
-            | CloseCode::Timeout
-            | CloseCode::Forbidden
-            | CloseCode::InitTimeout => Retry::Always,
             CloseCode::BadRequest
             | CloseCode::Unauthorized
             | CloseCode::SubprotocolNotAcceptable
             | CloseCode::SubscriberExists
             | CloseCode::TooManyInits
-            | CloseCode::InternalError => Retry::Never,
+            | CloseCode::InternalError
             // BadResponse and InternalClientError, which only a client should send.
-            CloseCode::Application(ApplicationCode(4004 | 4005)) => Retry::Never,
-            CloseCode::Application(_) => Retry::Always,
+            | CloseCode::Application(ApplicationCode(4004 | 4005)) => Retry::Never,
+            CloseCode::GoingAway
+            | CloseCode::ServiceRestart
+            | CloseCode::TryAgainLater
+            | CloseCode::Timeout
+            | CloseCode::Forbidden
+            | CloseCode::InitTimeout
+            | CloseCode::Application(_) => Retry::Always,
         }
     }
 }
@@ -159,11 +159,13 @@ impl Close {
     }
 
     /// The same end, after what is queued has been sent.
+    #[must_use]
     pub fn after_flush(self) -> Self {
         Close { flush: true, ..self }
     }
 
     /// The same end, at once.
+    #[must_use]
     pub fn at_once(self) -> Self {
         Close { flush: false, ..self }
     }
@@ -276,7 +278,8 @@ mod tests {
     fn rule_38_a_reason_is_cut_to_123_bytes_between_two_characters() {
         for filler in ["x", "é", "€", "🦀"] {
             for length in 0..200 {
-                let close = Close::new(CloseCode::BadRequest, format!("{}{}", "x".repeat(length % 4), filler.repeat(length)));
+                let close =
+                    Close::new(CloseCode::BadRequest, format!("{}{}", "x".repeat(length % 4), filler.repeat(length)));
                 assert!(close.reason().len() <= REASON_BYTES_MAX, "{}", close.reason());
             }
         }

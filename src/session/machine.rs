@@ -103,6 +103,7 @@ impl Session {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "each state answers for itself")]
     fn on_message(&mut self, message: ClientMessage<'_>, text: &str) {
         use ClientMessage::{Complete, ConnectionInit, Ping, Pong, Subscribe};
         match (&mut self.state, message) {

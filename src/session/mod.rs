@@ -40,6 +40,7 @@
 //! The same as a table, which a test holds true. A number is that close code, and then the state is `Closing`;
 //! `·` stays.
 //!
+//! ```text
 //! | input           | AwaitingInit   | Authenticating | Ready  | Closing | Closed |
 //! |-----------------|----------------|----------------|--------|---------|--------|
 //! | connection_init | Authenticating | 4429           | 4429   | ·       | ·      |
@@ -56,6 +57,7 @@
 //! | GoingAway       | 1001           | 1001           | 1001   | ·       | ·      |
 //! | an hour passes  | 4408           | ·              | 3008   | ·       | ·      |
 //! | Disconnected    | Closed         | Closed         | Closed | Closed  | ·      |
+//! ```
 //!
 //! # Choices where the protocol leaves one
 //!

@@ -202,7 +202,7 @@ impl Queue {
             return Pushed::Shut;
         }
         if let Some(bound) = self.bound_reached(queued.cost(), queued.since) {
-            return Pushed::Overflow(self.overflow(bound, Some(queued)));
+            return Pushed::Overflow(self.overflow(bound, Some(&queued)));
         }
         let pushed = if self.is_empty() { Pushed::First } else { Pushed::More };
         self.bytes += queued.cost();
@@ -224,9 +224,9 @@ impl Queue {
         self.oldest_age(now).is_some_and(|age| age > self.age_max)
     }
 
-    fn overflow(&mut self, bound: Bound, refused: Option<Queued>) -> Overflow {
+    fn overflow(&mut self, bound: Bound, refused: Option<&Queued>) -> Overflow {
         let dropped = self.len() + usize::from(refused.is_some());
-        let dropped_data = self.data.iter().chain(&refused).filter(|queued| queued.operation.is_some());
+        let dropped_data = self.data.iter().chain(refused).filter(|queued| queued.operation.is_some());
         let resume_after = self.progress.resume_after(dropped_data.map(|queued| queued.position));
         self.free();
         self.door = match std::mem::replace(&mut self.door, Door::Overflowed) {
@@ -247,6 +247,12 @@ impl Queue {
         self.control = VecDeque::new();
         self.data = VecDeque::new();
         self.bytes = 0;
+    }
+
+    /// How many frames fit without asking for more memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.control.capacity().max(self.data.capacity())
     }
 
     fn give_back(&mut self) {

@@ -59,7 +59,8 @@ fn bare(kind: &str, payload: Option<&str>) -> Frame {
 
 /// The `error` for one operation too many.
 pub(super) fn operation_limit(id: &str, operations_max: usize) -> Frame {
-    let message = format!("{operations_max} operations are active on this connection, which is the limit: complete one first");
+    let message =
+        format!("{operations_max} operations are active on this connection, which is the limit: complete one first");
     let errors = json!([{ "message": message, "extensions": { "code": "OPERATION_LIMIT" } }]).to_string();
     ServerMessage::Error { id, errors: &errors }.frame()
 }
