@@ -30,7 +30,7 @@ fn take(queue: &mut Queue, frames_max: usize, bytes_max: usize) -> Vec<String> {
 
 /// Pushes frames at these positions until the queue overflows.
 fn overflow(queue: &mut Queue, now: Instant, positions: impl IntoIterator<Item = Option<Position>>) -> Overflow {
-    for position in positions {
+    for position in positions.into_iter().take(1000) {
         if let Pushed::Overflow(overflow) = queue.push(&id("a"), frame("x"), position, now) {
             return overflow;
         }
