@@ -1,0 +1,58 @@
+//! The operations that are active on one connection. An id is free again the moment its operation ends, by whichever
+//! side; until then a second use of it is the client's fault.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::OperationId;
+
+/// Active ids, ordered so that the same history always gives the same actions.
+#[derive(Debug, Default)]
+pub(super) struct Operations(BTreeSet<OperationId>);
+
+/// What becomes of a `subscribe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may start, under this very `Arc`.
+    Admitted(OperationId),
+    /// Its id is active.
+    Duplicate,
+    /// The connection has as many operations as it may.
+    Full,
+}
+
+impl Operations {
+    /// A duplicate is told before the limit: it ends the connection, the limit does not.
+    pub(super) fn admit(&mut self, id: &str, operations_max: usize) -> Admission {
+        if self.0.contains(id) {
+            return Admission::Duplicate;
+        }
+        if self.0.len() >= operations_max {
+            return Admission::Full;
+        }
+        let id = OperationId::from(id);
+        self.0.insert(Arc::clone(&id));
+        Admission::Admitted(id)
+    }
+
+    /// The client is done with it. `None` when there is no such operation, or none any more.
+    pub(super) fn complete(&mut self, id: &str) -> Option<OperationId> {
+        self.0.take(id)
+    }
+
+    /// The engine is done with it. Compared by identity, not by text: while the news travelled, the client may have
+    /// completed the operation and begun another one under the same id, which must live on.
+    pub(super) fn end(&mut self, id: &OperationId) {
+        if self.0.get(id).is_some_and(|active| Arc::ptr_eq(active, id)) {
+            self.0.remove(id);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn into_ids(self) -> impl Iterator<Item = OperationId> {
+        self.0.into_iter()
+    }
+}

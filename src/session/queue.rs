@@ -1,0 +1,271 @@
+//! What waits for one session's sender: bounded in bytes and in age, never shortened in silence.
+//!
+//! ```text
+//!   control   ack · pong · ping ─────────┐
+//!                                        ├─▶ take ─▶ the socket
+//!   data      next · next · error · … ───┘
+//! ```
+//!
+//! Control frames overtake data, so that a pong is prompt behind 10,000 events; within a lane the order is that of
+//! arrival. The ack is a control frame that is queued before the session starts its first operation, so no data ever
+//! precedes it. A frame that was taken counts as delivered: what the socket does with it is not seen here.
+//!
+//! At a bound everything queued is freed at once, since a client that does not read must not cost memory while its
+//! socket is being closed, and the caller is told from where the client may resume. Nothing is accepted after that.
+//! The queue lives behind a mutex that event threads and the sender share: no method but `purge` and the overflow
+//! itself does work in proportion to what is queued.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::close::Close;
+use super::limits::Limits;
+use super::progress::Progress;
+use super::state::Lane;
+use crate::model::{OperationId, Position};
+use crate::payload::Frame;
+
+/// A burst may leave this much room behind (about 9 KiB); more is given back when the queue runs empty.
+const IDLE_CAPACITY_MAX: usize = 64;
+
+/// The outbound queue of one session.
+#[derive(Debug)]
+pub struct Queue {
+    bytes_max: usize,
+    age_max: Duration,
+    control: VecDeque<Queued>,
+    data: VecDeque<Queued>,
+    bytes: usize,
+    progress: Progress,
+    door: Door,
+}
+
+#[derive(Debug)]
+struct Queued {
+    frame: Frame,
+    since: Instant,
+    operation: Option<OperationId>,
+    position: Option<Position>,
+}
+
+/// Whether frames still come in.
+#[derive(Debug)]
+enum Door {
+    /// They do.
+    Open,
+    /// A bound was reached; the session is about to say how it closes.
+    Overflowed,
+    /// They do not; the sender closes the socket, at once or behind the last frame.
+    Finished(Close),
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Pushed {
+    /// It is queued and the first there: wake the sender.
+    First,
+    /// It is queued behind others: the sender is awake.
+    More,
+    /// It was one too many: everything is gone, and the session is to be closed with
+    /// [`Close::slow_client`]. Told once.
+    Overflow(Overflow),
+    /// It was dropped, since the session is ending.
+    Shut,
+}
+
+/// A queue that reached its bound and was freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Which bound.
+    pub bound: Bound,
+    /// How many frames were dropped with it.
+    pub dropped: usize,
+    /// From where every operation of the session may resume without missing what was dropped. `None` when nothing was
+    /// delivered yet, or when no single position holds for all of them; the cursors in their own last `next` do.
+    pub resume_after: Option<Position>,
+}
+
+/// Which bound a queue reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// [`Limits::queue_bytes_max`]
+    Bytes,
+    /// [`Limits::queue_age_max`]
+    Age,
+}
+
+impl Queue {
+    /// An empty queue, which holds no memory of its own.
+    pub fn new(limits: &Limits) -> Self {
+        Queue {
+            bytes_max: limits.queue_bytes_max,
+            age_max: limits.queue_age_max,
+            control: VecDeque::new(),
+            data: VecDeque::new(),
+            bytes: 0,
+            progress: Progress::default(),
+            door: Door::Open,
+        }
+    }
+
+    /// Queues a frame of an operation. `position` is where the client may resume once it has it; a frame that is no
+    /// resting point (a snapshot's row, a `complete`) has none.
+    pub fn push(&mut self, id: &OperationId, frame: Frame, position: Option<Position>, now: Instant) -> Pushed {
+        self.admit(Queued { frame, since: now, operation: Some(OperationId::clone(id)), position })
+    }
+
+    /// Carries out [`Action::Transmit`](super::Action::Transmit).
+    pub fn transmit(&mut self, lane: Lane, frame: Frame, now: Instant) -> Pushed {
+        let operation = match lane {
+            Lane::Control => None,
+            Lane::Operation(id) => Some(id),
+        };
+        self.admit(Queued { frame, since: now, operation, position: None })
+    }
+
+    /// Moves frames into `out`, control first: at most `frames_max` of them, and no more once they have reached
+    /// `bytes_max` on the wire. Small batches keep what is undelivered in here, where it is seen.
+    pub fn take(&mut self, frames_max: usize, bytes_max: usize, out: &mut Vec<Frame>) {
+        let mut bytes = 0;
+        for _ in 0..frames_max {
+            if bytes >= bytes_max {
+                break;
+            }
+            let Some(next) = self.pop() else { break };
+            bytes += next.frame.len();
+            out.push(next.frame);
+        }
+        if self.is_empty() {
+            self.give_back();
+        }
+    }
+
+    /// Drops what is queued under this id, since its client does not want it any more. How many frames that were.
+    pub fn purge(&mut self, id: &str) -> usize {
+        let before = self.data.len();
+        self.data.retain(|queued| queued.operation.as_deref() != Some(id));
+        self.bytes = self.control.iter().chain(&self.data).map(Queued::cost).sum();
+        before - self.data.len()
+    }
+
+    /// Carries out [`Action::Close`](super::Action::Close): nothing comes in any more, and what is queued goes out
+    /// first or not at all. The first close stays. Wake the sender.
+    pub fn finish(&mut self, close: Close) {
+        if matches!(self.door, Door::Finished(_)) {
+            return;
+        }
+        if !close.flush() {
+            self.free();
+        }
+        self.door = Door::Finished(close);
+    }
+
+    /// How the sender is to close the socket, once it has been told: when the queue [is empty](Self::is_empty), or
+    /// right now if the close does not [flush](Close::flush), which also holds when a flush took too long.
+    pub fn closing(&self) -> Option<&Close> {
+        match &self.door {
+            Door::Finished(close) => Some(close),
+            Door::Open | Door::Overflowed => None,
+        }
+    }
+
+    /// Housekeeping: frees the queue if its oldest frame has waited too long. A client that stopped reading when
+    /// nothing more happens is found here alone. Wake the sender on `Some`.
+    pub fn overdue(&mut self, now: Instant) -> Option<Overflow> {
+        self.is_overdue(now).then(|| self.overflow(Bound::Age, None))
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.data.is_empty()
+    }
+
+    /// How many frames wait.
+    pub fn len(&self) -> usize {
+        self.control.len() + self.data.len()
+    }
+
+    /// What they count against [`Limits::queue_bytes_max`]: their own bytes and the queue's for keeping them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How long the oldest has waited.
+    pub fn oldest_age(&self, now: Instant) -> Option<Duration> {
+        let oldest = [self.control.front(), self.data.front()].into_iter().flatten().map(|queued| queued.since).min();
+        oldest.map(|since| now.saturating_duration_since(since))
+    }
+
+    fn admit(&mut self, queued: Queued) -> Pushed {
+        if !matches!(self.door, Door::Open) {
+            return Pushed::Shut;
+        }
+        if let Some(bound) = self.bound_reached(queued.cost(), queued.since) {
+            return Pushed::Overflow(self.overflow(bound, Some(&queued)));
+        }
+        let pushed = if self.is_empty() { Pushed::First } else { Pushed::More };
+        self.bytes += queued.cost();
+        let lane = if queued.operation.is_some() { &mut self.data } else { &mut self.control };
+        lane.push_back(queued);
+        pushed
+    }
+
+    /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again
+    /// after each resume.
+    fn bound_reached(&self, cost: usize, now: Instant) -> Option<Bound> {
+        if !self.is_empty() && self.bytes.saturating_add(cost) > self.bytes_max {
+            return Some(Bound::Bytes);
+        }
+        self.is_overdue(now).then_some(Bound::Age)
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.oldest_age(now).is_some_and(|age| age > self.age_max)
+    }
+
+    fn overflow(&mut self, bound: Bound, refused: Option<&Queued>) -> Overflow {
+        let dropped = self.len() + usize::from(refused.is_some());
+        let dropped_data = self.data.iter().chain(refused).filter(|queued| queued.operation.is_some());
+        let resume_after = self.progress.resume_after(dropped_data.map(|queued| queued.position));
+        self.free();
+        self.door = match std::mem::replace(&mut self.door, Door::Overflowed) {
+            Door::Open | Door::Overflowed => Door::Overflowed,
+            Door::Finished(close) => Door::Finished(close.at_once()),
+        };
+        Overflow { bound, dropped, resume_after }
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let next = self.control.pop_front().or_else(|| self.data.pop_front())?;
+        self.bytes -= next.cost();
+        self.progress.taken(next.position);
+        Some(next)
+    }
+
+    fn free(&mut self) {
+        self.control = VecDeque::new();
+        self.data = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// How many frames fit without asking for more memory.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.control.capacity().max(self.data.capacity())
+    }
+
+    fn give_back(&mut self) {
+        for lane in [&mut self.control, &mut self.data] {
+            if lane.capacity() > IDLE_CAPACITY_MAX {
+                *lane = VecDeque::new();
+            }
+        }
+    }
+}
+
+impl Queued {
+    fn cost(&self) -> usize {
+        size_of::<Queued>() + self.frame.len()
+    }
+}
