@@ -271,8 +271,8 @@ impl Generator {
             Operator::Lte => "<=",
             Operator::In | Operator::Nin => return self.membership(name, type_name, operator),
             Operator::IsNull => {
-                let null = self.random.random();
-                return (json!(null), format!("{name} is {}null", if null { "" } else { "not " }));
+                let asked: bool = self.random.random();
+                return (json!(asked), format!("{name} is {}null", if asked { "" } else { "not " }));
             }
             Operator::Like | Operator::Ilike => {
                 let pattern = self.pattern();
