@@ -1,0 +1,128 @@
+//! Conditions on one row, decided as PostgreSQL would decide them.
+//!
+//! What comes in: a `where` argument, a tenant id or a compiled policy, and later the rows themselves as PostgreSQL
+//! printed them under `TimeZone=UTC`, `DateStyle=ISO`, `bytea_output=hex`. What is promised: the answer is the one that
+//! `select (condition) from …` gives with `collate "C"`, three-valued as there, with a fourth answer for what a partial
+//! row image cannot tell ([`Truth::Unavailable`]). What is never done: a column that was not sent is not taken for
+//! NULL, a value that cannot be read is not taken for another one, and neither ever matches, negated or not.
+//!
+//! Where this cannot follow PostgreSQL, because the catalog type alone does not tell: `citext` and columns with a
+//! nondeterministic collation compare by code point; a *domain* over `char(n)` keeps its padding; `ilike` folds with
+//! Unicode's simple lower-case mapping whatever the column's collation folds; `json` is compared as if it were `jsonb`.
+
+mod array;
+mod error;
+mod eval;
+mod float;
+mod image;
+mod json;
+mod like;
+mod normal;
+mod numeric;
+mod operand;
+mod operator;
+mod parse;
+mod scalar;
+mod tenant;
+mod time;
+
+use std::collections::BTreeSet;
+
+pub use error::PredicateError;
+pub use eval::Truth;
+pub use float::Float;
+pub use image::RowImage;
+pub use json::Json;
+pub use like::Like;
+pub use numeric::Numeric;
+pub use operator::{Comparison, Operator, operators};
+pub use scalar::Scalar;
+
+/// A condition over the columns of one [`Table`](crate::model::Table), by their index there.
+///
+/// Values are made by the constructors, which keep the normal form: nested `And` and `Or` are flattened, their parts
+/// sorted and without repeats; equalities of one column under an `Or` are one `In`; `Not` is pushed down to the leaves
+/// and stays only around `In`, `IsNull`, `Like` and `Contains`. So equal conditions are mostly equal values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Predicate {
+    /// Every row.
+    True,
+    /// No row.
+    False,
+    /// No row, and none under negation either: a comparison with NULL.
+    Unknown,
+    /// `column <comparison> value`
+    Compare {
+        /// The column's index.
+        column: u16,
+        /// Which comparison.
+        comparison: Comparison,
+        /// What it is compared with.
+        value: Scalar,
+    },
+    /// `column in (values)`: at least two, sorted.
+    In {
+        /// The column's index.
+        column: u16,
+        /// The members.
+        values: Box<[Scalar]>,
+    },
+    /// `column is null`
+    IsNull {
+        /// The column's index.
+        column: u16,
+    },
+    /// `column like pattern` or `ilike`
+    Like {
+        /// The column's index.
+        column: u16,
+        /// The compiled pattern.
+        pattern: Like,
+    },
+    /// `strpos(column, part) > 0` of text, `column @> part` of arrays and jsonb.
+    Contains {
+        /// The column's index.
+        column: u16,
+        /// The part.
+        part: Scalar,
+    },
+    /// `not (…)`
+    Not(Box<Predicate>),
+    /// All of these.
+    And(Box<[Predicate]>),
+    /// At least one of these.
+    Or(Box<[Predicate]>),
+}
+
+impl Predicate {
+    /// What must hold together; empty for a condition that every row meets.
+    pub fn conjuncts(&self) -> &[Predicate] {
+        match self {
+            Predicate::True => &[],
+            Predicate::And(parts) => parts,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// The columns that it reads, for the rule that one may not filter on what one may not read.
+    pub fn columns(&self) -> BTreeSet<usize> {
+        let mut columns = BTreeSet::new();
+        self.collect_columns(&mut columns);
+        columns
+    }
+
+    fn collect_columns(&self, into: &mut BTreeSet<usize>) {
+        match self {
+            Predicate::True | Predicate::False | Predicate::Unknown => {}
+            Predicate::Compare { column, .. }
+            | Predicate::In { column, .. }
+            | Predicate::IsNull { column }
+            | Predicate::Like { column, .. }
+            | Predicate::Contains { column, .. } => {
+                into.insert(usize::from(*column));
+            }
+            Predicate::Not(part) => part.collect_columns(into),
+            Predicate::And(parts) | Predicate::Or(parts) => parts.iter().for_each(|part| part.collect_columns(into)),
+        }
+    }
+}
