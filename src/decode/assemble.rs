@@ -152,12 +152,12 @@ impl Decoder {
         let transaction = self.transaction.as_mut().ok_or(DecodeError::OutsideTransaction { what: "a row" })?;
         let relation = self.relations.get(&row.relation).ok_or(DecodeError::UnknownRelation { oid: row.relation })?;
         let stamp = transaction.stamp()?;
-        let Some(table) = relation.table() else {
+        let Some(watched) = relation.watched() else {
             return Ok(Decoded::Nothing);
         };
         let operation = row.operation;
-        let (old, new) = row.images(|image, columns| relation.tuple(image, whole, columns))?;
-        let change = row_change(Arc::clone(table), operation, old, new);
+        let (old, new) = row.images(|image, columns| watched.tuple(image, whole, columns))?;
+        let change = row_change(watched.table(), operation, old, new);
         Ok(Decoded::Event(stamp.event(Change::Row(change))))
     }
 
@@ -167,7 +167,7 @@ impl Decoder {
         for &oid in oids {
             let relation = self.relations.get(&oid).ok_or(DecodeError::UnknownRelation { oid })?;
             let stamp = transaction.stamp()?;
-            events.extend(relation.table().map(|table| stamp.event(Change::Truncate(Arc::clone(table)))));
+            events.extend(relation.watched().map(|watched| stamp.event(Change::Truncate(watched.table()))));
         }
         Ok(match events.len() {
             0 => Decoded::Nothing,

@@ -56,7 +56,8 @@ pub(super) struct Relation {
     watched: Option<Watched>,
 }
 
-struct Watched {
+/// A relation's place in the catalog.
+pub(super) struct Watched {
     table: Arc<Table>,
     /// For each column of the wire its index in the table.
     places: Box<[Option<usize>]>,
@@ -81,28 +82,31 @@ impl Relation {
         &self.shape
     }
 
-    /// The watched table, if it is one.
-    pub(super) fn table(&self) -> Option<&Arc<Table>> {
-        self.watched.as_ref().map(|watched| &watched.table)
+    /// `None` when nobody watches the table.
+    pub(super) fn watched(&self) -> Option<&Watched> {
+        self.watched.as_ref()
     }
 
     /// Whether the catalog has to be read again: the table is watched and looks different in the stream.
     pub(super) fn has_moved(&self) -> bool {
-        self.table().is_some_and(|table| !self.shape.agrees_with(table))
+        self.watched().is_some_and(|watched| !self.shape.agrees_with(&watched.table))
+    }
+}
+
+impl Watched {
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table)
     }
 
     /// One image in the table's column order. `whole` says that an old image may be believed to carry every column.
     pub(super) fn tuple(&self, image: Image, whole: bool, columns: &mut Columns<'_, '_>) -> Result<Tuple, DecodeError> {
-        let Some(Watched { table, places }) = &self.watched else {
-            return Ok(Tuple::new([]));
-        };
-        let (sent, described) = (columns.count()?, places.len());
+        let (sent, described) = (columns.count()?, self.places.len());
         if sent != described {
-            return Err(DecodeError::ColumnCount { oid: self.shape.oid, sent, described });
+            return Err(DecodeError::ColumnCount { oid: self.table.oid, sent, described });
         }
-        let null = null_of(image, whole && table.identity == ReplicaIdentity::Full);
-        let mut values = vec![Datum::Absent; table.columns.len()];
-        for place in places {
+        let null = null_of(image, whole && self.table.identity == ReplicaIdentity::Full);
+        let mut values = vec![Datum::Absent; self.table.columns.len()];
+        for place in &self.places {
             match place.and_then(|index| values.get_mut(index)) {
                 Some(datum) => *datum = datum_of(columns.value()?, &null),
                 None => columns.skip()?,

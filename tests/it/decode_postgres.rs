@@ -348,6 +348,30 @@ async fn messages_and_savepoints_belong_to_their_top_level_transaction() {
 }
 
 #[tokio::test]
+async fn enum_domain_and_composite_columns_are_known_by_their_own_types() {
+    let setup = "create type mood as enum ('ok'); create domain positive as int; create type pair as (a int, b text);
+                 create table t (id positive primary key, m mood, ms mood[], p pair)";
+    let mut stream = Stream::new(setup, &["t"]).await;
+    stream.sql("insert into t values (1, 'ok', '{ok}', row(1, 'a b'))").await;
+    let decoded = stream.decoded().await;
+    assert!(!decoded.iter().any(|decoded| matches!(decoded, Decoded::SchemaChanged { .. })));
+    let row = decoded.into_iter().flat_map(events_of).find_map(|event| row_of(&event)).unwrap();
+    assert_eq!(new(&row), [datum("1"), datum("ok"), datum("{ok}"), datum("(1,\"a b\")")]);
+}
+
+#[tokio::test]
+async fn a_generated_column_is_absent_and_told_as_a_difference_once() {
+    let setup = "create table t (id int primary key, g int generated always as (id * 2) stored, n int)";
+    let mut stream = Stream::new(setup, &["t"]).await;
+    stream.sql("insert into t (id, n) values (1, 5); insert into t (id, n) values (2, 5)").await;
+    let decoded = stream.decoded().await;
+    let told = decoded.iter().filter(|decoded| matches!(decoded, Decoded::SchemaChanged { .. })).count();
+    assert_eq!(told, 1);
+    let rows: Vec<_> = decoded.into_iter().flat_map(events_of).filter_map(|event| row_of(&event)).collect();
+    assert_eq!(new(&rows[1]), [datum("2"), ABSENT, datum("5")]);
+}
+
+#[tokio::test]
 async fn the_commit_time_is_the_servers_clock() {
     let mut stream = Stream::new("create table t (id int primary key)", &["t"]).await;
     let now = "select (extract(epoch from clock_timestamp()) * 1000000)::int8";

@@ -163,11 +163,11 @@ fn a_malformed_publication_is_set_aside_and_stops_nothing() {
         br#"{"topic": "a", "tenant": 5, "payload": 1}"#,
         br#"{"topic": "a", "tenant": null, "payload": 1} 2"#,
     ] {
-        let decoded = decoder.decode(message(true, "rowcast.publish", content)).unwrap();
-        assert!(matches!(decoded, Decoded::Ignored(Ignored::NotAPublication { .. })), "{decoded:?}");
+        let answer = decoder.decode(message(true, "rowcast.publish", content)).unwrap();
+        assert!(matches!(answer, Decoded::Ignored(Ignored::NotAPublication { .. })), "{answer:?}");
     }
-    let decoded = decoder.decode(message(true, "rowcast.publish", b"{\"topic\": \"\xff\"}")).unwrap();
-    assert_eq!(decoded, Decoded::Ignored(Ignored::NotUtf8));
+    let answer = decoder.decode(message(true, "rowcast.publish", b"{\"topic\": \"\xff\"}")).unwrap();
+    assert_eq!(answer, Decoded::Ignored(Ignored::NotUtf8));
     assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9);
 }
 

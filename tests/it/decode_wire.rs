@@ -85,7 +85,7 @@ fn put(column: &Col<'_>, body: &mut Vec<u8>) {
 
 pub(crate) fn truncate(oids: &[u32]) -> Bytes {
     let mut body = [&b"T"[..], &(oids.len() as u32).to_be_bytes(), &[3]].concat();
-    oids.iter().for_each(|oid| body.extend_from_slice(&oid.to_be_bytes()));
+    body.extend(oids.iter().flat_map(|oid| oid.to_be_bytes()));
     body.into()
 }
 

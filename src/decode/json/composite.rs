@@ -36,13 +36,11 @@ fn field_count(composite: &CompositeType) -> ValueError {
 }
 
 fn field(pg_type: &PgType, reader: &mut Reader<'_>, out: &mut Vec<u8>, depth: usize) -> Result<Written, ValueError> {
-    match reader.field()? {
-        Some(text) => value(pg_type, &text, out, depth),
-        None => {
-            out.extend_from_slice(b"null");
-            Ok(Written::Value)
-        }
-    }
+    let Some(text) = reader.field()? else {
+        out.extend_from_slice(b"null");
+        return Ok(Written::Value);
+    };
+    value(pg_type, &text, out, depth)
 }
 
 struct Reader<'a> {

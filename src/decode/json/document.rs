@@ -5,7 +5,7 @@ use super::ValueError;
 /// Appends a JSON text. Between its tokens `json` keeps the line breaks that its author wrote; inside strings neither
 /// JSON nor PostgreSQL allows a raw control character, so each one is white space and becomes a blank.
 pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-    if text.is_empty() || text.iter().any(is_forbidden) {
+    if text.is_empty() || text.iter().copied().any(is_forbidden) {
         return Err(ValueError::Malformed { expected: "a json" });
     }
     let start = out.len();
@@ -16,6 +16,6 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     Ok(())
 }
 
-fn is_forbidden(byte: &u8) -> bool {
-    *byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t')
+fn is_forbidden(byte: u8) -> bool {
+    byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t')
 }

@@ -2,6 +2,8 @@
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+const QUOTES: u64 = ONES * 0x22;
+const BACKSLASHES: u64 = ONES * 0x5c;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `text` as a JSON string, quotes included.
@@ -37,8 +39,8 @@ fn first_special(text: &[u8]) -> Option<usize> {
 /// The high bit of each byte that is special, after "Bit Twiddling Hacks", `hasless` and `haszero`.
 fn specials(chunk: u64) -> u64 {
     let control = chunk.wrapping_sub(ONES * 0x20);
-    let quote = (chunk ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
-    let backslash = (chunk ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let quote = (chunk ^ QUOTES).wrapping_sub(ONES);
+    let backslash = (chunk ^ BACKSLASHES).wrapping_sub(ONES);
     // All three comparisons are right only for bytes below 0x80, and no special byte is above.
     (control | quote | backslash) & !chunk & HIGHS
 }

@@ -12,7 +12,8 @@ use super::{ValueError, quoted};
 /// `date`.
 pub(super) fn date(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let mut clock = Clock(text);
-    if !is_infinite(text) && !(clock.date() && clock.era_and_end()) {
+    let is_date = is_infinite(text) || (clock.date() && clock.era_and_end());
+    if !is_date {
         return Err(ValueError::Malformed { expected: "a date in ISO style" });
     }
     quoted(text, out);
