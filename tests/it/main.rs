@@ -1,5 +1,21 @@
-//! Everything that needs more than one module: real PostgreSQL, corpora that other languages read too.
+//! Rust integration tests: one target, so that the crate is linked once. They need real PostgreSQL binaries, from
+//! `ROWCAST_TEST_PG_BIN` or the PATH.
 
-mod postgres;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail; helpers of tests are not recognised as tests by the lints"
+)]
+
+mod decode_corpus;
+mod decode_harness;
+mod decode_json;
+mod decode_json_postgres;
+mod decode_postgres;
+mod decode_server;
+mod decode_stream;
+mod decode_wire;
 mod predicate_corpus;
 mod predicate_oracle;
+mod predicate_server;

@@ -13,7 +13,7 @@ use rowcast::predicate::{Operator, Predicate, RowImage, Truth, operators};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::postgres::Postgres;
+use crate::predicate_server::Postgres;
 use crate::predicate_corpus::{column, decisions, table};
 
 const ROWS: usize = 200;

@@ -1,0 +1,12 @@
+//! Any text as any type: valid JSON on one line, or refused and nothing written.
+
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/it/decode_harness.rs"]
+mod decode_harness;
+#[allow(dead_code)]
+#[path = "../../tests/it/decode_wire.rs"]
+mod decode_wire;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| decode_harness::json(input));

@@ -1,0 +1,64 @@
+//! The content of a logical message with the prefix `rowcast.publish`: `{"topic": …, "tenant": …, "payload": …}`.
+//!
+//! Whoever may call `pg_logical_emit_message` can write one by hand, so a malformed one is set aside with a reason and
+//! stops nobody's stream.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::Message;
+
+/// Why a message was set aside. The message's words are not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ignored {
+    /// The content is not UTF-8.
+    #[error("a rowcast.publish message is not UTF-8; publish with rowcast.publish()")]
+    NotUtf8,
+    /// The content is not a JSON object with a text `topic`, a `tenant` that is text or null, and a `payload`.
+    #[error(
+        "a rowcast.publish message is not {{topic, tenant, payload}} (line {line}, column {column}); publish with rowcast.publish()"
+    )]
+    NotAPublication {
+        /// Where the content goes wrong, counted from 1.
+        line: usize,
+        /// Where in that line.
+        column: usize,
+    },
+}
+
+impl Ignored {
+    /// A stable name for logs, metrics and tests.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Ignored::NotUtf8 => "PUBLISH_NOT_UTF8",
+            Ignored::NotAPublication { .. } => "PUBLISH_MALFORMED",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Publication<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    /// Required, though it may be null: a misspelt key must not make a tenant's message public.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
+    tenant: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// The message, its payload a slice of `content`.
+pub(super) fn parse(content: &Bytes) -> Result<Message, Ignored> {
+    let text = std::str::from_utf8(content).map_err(|_| Ignored::NotUtf8)?;
+    let publication: Publication<'_> = serde_json::from_str(text)
+        .map_err(|error| Ignored::NotAPublication { line: error.line(), column: error.column() })?;
+    Ok(Message {
+        topic: publication.topic.into(),
+        tenant: publication.tenant.map(Into::into),
+        payload: content.slice_ref(publication.payload.get().as_bytes()),
+    })
+}
