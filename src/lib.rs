@@ -1,5 +1,6 @@
 //! rowcast
 
+pub mod capture;
 pub mod model;
 pub mod payload;
 pub mod security;
