@@ -9,38 +9,38 @@ use crate::postgres::{Server, Stop};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn settings() -> WalSettings {
+pub(crate) fn settings() -> WalSettings {
     WalSettings { publication_check: Duration::from_millis(200), ..WalSettings::new("feed", "feed") }
 }
 
-pub async fn start(url: &str) -> Result<WalCapture, CaptureError> {
+pub(crate) async fn start(url: &str) -> Result<WalCapture, CaptureError> {
     WalCapture::start(Conninfo::resolve(Some(url))?, settings(), None).await
 }
 
 /// A server with a table `t(id int, note text)` in publication `feed`.
-pub async fn prepared(extra: &[&str]) -> Server {
+pub(crate) async fn prepared(extra: &[&str]) -> Server {
     let server = Server::with(&[&["wal_level=logical"], extra].concat());
     server.sql("create table t (id int primary key, note text); create publication feed for table t").await;
     server
 }
 
 /// A consumer as the engine is one: it keeps what it has by position, so that what comes again is known.
-pub struct Reader {
-    pub capture: WalCapture,
+pub(crate) struct Reader {
+    pub(crate) capture: WalCapture,
     /// `I:1`, `U:1`, `M:prefix`: what came, each once.
-    pub events: Vec<String>,
+    pub(crate) events: Vec<String>,
     /// What came once more after an outage, and was left out.
-    pub repeated: usize,
-    pub interruptions: Vec<&'static str>,
-    pub resumed: usize,
+    pub(crate) repeated: usize,
+    pub(crate) interruptions: Vec<&'static str>,
+    pub(crate) resumed: usize,
     last: (u64, u64),
     current: (u64, u64),
     open: bool,
-    pub acknowledges: bool,
+    pub(crate) acknowledges: bool,
 }
 
 impl Reader {
-    pub fn new(capture: WalCapture) -> Self {
+    pub(crate) fn new(capture: WalCapture) -> Self {
         Self {
             capture,
             events: Vec::new(),
@@ -55,7 +55,7 @@ impl Reader {
     }
 
     /// Reads on until the condition holds.
-    pub async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     /// Reads on until the capture fails.
-    pub async fn until_failed(&mut self) -> CaptureError {
+    pub(crate) async fn until_failed(&mut self) -> CaptureError {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 let next = self.capture.next().await;
@@ -82,7 +82,7 @@ impl Reader {
     }
 
     /// Reads whatever comes for a while, as a live consumer.
-    pub async fn live_for(&mut self, time: Duration) {
+    pub(crate) async fn live_for(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while let Ok(next) =
             tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), self.capture.next()).await
@@ -91,11 +91,11 @@ impl Reader {
         }
     }
 
-    pub fn ids(&self) -> Vec<i32> {
+    pub(crate) fn ids(&self) -> Vec<i32> {
         self.events.iter().filter_map(|event| event.strip_prefix("I:")).map(|id| id.parse().unwrap()).collect()
     }
 
-    pub fn take(&mut self, captured: Captured) -> Result<(), CaptureError> {
+    pub(crate) fn take(&mut self, captured: Captured) -> Result<(), CaptureError> {
         match captured {
             Captured::Data { body, .. } => self.take_message(&body),
             Captured::Keepalive { wal_end } => {
@@ -177,8 +177,10 @@ async fn changes_and_messages_arrive_in_order() {
 async fn a_session_prints_values_the_same_whatever_the_role_prefers() {
     let server = prepared(&[]).await;
     server
-        .sql("alter role postgres set datestyle = 'SQL, DMY'; alter role postgres set timezone = 'Asia/Tokyo'; \
-              alter role postgres set extra_float_digits = -3; alter role postgres set statement_timeout = '50ms'")
+        .sql(
+            "alter role postgres set datestyle = 'SQL, DMY'; alter role postgres set timezone = 'Asia/Tokyo'; \
+              alter role postgres set extra_float_digits = -3; alter role postgres set statement_timeout = '50ms'",
+        )
         .await;
     server.sql("create table v (at timestamptz, f float8); alter publication feed add table v").await;
     let mut capture = start(&server.url()).await.unwrap();
@@ -305,7 +307,8 @@ async fn everything_that_is_here_can_be_taken_without_waiting() {
 #[tokio::test]
 async fn a_unix_socket_and_a_key_value_string_serve_as_well() {
     let server = prepared(&[]).await;
-    let text = format!("host={} port={} user=postgres dbname=postgres", server.socket_folder().display(), server.port());
+    let text =
+        format!("host={} port={} user=postgres dbname=postgres", server.socket_folder().display(), server.port());
     let mut reader = Reader::new(start(&text).await.unwrap());
     server.sql("insert into t values (7)").await;
     reader.until("the row", |reader| reader.ids() == [7]).await;

@@ -166,7 +166,7 @@ async fn another_cluster_at_the_same_place_is_not_followed() {
     let mut server = prepared(&[]).await;
     let mut reader = Reader::new(start(&server.url()).await.unwrap());
     reader.live_for(Duration::from_millis(50)).await;
-    server.stop(Stop::Fast);
+    server.stop(Stop::Immediate);
     let _other = Server::at(server.port(), &["wal_level=logical"]);
     let error = reader.until_failed().await;
     assert_eq!(error.code(), "SERVER_REPLACED", "{error}");

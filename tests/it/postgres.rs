@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a server is told to stop.
 #[derive(Clone, Copy, Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// `pg_ctl stop -m fast`: sessions are ended, walsenders may finish.
     Fast,
     /// `pg_ctl stop -m immediate`: a crash with manners.
@@ -31,7 +31,7 @@ pub enum Stop {
 }
 
 /// A running (or stopped) server.
-pub struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     port: u16,
     settings: Vec<String>,
@@ -40,17 +40,17 @@ pub struct Server {
 
 impl Server {
     /// A server for logical replication.
-    pub fn logical() -> Self {
+    pub(crate) fn logical() -> Self {
         Self::with(&["wal_level=logical"])
     }
 
     /// A server with these settings. `initdb` trusts everybody on this machine.
-    pub fn with(settings: &[&str]) -> Self {
+    pub(crate) fn with(settings: &[&str]) -> Self {
         Self::at(0, settings)
     }
 
     /// The same at a given port; at any free one for 0.
-    pub fn at(port: u16, settings: &[&str]) -> Self {
+    pub(crate) fn at(port: u16, settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("rowcast-pg-").tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// Starts it; after the first time on the same port.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // After a crash the shared memory may be in use for a moment; a free port may be taken by then.
@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// Stops it and returns how long that took.
-    pub fn stop(&mut self, how: Stop) -> Duration {
+    pub(crate) fn stop(&mut self, how: Stop) -> Duration {
         let Some(mut child) = self.process.take() else { return Duration::ZERO };
         let signal = match how {
             Stop::Fast => "-INT",
@@ -126,13 +126,13 @@ impl Server {
     }
 
     /// Stops it and starts it again.
-    pub fn restart(&mut self, how: Stop) {
+    pub(crate) fn restart(&mut self, how: Stop) {
         self.stop(how);
         self.start();
     }
 
     /// Replaces pg_hba.conf and has it read.
-    pub fn set_hba(&self, lines: &str) {
+    pub(crate) fn set_hba(&self, lines: &str) {
         fs::write(self.data().join("pg_hba.conf"), lines).unwrap();
         self.reload();
     }
@@ -143,7 +143,7 @@ impl Server {
     }
 
     /// Puts a file that only the server may read into its data folder.
-    pub fn give(&self, from: &Path, name: &str) {
+    pub(crate) fn give(&self, from: &Path, name: &str) {
         let to = self.data().join(name);
         fs::copy(from, &to).unwrap();
         run(Command::new("chmod").arg("0600").arg(&to));
@@ -151,46 +151,46 @@ impl Server {
     }
 
     /// Over TCP, as the superuser.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url_as("postgres", "postgres")
     }
 
     /// Over TCP; encryption as the server likes.
-    pub fn url_as(&self, user: &str, database: &str) -> String {
+    pub(crate) fn url_as(&self, user: &str, database: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Where the socket is.
-    pub fn socket_folder(&self) -> &Path {
+    pub(crate) fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// What the server has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// A session of the superuser over the socket, whatever pg_hba.conf says of TCP.
-    pub async fn admin(&self) -> Client {
+    pub(crate) async fn admin(&self) -> Client {
         let url = format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port);
         Conninfo::resolve(Some(&url)).unwrap().connect().await.unwrap().0
     }
 
     /// Runs statements as the superuser.
-    pub async fn sql(&self, statements: &str) {
+    pub(crate) async fn sql(&self, statements: &str) {
         self.admin().await.batch_execute(statements).await.unwrap();
     }
 
     /// The first column of the first row, as text.
-    pub async fn value(&self, query: &str) -> Option<String> {
+    pub(crate) async fn value(&self, query: &str) -> Option<String> {
         let messages = self.admin().await.simple_query(query).await.unwrap();
         messages.iter().find_map(|message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
