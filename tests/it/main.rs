@@ -8,6 +8,10 @@
     reason = "a test may fail; helpers of tests are not recognised as tests by the lints"
 )]
 
+mod capture;
+mod capture_errors;
+mod capture_outage;
+mod capture_tls;
 mod decode_corpus;
 mod decode_harness;
 mod decode_json;
@@ -16,6 +20,7 @@ mod decode_postgres;
 mod decode_server;
 mod decode_stream;
 mod decode_wire;
+mod postgres;
 mod predicate_corpus;
 mod predicate_oracle;
 mod predicate_server;

@@ -1,0 +1,381 @@
+//! What can go wrong between us and the server, told to the person who must act: what happened, where, what to do.
+//!
+//! Every variant has one stable code, and one exhaustive match says whether trying again can help.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use postgres_protocol::message::backend::ErrorFields;
+use tokio_postgres::fallible_iterator::FallibleIterator;
+
+/// An ErrorResponse or NoticeResponse, in its fields (manual, section 55.8). DETAIL and HINT are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerError {
+    /// `ERROR`, `FATAL`, `WARNING`, … in English whatever `lc_messages` says.
+    pub severity: String,
+    /// The five characters of the SQLSTATE.
+    pub sqlstate: String,
+    /// The primary message, in the server's language.
+    pub message: String,
+    /// DETAIL, when the server gave one.
+    pub detail: Option<String>,
+    /// HINT, when the server gave one.
+    pub hint: Option<String>,
+    /// The C function that raised it: the one field that names a notice reliably in every language.
+    pub routine: Option<String>,
+}
+
+impl ServerError {
+    /// Reads the fields. A malformed tail is ignored: half an error message is still worth telling.
+    pub(super) fn read(mut fields: ErrorFields<'_>) -> Self {
+        let mut error = Self::default();
+        while let Ok(Some(field)) = fields.next() {
+            let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'V' => error.severity = text,
+                b'S' if error.severity.is_empty() => error.severity = text,
+                b'C' => error.sqlstate = text,
+                b'M' => error.message = text,
+                b'D' => error.detail = Some(text),
+                b'H' => error.hint = Some(text),
+                b'R' => error.routine = Some(text),
+                _ => {}
+            }
+        }
+        error
+    }
+
+    /// PostgreSQL 18 tells a missing publication by this warning alone and goes on without its changes.
+    pub(super) fn tells_a_skipped_publication(&self) -> bool {
+        self.severity == "WARNING"
+            && (self.routine.as_deref() == Some("LoadPublications")
+                || self.message.starts_with("skipped loading publication"))
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)?;
+        self.detail.iter().try_for_each(|detail| write!(f, "; detail: {detail}"))?;
+        self.hint.iter().try_for_each(|hint| write!(f, "; hint: {hint}"))
+    }
+}
+
+/// Why changes cannot be captured. `place` is `host:port/database` or the socket's path, never a password.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The connection string or a `PG*` variable is not understood.
+    #[error("the connection string is not valid: {reason}")]
+    ConninfoInvalid {
+        /// What is wrong with it; never its secrets.
+        reason: String,
+    },
+    /// A setting is outside of what PostgreSQL or the engine accepts.
+    #[error("the capture settings are not valid: {reason}")]
+    SettingsInvalid {
+        /// Which setting, and what it may be.
+        reason: String,
+    },
+    /// Nobody listens, the name does not resolve, or no answer came in time.
+    #[error("no PostgreSQL server answers at {place}: {source}. Is it running, and can this machine reach it?")]
+    ServerUnreachable {
+        /// Where it was looked for.
+        place: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The server is there and is starting, stopping or recovering (57P01, 57P02, 57P03).
+    #[error("the server at {place} takes no connection now: {server}. This passes when it is up again.")]
+    ServerUnavailable {
+        /// Which server.
+        place: String,
+        /// What it said.
+        server: ServerError,
+    },
+    /// 28P01, 28000, or an authentication method that cannot be answered.
+    #[error("{place} does not let {user:?} in: {reason}. Check the user, the password and pg_hba.conf.")]
+    AuthenticationFailed {
+        /// Which server.
+        place: String,
+        /// The database role.
+        user: String,
+        /// What the server said, or what was missing.
+        reason: String,
+    },
+    /// The TLS handshake or the check of a certificate failed, or a certificate file cannot be used.
+    #[error("no trusted TLS connection to {place}: {reason}")]
+    TlsFailed {
+        /// Which server.
+        place: String,
+        /// What was wrong, and with which file or certificate.
+        reason: String,
+    },
+    /// `sslmode` demands TLS and the server has none.
+    #[error(
+        "{place} speaks no TLS and sslmode={sslmode} demands it. Turn on ssl at the server, or use sslmode=prefer."
+    )]
+    TlsRequired {
+        /// Which server.
+        place: String,
+        /// The mode asked for.
+        sslmode: String,
+    },
+    /// Logical messages need PostgreSQL 14.
+    #[error("{place} runs PostgreSQL {version}; capturing from the WAL needs 14 or newer.")]
+    ServerTooOld {
+        /// Which server.
+        place: String,
+        /// What it says it is.
+        version: String,
+    },
+    /// `wal_level` is not `logical`.
+    #[error(
+        "{place} has wal_level={wal_level}. Run ALTER SYSTEM SET wal_level = 'logical' and restart the server (managed \
+         services have a parameter for it), or use the outbox capture, which needs no WAL access."
+    )]
+    WalLevelNotLogical {
+        /// Which server.
+        place: String,
+        /// Its present level.
+        wal_level: String,
+    },
+    /// The role lacks REPLICATION, or a right on the slot (42501).
+    #[error("role {user:?} may not replicate from {place}: {server}. Run ALTER ROLE … REPLICATION as a superuser.")]
+    ReplicationNotPermitted {
+        /// Which server.
+        place: String,
+        /// The database role.
+        user: String,
+        /// What the server said.
+        server: ServerError,
+    },
+    /// Every replication slot is taken (53400).
+    #[error(
+        "{place} has no free replication slot for {slot:?}: {server}. Drop a slot that nobody uses (see \
+         pg_replication_slots) or raise max_replication_slots."
+    )]
+    SlotsExhausted {
+        /// Which server.
+        place: String,
+        /// The slot that was to be made.
+        slot: String,
+        /// What the server said.
+        server: ServerError,
+    },
+    /// Every walsender is taken (53300).
+    #[error("{place} has no free walsender: {server}. Raise max_wal_senders or stop a standby that is not needed.")]
+    SendersExhausted {
+        /// Which server.
+        place: String,
+        /// What the server said.
+        server: ServerError,
+    },
+    /// Every connection of the server, the database or the role is taken (53300).
+    #[error("{place} has no free connection: {server}. Raise max_connections or use fewer.")]
+    ConnectionsExhausted {
+        /// Which server.
+        place: String,
+        /// What the server said.
+        server: ServerError,
+    },
+    /// Another session streams from the slot (55006).
+    #[error(
+        "slot {slot:?} at {place} is in use by {}. One slot feeds one process: give this one another slot name, or end \
+         the other (select pg_terminate_backend(pid)).",
+        pid.map_or_else(|| "another session".to_owned(), |pid| format!("the server process {pid}"))
+    )]
+    SlotActive {
+        /// Which server.
+        place: String,
+        /// The slot.
+        slot: String,
+        /// The backend that holds it, when the server told.
+        pid: Option<i32>,
+    },
+    /// The slot is gone or invalidated: the changes since its position can no longer be had.
+    #[error(
+        "slot {slot:?} at {place} is lost: {reason}. The changes since its last position are gone; drop it if it still \
+         exists (select pg_drop_replication_slot('{slot}')) and start again with fresh snapshots."
+    )]
+    SlotLost {
+        /// Which server.
+        place: String,
+        /// The slot.
+        slot: String,
+        /// How it was lost.
+        reason: String,
+    },
+    /// A slot of this name exists and is not ours.
+    #[error("slot {slot:?} at {place} cannot be used: {reason}. Choose another slot name.")]
+    SlotMismatch {
+        /// Which server.
+        place: String,
+        /// The slot.
+        slot: String,
+        /// In what it differs.
+        reason: String,
+    },
+    /// Making a slot waits for every transaction that was writing when it began; one did not end in time.
+    #[error(
+        "slot {slot:?} at {place} was not ready after {seconds} s: it has to wait for transactions that are open (see \
+         xact_start in pg_stat_activity, and pg_prepared_xacts). End them, or raise slot_create_timeout."
+    )]
+    SlotBlocked {
+        /// Which server.
+        place: String,
+        /// The slot that was to be made.
+        slot: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The publication does not exist, or did not at the point of the WAL that is read.
+    #[error(
+        "publication {publication:?} does not exist at {place}. Create it (rowcast's migrations do), then start with a \
+         new slot: what was written without it is not in the stream."
+    )]
+    PublicationMissing {
+        /// Which server.
+        place: String,
+        /// The publication.
+        publication: String,
+    },
+    /// The database does not exist (3D000).
+    #[error("database {database:?} does not exist at {place}. Create it, or correct the connection string.")]
+    DatabaseMissing {
+        /// Which server.
+        place: String,
+        /// The database.
+        database: String,
+    },
+    /// The connection broke or fell silent.
+    #[error("the connection to {place} was lost: {reason}")]
+    ConnectionLost {
+        /// Which server.
+        place: String,
+        /// How it was noticed.
+        reason: String,
+    },
+    /// Another cluster, or one whose history left ours, now answers at this place.
+    #[error("{place} is not the server that was followed: {reason}. Start again with a new slot and fresh snapshots.")]
+    ServerReplaced {
+        /// Which server.
+        place: String,
+        /// How that was seen.
+        reason: String,
+    },
+    /// The peer sent what the protocol does not allow here. Is it a PostgreSQL server, or a pooler in front of one?
+    #[error("{place} broke the replication protocol: {reason}. Connect to PostgreSQL itself, not to a pooler.")]
+    ProtocolViolation {
+        /// Which server.
+        place: String,
+        /// What came, and what was due.
+        reason: String,
+    },
+    /// Any other error of the server.
+    #[error("{place} reports: {server}")]
+    Server {
+        /// Which server.
+        place: String,
+        /// What it said.
+        server: ServerError,
+    },
+}
+
+impl CaptureError {
+    /// The stable name of this kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ConninfoInvalid { .. } => "CONNINFO_INVALID",
+            Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
+            Self::ServerUnreachable { .. } => "SERVER_UNREACHABLE",
+            Self::ServerUnavailable { .. } => "SERVER_UNAVAILABLE",
+            Self::AuthenticationFailed { .. } => "AUTHENTICATION_FAILED",
+            Self::TlsFailed { .. } => "TLS_FAILED",
+            Self::TlsRequired { .. } => "TLS_REQUIRED",
+            Self::ServerTooOld { .. } => "SERVER_TOO_OLD",
+            Self::WalLevelNotLogical { .. } => "WAL_LEVEL_NOT_LOGICAL",
+            Self::ReplicationNotPermitted { .. } => "REPLICATION_NOT_PERMITTED",
+            Self::SlotsExhausted { .. } => "SLOTS_EXHAUSTED",
+            Self::SendersExhausted { .. } => "SENDERS_EXHAUSTED",
+            Self::ConnectionsExhausted { .. } => "CONNECTIONS_EXHAUSTED",
+            Self::SlotActive { .. } => "SLOT_ACTIVE",
+            Self::SlotLost { .. } => "SLOT_LOST",
+            Self::SlotMismatch { .. } => "SLOT_MISMATCH",
+            Self::SlotBlocked { .. } => "SLOT_BLOCKED",
+            Self::PublicationMissing { .. } => "PUBLICATION_MISSING",
+            Self::DatabaseMissing { .. } => "DATABASE_MISSING",
+            Self::ConnectionLost { .. } => "CONNECTION_LOST",
+            Self::ServerReplaced { .. } => "SERVER_REPLACED",
+            Self::ProtocolViolation { .. } => "PROTOCOL_VIOLATION",
+            Self::Server { .. } => "SERVER",
+        }
+    }
+
+    /// Whether a running capture goes on trying. Narrow on purpose: what a person has to repair is told at once.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            // The server is away, or a resource comes free by itself. A slot is active for a while after a crash of
+            // ours, until the server notices that its old walsender talks to nobody.
+            Self::ServerUnreachable { .. }
+            | Self::ServerUnavailable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::SendersExhausted { .. }
+            | Self::ConnectionsExhausted { .. }
+            | Self::SlotActive { .. } => true,
+            // Connection exceptions, lack of resources, operator intervention, system errors such as a full disk.
+            Self::Server { server, .. } => {
+                ["08", "53", "57", "58"].iter().any(|class| server.sqlstate.starts_with(class))
+            }
+            Self::ConninfoInvalid { .. }
+            | Self::SettingsInvalid { .. }
+            | Self::AuthenticationFailed { .. }
+            | Self::TlsFailed { .. }
+            | Self::TlsRequired { .. }
+            | Self::ServerTooOld { .. }
+            | Self::WalLevelNotLogical { .. }
+            | Self::ReplicationNotPermitted { .. }
+            | Self::SlotsExhausted { .. }
+            | Self::SlotLost { .. }
+            | Self::SlotMismatch { .. }
+            | Self::SlotBlocked { .. }
+            | Self::PublicationMissing { .. }
+            | Self::DatabaseMissing { .. }
+            | Self::ServerReplaced { .. }
+            | Self::ProtocolViolation { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CaptureError, ServerError};
+
+    fn server(sqlstate: &str) -> CaptureError {
+        let server = ServerError { sqlstate: sqlstate.to_owned(), ..ServerError::default() };
+        CaptureError::Server { place: "here".to_owned(), server }
+    }
+
+    #[test]
+    fn an_error_that_passes_by_itself_is_transient_and_one_that_needs_a_person_is_not() {
+        for sqlstate in ["08006", "53100", "53200", "57014", "58030"] {
+            assert!(server(sqlstate).is_transient(), "{sqlstate}");
+        }
+        for sqlstate in ["42601", "XX000", "55000", "0A000", ""] {
+            assert!(!server(sqlstate).is_transient(), "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_publication_is_known_in_every_language() {
+        let notice = |severity: &str, message: &str, routine: Option<&str>| ServerError {
+            severity: severity.to_owned(),
+            message: message.to_owned(),
+            routine: routine.map(str::to_owned),
+            ..ServerError::default()
+        };
+        assert!(notice("WARNING", "skipped loading publication \"p\"", None).tells_a_skipped_publication());
+        assert!(notice("WARNING", "Publikation übersprungen", Some("LoadPublications")).tells_a_skipped_publication());
+        assert!(!notice("NOTICE", "skipped loading publication", None).tells_a_skipped_publication());
+    }
+}

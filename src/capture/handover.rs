@@ -1,0 +1,165 @@
+//! The way from the reader to the consumer: parcels in order, bounded in bytes.
+//!
+//! A parcel is what one read brought. Its bytes are reserved before it is sent and freed when the consumer has taken
+//! its last message. A parcel larger than the whole bound passes alone, so a huge row cannot block for ever.
+
+use std::sync::Arc;
+use std::vec;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::replication::Captured;
+use super::wire::Replication;
+
+/// What a message costs beside its body.
+const ITEM_BYTES: usize = 64;
+
+/// Opens a way that holds `bytes` at most.
+pub(super) fn channel(bytes: usize) -> (Outbox, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let outbox = Outbox { sender, room: Arc::new(Semaphore::new(bytes)), bytes };
+    (outbox, Inbox { receiver, current: Vec::new().into_iter(), _room: None })
+}
+
+/// The messages of one read.
+pub(super) struct Parcel {
+    pub(super) items: Vec<Replication>,
+    bytes: usize,
+}
+
+impl Parcel {
+    pub(super) fn new(items: Vec<Replication>) -> Self {
+        let cost = |item: &Replication| match item {
+            Replication::Data { body, .. } => body.len() + ITEM_BYTES,
+            Replication::Keepalive { .. } => ITEM_BYTES,
+        };
+        let bytes = items.iter().map(cost).sum();
+        Self { items, bytes }
+    }
+}
+
+enum Sent {
+    Items(vec::IntoIter<Replication>, OwnedSemaphorePermit),
+    Event(Captured),
+}
+
+/// The consumer is gone.
+pub(super) struct Gone;
+
+/// The reader's end.
+pub(super) struct Outbox {
+    sender: mpsc::UnboundedSender<Sent>,
+    room: Arc<Semaphore>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Waits for room for a parcel; without a parcel, for ever. Dropping the future gives the room back.
+    pub(super) async fn room_for(&self, parcel: Option<&Parcel>) -> Result<OwnedSemaphorePermit, Gone> {
+        let Some(parcel) = parcel else { return std::future::pending().await };
+        let bytes = u32::try_from(parcel.bytes.min(self.bytes)).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| Gone)
+    }
+
+    pub(super) fn send(&self, parcel: Parcel, room: OwnedSemaphorePermit) -> Result<(), Gone> {
+        self.sender.send(Sent::Items(parcel.items.into_iter(), room)).map_err(|_| Gone)
+    }
+
+    /// Events are few and need no room.
+    pub(super) fn tell(&self, event: Captured) -> Result<(), Gone> {
+        self.sender.send(Sent::Event(event)).map_err(|_| Gone)
+    }
+}
+
+/// The consumer's end.
+pub(super) struct Inbox {
+    receiver: mpsc::UnboundedReceiver<Sent>,
+    current: vec::IntoIter<Replication>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Inbox {
+    /// The next message; `None` when the reader is gone. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Captured> {
+        loop {
+            if let Some(item) = self.take() {
+                return Some(item);
+            }
+            match self.receiver.recv().await? {
+                Sent::Event(event) => return Some(event),
+                Sent::Items(items, room) => self.unpack(items, room),
+            }
+        }
+    }
+
+    /// The next message if it is already here.
+    pub(super) fn try_next(&mut self) -> Option<Captured> {
+        loop {
+            if let Some(item) = self.take() {
+                return Some(item);
+            }
+            match self.receiver.try_recv().ok()? {
+                Sent::Event(event) => return Some(event),
+                Sent::Items(items, room) => self.unpack(items, room),
+            }
+        }
+    }
+
+    fn unpack(&mut self, items: vec::IntoIter<Replication>, room: OwnedSemaphorePermit) {
+        self.current = items;
+        self._room = Some(room);
+    }
+
+    fn take(&mut self) -> Option<Captured> {
+        match self.current.next() {
+            Some(Replication::Data { wal_start, body }) => Some(Captured::Data { wal_start, body }),
+            Some(Replication::Keepalive { wal_end, .. }) => Some(Captured::Keepalive { wal_end }),
+            None => {
+                self._room = None;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Parcel, channel};
+    use crate::capture::replication::Captured;
+    use crate::capture::wire::Replication;
+    use crate::model::Lsn;
+    use bytes::Bytes;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn parcel(lsn: u64, size: usize) -> Parcel {
+        Parcel::new(vec![Replication::Data { wal_start: Lsn(lsn), body: Bytes::from(vec![0; size]) }])
+    }
+
+    #[tokio::test]
+    async fn a_full_way_holds_the_reader_until_the_consumer_has_taken_a_parcel() {
+        let (outbox, mut inbox) = channel(1000);
+        let first = parcel(1, 700);
+        let room = outbox.room_for(Some(&first)).await.ok().unwrap();
+        outbox.send(first, room).ok().unwrap();
+        let second = parcel(2, 700);
+        let wait = Duration::from_millis(20);
+        assert!(timeout(wait, outbox.room_for(Some(&second))).await.is_err(), "no room yet");
+        assert!(matches!(inbox.next().await, Some(Captured::Data { wal_start: Lsn(1), .. })));
+        assert!(inbox.try_next().is_none());
+        assert!(timeout(wait, outbox.room_for(Some(&second))).await.is_ok(), "the parcel was taken whole");
+    }
+
+    #[tokio::test]
+    async fn a_message_larger_than_the_bound_passes_alone() {
+        let (outbox, mut inbox) = channel(10);
+        let huge = parcel(1, 5000);
+        let room = outbox.room_for(Some(&huge)).await.ok().unwrap();
+        outbox.send(huge, room).ok().unwrap();
+        outbox.tell(Captured::Resumed).ok().unwrap();
+        assert!(matches!(inbox.try_next(), Some(Captured::Data { .. })));
+        assert!(matches!(inbox.next().await, Some(Captured::Resumed)));
+        drop(outbox);
+        assert!(inbox.next().await.is_none());
+    }
+}

@@ -1,0 +1,183 @@
+//! A session in replication mode: messages in, messages out, and plain queries before the stream begins.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use postgres_protocol::message::backend::{DataRowBody, Message};
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::fallible_iterator::FallibleIterator;
+
+use super::conninfo::{Conninfo, Endpoint};
+use super::error::{CaptureError, ServerError};
+use super::socket::Stream;
+use super::wire::{self, Frames, Incoming};
+use crate::model::Lsn;
+
+/// A row of a plain query, in text.
+pub(super) type Row = Vec<Option<String>>;
+
+/// The names a session is known by in errors.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) place: String,
+    pub(super) user: String,
+    pub(super) database: String,
+}
+
+/// An authenticated replication session.
+pub(super) struct Link {
+    pub(super) stream: Stream,
+    pub(super) frames: Frames,
+    pub(super) session: Session,
+    /// What the server says of its version, such as `15.18 (Debian …)`.
+    pub(super) version: String,
+    /// Where it is connected to.
+    pub(super) endpoint: Endpoint,
+    /// Process and secret for a cancel request.
+    pub(super) key: Option<(i32, i32)>,
+    /// How long the answer to a query may take.
+    pub(super) patience: Duration,
+}
+
+impl Link {
+    /// 15 for `15.18`, 19 for `19beta1`.
+    pub(super) fn major_version(&self) -> u32 {
+        let digits = self.version.split(|c: char| !c.is_ascii_digit()).next();
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+
+    /// Runs one statement by the simple protocol.
+    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, CaptureError> {
+        let patience = self.patience;
+        let answer = tokio::time::timeout(patience, async {
+            self.ask(sql).await?;
+            self.answer().await
+        });
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.session.lost(format!("no answer to a query within {} ms", patience.as_millis()))),
+        }
+    }
+
+    /// Sends a statement and waits for nothing.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<(), CaptureError> {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out).map_err(|error| self.session.violation(error.to_string()))?;
+        self.send(&out).await
+    }
+
+    /// The rows of a statement, or its error once the server is ready again.
+    pub(super) async fn answer(&mut self) -> Result<Vec<Row>, CaptureError> {
+        let mut rows = Vec::new();
+        let mut failed = None;
+        loop {
+            match self.receive().await? {
+                Incoming::Other(Message::DataRow(row)) => rows.push(self.session.read_row(&row)?),
+                Incoming::Other(Message::ErrorResponse(body)) => failed = Some(ServerError::read(body.fields())),
+                Incoming::Other(Message::ReadyForQuery(_)) => break,
+                Incoming::Other(_) => {}
+                Incoming::Data(_) | Incoming::CopyBoth => {
+                    return Err(self.session.violation("copy data came in answer to a query".to_owned()));
+                }
+            }
+        }
+        failed.map_or(Ok(rows), |server| Err(self.session.refused(server)))
+    }
+
+    /// The next message, whichever it is.
+    pub(super) async fn receive(&mut self) -> Result<Incoming, CaptureError> {
+        loop {
+            match self.next_frame()? {
+                Some(incoming) => return Ok(incoming),
+                None => self.read().await?,
+            };
+        }
+    }
+
+    /// The next message of those that are already read.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Incoming>, CaptureError> {
+        self.frames.next().map_err(|reason| self.session.violation(reason))
+    }
+
+    /// Reads what is there, at least one byte. Dropping the future loses nothing.
+    pub(super) async fn read(&mut self) -> Result<usize, CaptureError> {
+        match self.stream.read_buf(&mut self.frames.buffer).await {
+            Ok(0) => Err(self.session.lost("the server closed the connection".to_owned())),
+            Ok(size) => Ok(size),
+            Err(error) => Err(self.session.broken(&error)),
+        }
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), CaptureError> {
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| self.session.broken(&error))
+    }
+
+    /// Tells the server how far everything is safe with us.
+    pub(super) async fn send_status(&mut self, lsn: Lsn, ask: bool) -> Result<(), CaptureError> {
+        let mut out = BytesMut::new();
+        wire::status_update(lsn, ask, SystemTime::now(), &mut out);
+        self.send(&out).await
+    }
+
+    /// Takes leave in the middle of the stream: the last position, the end of our side, the end of theirs.
+    pub(super) async fn finish(&mut self, lsn: Lsn) -> Result<(), CaptureError> {
+        let mut out = BytesMut::new();
+        wire::status_update(lsn, false, SystemTime::now(), &mut out);
+        frontend::copy_done(&mut out);
+        self.send(&out).await?;
+        // What was on its way is sent again to whoever streams next.
+        while !matches!(self.receive().await?, Incoming::Other(Message::ReadyForQuery(_))) {}
+        out.clear();
+        frontend::terminate(&mut out);
+        self.send(&out).await
+    }
+}
+
+impl Session {
+    pub(super) fn lost(&self, reason: String) -> CaptureError {
+        CaptureError::ConnectionLost { place: self.place.clone(), reason }
+    }
+
+    pub(super) fn violation(&self, reason: String) -> CaptureError {
+        CaptureError::ProtocolViolation { place: self.place.clone(), reason }
+    }
+
+    pub(super) fn broken(&self, error: &io::Error) -> CaptureError {
+        self.lost(error.to_string())
+    }
+
+    pub(super) fn refused(&self, server: ServerError) -> CaptureError {
+        classify_as(self.clone(), server)
+    }
+
+    fn read_row(&self, row: &DataRowBody) -> Result<Row, CaptureError> {
+        let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&row.buffer()[range]).into_owned();
+        let columns: io::Result<Row> = row.ranges().map(|range| Ok(range.map(text))).collect();
+        columns.map_err(|error| self.violation(format!("a data row that cannot be read ({error})")))
+    }
+}
+
+/// An error of the server by its SQLSTATE, as far as that is enough to know what it means.
+pub(super) fn classify(place: String, info: &Conninfo, server: ServerError) -> CaptureError {
+    classify_as(Session { place, user: info.user.clone(), database: info.database.clone() }, server)
+}
+
+fn classify_as(session: Session, server: ServerError) -> CaptureError {
+    let Session { place, user, database } = session;
+    match server.sqlstate.as_str() {
+        "28P01" | "28000" => CaptureError::AuthenticationFailed { place, user, reason: server.to_string() },
+        "3D000" => CaptureError::DatabaseMissing { place, database },
+        "42501" => CaptureError::ReplicationNotPermitted { place, user, server },
+        // The same SQLSTATE is used for connections; the setting's name is in the message in every language.
+        "53300" if server.message.contains("max_wal_senders") => CaptureError::SendersExhausted { place, server },
+        "53300" => CaptureError::ConnectionsExhausted { place, server },
+        "57P01" | "57P02" | "57P03" => CaptureError::ServerUnavailable { place, server },
+        _ => CaptureError::Server { place, server },
+    }
+}

@@ -1,0 +1,47 @@
+//! Capture: the committed changes of one PostgreSQL database as a stream of `pgoutput` messages.
+//!
+//! What comes in: a connection string and the names of a slot and a publication. What goes out: [`Captured`], in the
+//! order of the WAL, each message a slice of the buffer it was read into. What is promised: the server hears from us
+//! on time however slow the consumer is; a lost connection is taken up again at the acknowledged position and is told
+//! (`Interrupted`, `Resumed`); what cannot be taken up again without a gap ends in `Failed`, never in silence. What is
+//! never done: a message is not decoded, filtered or deduplicated here (after a reconnect the server sends again what
+//! was not confirmed; the consumer knows by position what it has), and a lost slot is never made anew behind a
+//! consumer's back, because a new slot is a gap.
+//!
+//! ```text
+//! conninfo (syntax, pgpass) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
+//!      what to reach             a stream       a session   checked    reconnects    reads    bounded    the consumer
+//! ```
+//!
+//! The replication client is our own, on `postgres-protocol`, because a change feed must control the wire: the last
+//! acknowledgement has to go out before the stream is closed, errors and notices are needed in their fields and not as
+//! text (a dropped publication is told by a WARNING alone), a dead peer has to be noticed, and status updates may not
+//! wait for the consumer. `tokio-postgres` has no replication mode; it serves the ordinary sessions, over the same
+//! sockets and the same TLS.
+
+mod backoff;
+mod certificate;
+mod conninfo;
+mod error;
+mod feedback;
+mod handover;
+mod link;
+mod pgpass;
+mod pump;
+mod replication;
+mod settings;
+mod slot;
+mod socket;
+mod sql;
+mod startup;
+mod supervisor;
+mod surroundings;
+mod syntax;
+mod tls;
+mod watch;
+mod wire;
+
+pub use conninfo::{Conninfo, SslMode};
+pub use error::{CaptureError, ServerError};
+pub use replication::{Captured, ServerIdentity, WalCapture};
+pub use settings::WalSettings;

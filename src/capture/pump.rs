@@ -1,0 +1,176 @@
+//! One connection's life: bytes are read and handed over, the server is told in time, and one value says how it ended.
+//!
+//! While the consumer is full nothing is read, so TCP slows the server down; status updates go out all the same, so the
+//! server does not take a slow consumer for a dead one.
+
+use std::time::Instant;
+
+use postgres_protocol::message::backend::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{CaptureError, ServerError};
+use super::feedback::{Feedback, Step};
+use super::handover::{Outbox, Parcel};
+use super::link::Link;
+use super::replication::Acknowledged;
+use super::wire::{Incoming, Replication};
+use crate::model::Lsn;
+
+/// How a connection ended.
+pub(super) enum End {
+    /// The consumer wants no more.
+    Stopped,
+    /// It broke, or what it says makes going on wrong.
+    Broken(CaptureError),
+}
+
+/// What the pump works with; all of it outlives the connection.
+pub(super) struct Pump<'a> {
+    pub(super) outbox: &'a Outbox,
+    pub(super) acknowledged: &'a Acknowledged,
+    pub(super) stop: &'a mut oneshot::Receiver<()>,
+    /// What the watch over the publication found.
+    pub(super) alarm: &'a mut mpsc::Receiver<CaptureError>,
+    /// Names the missing publication.
+    pub(super) publication: &'a str,
+    /// The furthest position that was read.
+    pub(super) seen: &'a mut Lsn,
+}
+
+/// What woke the pump.
+enum Woken {
+    Stop,
+    Alarm(CaptureError),
+    Read(Result<usize, CaptureError>),
+    Handed(Result<(), super::handover::Gone>),
+    Moved,
+    Time,
+}
+
+impl Pump<'_> {
+    /// Runs until the connection ends.
+    pub(super) async fn run(mut self, link: &mut Link, mut feedback: Feedback) -> End {
+        let mut waiting: Option<Parcel> = None;
+        loop {
+            if waiting.is_none() {
+                waiting = match self.parse(link, &mut feedback) {
+                    Ok(parcel) => parcel,
+                    // What was whole before the end still counts.
+                    Err((parcel, error)) => return self.hand_over_last(parcel, error).await,
+                };
+            }
+            feedback.acknowledge(self.acknowledged.get());
+            let until = match feedback.step(waiting.is_none(), Instant::now()) {
+                Step::WaitUntil(until) => until,
+                Step::GiveUp => return End::Broken(link.session.lost("the server was silent for too long".to_owned())),
+                Step::Tell { ask } => {
+                    let lsn = feedback.tell(ask, Instant::now());
+                    match link.send_status(lsn, ask).await {
+                        Ok(()) => continue,
+                        Err(error) => return End::Broken(error),
+                    }
+                }
+            };
+            match self.wait(link, &mut waiting, &feedback, until).await {
+                Woken::Stop | Woken::Handed(Err(_)) => return End::Stopped,
+                Woken::Alarm(error) | Woken::Read(Err(error)) => return End::Broken(error),
+                // Reading starts again after a pause of ours, which was no silence of theirs.
+                Woken::Read(Ok(_)) | Woken::Handed(Ok(())) => feedback.heard(Instant::now()),
+                Woken::Moved | Woken::Time => {}
+            }
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        link: &mut Link,
+        waiting: &mut Option<Parcel>,
+        feedback: &Feedback,
+        until: Instant,
+    ) -> Woken {
+        let room = tokio::select! {
+            biased;
+            _ = &mut *self.stop => return Woken::Stop,
+            Some(error) = self.alarm.recv() => return Woken::Alarm(error),
+            room = self.outbox.room_for(waiting.as_ref()) => room,
+            read = link.read(), if waiting.is_none() => return Woken::Read(read),
+            () = self.acknowledged.beyond(feedback.known()), if feedback.is_moved_by_progress() => return Woken::Moved,
+            () = tokio::time::sleep_until(until.into()) => return Woken::Time,
+        };
+        Woken::Handed(room.and_then(|room| waiting.take().map_or(Ok(()), |parcel| self.outbox.send(parcel, room))))
+    }
+
+    /// Everything that is whole in the buffer. An error comes with what was whole before it.
+    fn parse(&mut self, link: &mut Link, feedback: &mut Feedback) -> Result<Option<Parcel>, (Parcel, CaptureError)> {
+        let mut items = Vec::new();
+        loop {
+            match self.parse_one(link, feedback) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) if items.is_empty() => return Ok(None),
+                Ok(None) => return Ok(Some(Parcel::new(items))),
+                Err(error) => return Err((Parcel::new(items), error)),
+            }
+        }
+    }
+
+    fn parse_one(&mut self, link: &mut Link, feedback: &mut Feedback) -> Result<Option<Replication>, CaptureError> {
+        while let Some(incoming) = link.next_frame()? {
+            match incoming {
+                Incoming::Data(data) => {
+                    let item = Replication::parse(data).map_err(|reason| link.session.violation(reason))?;
+                    match item {
+                        Replication::Keepalive { wal_end, answer } => {
+                            *self.seen = wal_end.max(*self.seen);
+                            if answer {
+                                feedback.asked(wal_end);
+                            }
+                        }
+                        Replication::Data { wal_start, .. } => *self.seen = wal_start.max(*self.seen),
+                    }
+                    return Ok(Some(item));
+                }
+                Incoming::Other(Message::ErrorResponse(body)) => {
+                    return Err(self.explain(link, ServerError::read(body.fields())));
+                }
+                Incoming::Other(Message::NoticeResponse(body)) => self.heed(link, &ServerError::read(body.fields()))?,
+                Incoming::Other(Message::CopyDone | Message::CommandComplete(_)) => {
+                    return Err(link.session.lost("the server ended the stream; it is shutting down".to_owned()));
+                }
+                Incoming::Other(Message::ParameterStatus(_)) => {}
+                Incoming::Other(_) | Incoming::CopyBoth => {
+                    return Err(link.session.violation("an unexpected message came in the stream".to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Before version 18 a missing publication is an error at the first change.
+    fn explain(&self, link: &Link, server: ServerError) -> CaptureError {
+        if server.sqlstate == "42704" { self.publication_missing(link) } else { link.session.refused(server) }
+    }
+
+    fn heed(&self, link: &Link, notice: &ServerError) -> Result<(), CaptureError> {
+        if notice.tells_a_skipped_publication() {
+            return Err(self.publication_missing(link));
+        }
+        tracing::debug!(place = link.session.place, %notice, "a notice came in the stream");
+        Ok(())
+    }
+
+    fn publication_missing(&self, link: &Link) -> CaptureError {
+        let place = link.session.place.clone();
+        CaptureError::PublicationMissing { place, publication: self.publication.to_owned() }
+    }
+
+    async fn hand_over_last(self, parcel: Parcel, error: CaptureError) -> End {
+        tokio::select! {
+            biased;
+            _ = &mut *self.stop => End::Stopped,
+            room = self.outbox.room_for(Some(&parcel)) => match room.and_then(|room| self.outbox.send(parcel, room)) {
+                Ok(()) => End::Broken(error),
+                Err(_) => End::Stopped,
+            },
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! From a session to a running stream: is this the server, can it decode, is the publication there, is the slot ours
+//! and whole; then START_REPLICATION. The same checks run at the first start and after every outage, but only the first
+//! start may make a slot: one that is made later would hide a gap.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+use tokio::io::AsyncWriteExt;
+
+use super::conninfo::{Conninfo, Endpoint};
+use super::error::{CaptureError, ServerError};
+use super::link::{Link, Row};
+use super::replication::ServerIdentity;
+use super::settings::WalSettings;
+use super::socket::Stream;
+use super::startup;
+use super::wire::Incoming;
+use crate::model::Lsn;
+
+/// Logical messages are an option of the output plugin since this version.
+const OLDEST: u32 = 14;
+
+/// A stream that has begun.
+pub(super) struct Opened {
+    pub(super) link: Link,
+    pub(super) identity: ServerIdentity,
+    /// Everything that committed at or after this position follows.
+    pub(super) begins_at: Lsn,
+    /// The slot was made now.
+    pub(super) created: bool,
+    /// The server's patience with a silent receiver; zero is endless.
+    pub(super) wal_sender_timeout: Duration,
+}
+
+/// Why a stream is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// A first start, from a position if one is known.
+    First { resume_from: Option<Lsn> },
+    /// After an outage: the same server, with nothing of its history behind `acked` (safe with the consumer) or
+    /// `seen` (handed to it) undone.
+    Again { identity: ServerIdentity, acked: Lsn, seen: Lsn },
+}
+
+impl Purpose {
+    /// Where to start when the slot does not force a later position. `0/0` is "where the slot stands".
+    fn position(self) -> Lsn {
+        match self {
+            Self::First { resume_from } => resume_from.unwrap_or_default(),
+            Self::Again { acked, .. } => acked,
+        }
+    }
+
+    /// Whether a slot that stands there has left out what the consumer was never shown.
+    fn is_skipped_by(self, confirmed: Lsn) -> bool {
+        match self {
+            Self::First { .. } => false,
+            Self::Again { acked, seen, .. } => confirmed > acked.max(seen),
+        }
+    }
+
+    /// Making a slot is right when nobody counts on what came before it.
+    fn may_create(self) -> bool {
+        matches!(self, Self::First { resume_from: None })
+    }
+}
+
+/// Opens the stream, or tells why it cannot be.
+pub(super) async fn open(info: &Conninfo, settings: &WalSettings, purpose: Purpose) -> Result<Opened, CaptureError> {
+    let link = startup::connect(info, settings.connect_timeout).await?;
+    Opening { info, settings, purpose, link }.run().await
+}
+
+struct Opening<'a> {
+    info: &'a Conninfo,
+    settings: &'a WalSettings,
+    purpose: Purpose,
+    link: Link,
+}
+
+/// What `pg_replication_slots` says of ours.
+struct Slot {
+    plugin: Option<String>,
+    database: Option<String>,
+    temporary: bool,
+    active_pid: Option<i32>,
+    lost: Option<String>,
+    confirmed: Lsn,
+}
+
+impl Opening<'_> {
+    async fn run(mut self) -> Result<Opened, CaptureError> {
+        if self.link.major_version() < OLDEST {
+            let version = self.link.version.clone();
+            return Err(CaptureError::ServerTooOld { place: self.place(), version });
+        }
+        let identity = self.check_identity().await?;
+        let wal_sender_timeout = self.check_settings().await?;
+        self.check_publication().await?;
+        let found = self.find_slot().await?;
+        let (created, confirmed) = match found {
+            Some(slot) => (false, self.check_slot(&slot)?),
+            None if self.purpose.may_create() => (true, self.create_slot().await?),
+            None => return Err(self.lost("it does not exist any more")),
+        };
+        self.start().await?;
+        let begins_at = confirmed.max(self.purpose.position());
+        Ok(Opened { link: self.link, identity, begins_at, created, wal_sender_timeout })
+    }
+
+    async fn check_identity(&mut self) -> Result<ServerIdentity, CaptureError> {
+        let row = self.one_row("IDENTIFY_SYSTEM").await?;
+        let number = |at: usize| row.get(at).and_then(Option::as_deref).and_then(|text| text.parse::<u64>().ok());
+        let (Some(system_id), Some(timeline)) = (number(0), number(1)) else {
+            return Err(self.link.session.violation("IDENTIFY_SYSTEM names no system and timeline".to_owned()));
+        };
+        let now = ServerIdentity { system_id, timeline: timeline as u32 };
+        match self.purpose {
+            Purpose::Again { identity, seen, .. } if identity != now => {
+                self.check_succession(identity, now, seen).await?
+            }
+            Purpose::First { .. } | Purpose::Again { .. } => {}
+        }
+        Ok(now)
+    }
+
+    /// After a failover the new timeline must have left the old one behind everything that we were shown; otherwise we
+    /// told of commits that never happened there.
+    async fn check_succession(
+        &mut self,
+        was: ServerIdentity,
+        now: ServerIdentity,
+        seen: Lsn,
+    ) -> Result<(), CaptureError> {
+        let replaced = |place, reason| Err(CaptureError::ServerReplaced { place, reason });
+        if was.system_id != now.system_id {
+            let reason = format!("its system identifier is {} and was {}", now.system_id, was.system_id);
+            return replaced(self.place(), reason);
+        }
+        let history = self.one_row(&format!("TIMELINE_HISTORY {}", now.timeline)).await?;
+        let history = history.get(1).and_then(Option::as_deref).unwrap_or_default();
+        match switch_point(history, was.timeline) {
+            Some(at) if at >= seen => Ok(()),
+            Some(at) => replaced(self.place(), format!("timeline {} left at {at}, and {seen} was seen", was.timeline)),
+            None => {
+                replaced(self.place(), format!("timeline {} is not in the history of {}", was.timeline, now.timeline))
+            }
+        }
+    }
+
+    async fn check_settings(&mut self) -> Result<Duration, CaptureError> {
+        let settings = "select current_setting('wal_level'), setting from pg_catalog.pg_settings \
+                        where name = 'wal_sender_timeout'";
+        let row = self.one_row(settings).await?;
+        let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        if text(0) != "logical" {
+            return Err(CaptureError::WalLevelNotLogical { place: self.place(), wal_level: text(0) });
+        }
+        Ok(Duration::from_millis(text(1).parse().unwrap_or(0)))
+    }
+
+    async fn check_publication(&mut self) -> Result<(), CaptureError> {
+        let found = self.link.query(&publication_query(&self.settings.publication)).await?;
+        if found.is_empty() { Err(self.publication_missing()) } else { Ok(()) }
+    }
+
+    async fn find_slot(&mut self) -> Result<Option<Slot>, CaptureError> {
+        let reason = if self.link.major_version() >= 17 { "invalidation_reason" } else { "null" };
+        let sql = format!(
+            "select plugin, database, temporary, active_pid, wal_status, {reason}, confirmed_flush_lsn \
+             from pg_catalog.pg_replication_slots where slot_name = {}",
+            escape_literal(&self.settings.slot)
+        );
+        Ok(self.link.query(&sql).await?.into_iter().next().map(Slot::read))
+    }
+
+    /// Ours, whole and free; returns its confirmed position.
+    fn check_slot(&self, slot: &Slot) -> Result<Lsn, CaptureError> {
+        let mismatch = |reason: String| {
+            Err(CaptureError::SlotMismatch { place: self.place(), slot: self.settings.slot.clone(), reason })
+        };
+        match (slot.plugin.as_deref(), slot.database.as_deref()) {
+            (None, _) => return mismatch("it is a physical slot".to_owned()),
+            (Some(plugin), _) if plugin != "pgoutput" => return mismatch(format!("its output plugin is {plugin}")),
+            (_, Some(database)) if database != self.info.database => {
+                return mismatch(format!("it belongs to the database {database:?}"));
+            }
+            _ => {}
+        }
+        if let Some(reason) = &slot.lost {
+            return Err(self.lost(reason));
+        }
+        if self.purpose.is_skipped_by(slot.confirmed) {
+            return Err(self.lost(&format!("somebody else moved its position to {}", slot.confirmed)));
+        }
+        match slot.active_pid {
+            Some(pid) => Err(self.active(Some(pid))),
+            // A temporary slot that nobody holds is on its way out.
+            None if slot.temporary => Err(self.active(None)),
+            None => Ok(slot.confirmed),
+        }
+    }
+
+    async fn create_slot(&mut self) -> Result<Lsn, CaptureError> {
+        let temporary = if self.settings.temporary { " TEMPORARY" } else { "" };
+        let snapshot = if self.link.major_version() >= 15 { "(SNAPSHOT 'nothing')" } else { "NOEXPORT_SNAPSHOT" };
+        let slot = escape_identifier(&self.settings.slot);
+        self.link.ask(&format!("CREATE_REPLICATION_SLOT {slot}{temporary} LOGICAL pgoutput {snapshot}")).await?;
+        let limit = self.settings.slot_create_timeout;
+        let rows = match tokio::time::timeout(limit, self.link.answer()).await {
+            Ok(answer) => answer.map_err(|error| self.explain(error))?,
+            Err(_) => return Err(self.give_up_creation(limit).await),
+        };
+        let position = rows.first().and_then(|row| row.get(1)).and_then(|text| text.as_deref()?.parse().ok());
+        position.ok_or_else(|| self.link.session.violation("a new slot came without a position".to_owned()))
+    }
+
+    /// A walsender that waits for open transactions does not notice that we left, and would leave a slot behind that
+    /// holds WAL for nobody. So the statement is cancelled, and its end awaited.
+    async fn give_up_creation(&mut self, waited: Duration) -> CaptureError {
+        if let Some(key) = self.link.key {
+            let outcome = cancel(self.info, &self.link.endpoint, key, self.link.patience).await;
+            tracing::debug!(?outcome, "the creation of a slot was cancelled");
+            let _ended = tokio::time::timeout(self.link.patience, self.link.answer()).await;
+        }
+        CaptureError::SlotBlocked { place: self.place(), slot: self.settings.slot.clone(), seconds: waited.as_secs() }
+    }
+
+    async fn start(&mut self) -> Result<(), CaptureError> {
+        let command = start_command(self.settings, self.purpose.position());
+        self.link.ask(&command).await?;
+        let patience = self.link.patience;
+        let began = tokio::time::timeout(patience, self.link.receive_start()).await;
+        let silence = || self.link.session.lost(format!("no stream began within {} ms", patience.as_millis()));
+        match began.unwrap_or_else(|_| Err(silence())) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explain_start(error).await),
+        }
+    }
+
+    /// The slot may have been taken or invalidated since we looked; the view says which in every language.
+    async fn explain_start(&mut self, error: CaptureError) -> CaptureError {
+        let CaptureError::Server { server, .. } = &error else { return error };
+        if !["55006", "55000", "42704"].contains(&server.sqlstate.as_str()) {
+            return error;
+        }
+        match self.find_slot().await {
+            Ok(Some(slot)) => self.check_slot(&slot).err().unwrap_or_else(|| self.explain(error)),
+            Ok(None) => self.lost("it does not exist any more"),
+            Err(_) => self.explain(error),
+        }
+    }
+
+    /// What the SQLSTATE means when it is about a slot.
+    fn explain(&self, error: CaptureError) -> CaptureError {
+        match error {
+            CaptureError::Server { place, server } => match server.sqlstate.as_str() {
+                "53400" => CaptureError::SlotsExhausted { place, slot: self.settings.slot.clone(), server },
+                "55006" => self.active(None),
+                _ => CaptureError::Server { place, server },
+            },
+            other => other,
+        }
+    }
+
+    async fn one_row(&mut self, sql: &str) -> Result<Row, CaptureError> {
+        let row = self.link.query(sql).await?.into_iter().next();
+        row.ok_or_else(|| self.link.session.violation(format!("no row came in answer to {sql:?}")))
+    }
+
+    fn place(&self) -> String {
+        self.link.session.place.clone()
+    }
+
+    fn active(&self, pid: Option<i32>) -> CaptureError {
+        CaptureError::SlotActive { place: self.place(), slot: self.settings.slot.clone(), pid }
+    }
+
+    fn lost(&self, reason: &str) -> CaptureError {
+        CaptureError::SlotLost { place: self.place(), slot: self.settings.slot.clone(), reason: reason.to_owned() }
+    }
+
+    fn publication_missing(&self) -> CaptureError {
+        CaptureError::PublicationMissing { place: self.place(), publication: self.settings.publication.clone() }
+    }
+}
+
+/// Asks the same server, over a connection of its own, to cancel what a session is doing.
+async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Duration) -> Result<(), CaptureError> {
+    let mut request = BytesMut::new();
+    frontend::cancel_request(key.0, key.1, &mut request);
+    let (request, there) = (&request, Conninfo { endpoints: vec![at.clone()], ..info.clone() });
+    let send = |mut stream: Stream, endpoint| {
+        let place = info.place(endpoint);
+        async move {
+            let sent = stream.write_all(request).await;
+            sent.map_err(|error| CaptureError::ConnectionLost { place, reason: error.to_string() })
+        }
+    };
+    there.establish(patience, send).await
+}
+
+impl Link {
+    async fn receive_start(&mut self) -> Result<(), CaptureError> {
+        let mut failed = None;
+        loop {
+            match self.receive().await? {
+                Incoming::CopyBoth => return Ok(()),
+                Incoming::Other(Message::ErrorResponse(body)) => failed = Some(ServerError::read(body.fields())),
+                Incoming::Other(Message::ReadyForQuery(_)) => break,
+                Incoming::Other(_) => {}
+                Incoming::Data(_) => return Err(self.session.violation("data came before its stream".to_owned())),
+            }
+        }
+        let silent = || self.session.violation("START_REPLICATION started nothing".to_owned());
+        Err(failed.map_or_else(silent, |server| self.session.refused(server)))
+    }
+}
+
+impl Slot {
+    fn read(row: Row) -> Self {
+        let mut row = row.into_iter().chain(std::iter::repeat(None));
+        let mut next = || row.next().flatten();
+        let (plugin, database, temporary, active_pid) = (next(), next(), next(), next());
+        let (status, reason, confirmed) = (next(), next(), next());
+        let lost = reason.or(status.filter(|status| status == "lost"));
+        Self {
+            plugin,
+            database,
+            temporary: temporary.as_deref() == Some("t"),
+            active_pid: active_pid.and_then(|pid| pid.parse().ok()),
+            lost: lost
+                .map(|reason| format!("PostgreSQL removed WAL that it needs ({reason}; see max_slot_wal_keep_size)")),
+            confirmed: confirmed.and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
+        }
+    }
+}
+
+/// One row when the publication exists.
+pub(super) fn publication_query(publication: &str) -> String {
+    format!("select 1 from pg_catalog.pg_publication where pubname = {}", escape_literal(publication))
+}
+
+/// Publication names are a list of identifiers inside a string, and the replication grammar knows no escapes but `''`.
+fn start_command(settings: &WalSettings, position: Lsn) -> String {
+    let publication = format!("\"{}\"", settings.publication.replace('"', "\"\"")).replace('\'', "''");
+    let slot = escape_identifier(&settings.slot);
+    format!(
+        "START_REPLICATION SLOT {slot} LOGICAL {position} (proto_version '1', publication_names '{publication}', \
+         messages 'true')"
+    )
+}
+
+/// Where a timeline was left, by a history file: lines of timeline, position and reason.
+fn switch_point(history: &str, timeline: u32) -> Option<Lsn> {
+    let lines = history.lines().map(str::split_whitespace);
+    let mut points =
+        lines.filter_map(|mut words| Some((words.next()?.parse::<u32>().ok()?, words.next()?.parse().ok()?)));
+    points.find(|(left, _)| *left == timeline).map(|(_, at)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Slot, start_command, switch_point};
+    use crate::capture::settings::WalSettings;
+    use crate::model::Lsn;
+
+    #[test]
+    fn names_survive_the_grammar_of_replication() {
+        let command = start_command(&WalSettings::new("s1", "It's \"Mine\""), Lsn(0x1_0000_0002));
+        let due = "START_REPLICATION SLOT \"s1\" LOGICAL 1/2 (proto_version '1', publication_names '\"It''s \
+                   \"\"Mine\"\"\"', messages 'true')";
+        assert_eq!(command, due);
+    }
+
+    #[test]
+    fn a_history_tells_where_a_timeline_was_left() {
+        let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000148\tbefore 2026\n";
+        assert_eq!(switch_point(history, 1), Some(Lsn(0x300_0000)));
+        assert_eq!(switch_point(history, 2), Some(Lsn(0x500_0148)));
+        assert_eq!(switch_point(history, 3), None);
+        assert_eq!(switch_point("rubbish x\n1", 1), None);
+    }
+
+    #[test]
+    fn a_slot_is_lost_when_its_status_or_a_reason_says_so() {
+        let slot = |status: &str, reason: Option<&str>| {
+            let texts = [Some("pgoutput"), Some("db"), Some("f"), None, Some(status), reason, Some("0/10")];
+            Slot::read(texts.iter().map(|text| text.map(str::to_owned)).collect())
+        };
+        assert!(slot("reserved", None).lost.is_none());
+        assert_eq!(slot("extended", None).confirmed, Lsn(16));
+        assert!(slot("lost", None).lost.is_some());
+        assert!(slot("lost", Some("idle_timeout")).lost.is_some_and(|reason| reason.contains("idle_timeout")));
+        assert!(Slot::read(Vec::new()).plugin.is_none());
+    }
+}

@@ -1,0 +1,188 @@
+//! Ordinary SQL sessions over the same sockets, the same TLS and the same rules: `tokio-postgres` gets a stream that is
+//! already open and, where wanted, already encrypted, so it cannot differ from the replication session.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{self, SslNegotiation};
+use tokio_postgres::tls::{ChannelBinding as Channel, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config};
+
+use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
+use super::error::{CaptureError, ServerError};
+use super::link::classify;
+use super::socket::Stream;
+
+/// How long an attempt may take when the connection string does not say.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Conninfo {
+    /// Everything but TLS as `tokio-postgres` knows it. To connect, use [`Self::connect`] or [`Self::manager`]: its own
+    /// notion of `sslmode` has neither `allow` nor the verifying modes.
+    pub fn sql_config(&self) -> Config {
+        let mut config = Config::new();
+        config.user(&self.user).dbname(&self.database).application_name(&self.application_name);
+        if let Some(options) = &self.options {
+            config.options(options);
+        }
+        if let Some(timeout) = self.connect_timeout {
+            config.connect_timeout(timeout);
+        }
+        config.keepalives(self.keepalive.enabled).keepalives_idle(self.keepalive.idle);
+        config.keepalives_interval(self.keepalive.interval).keepalives_retries(self.keepalive.count);
+        config.channel_binding(match self.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
+        for endpoint in &self.endpoints {
+            match &endpoint.host {
+                Host::Tcp { name, .. } => config.host(name).port(endpoint.port),
+                Host::Unix(directory) => config.host_path(directory).port(endpoint.port),
+            };
+        }
+        self.endpoints.iter().find_map(|endpoint| endpoint.password.as_ref()).map(|secret| config.password(&secret.0));
+        config
+    }
+
+    /// An ordinary session. The task drives it and ends when the client is dropped or the connection is lost.
+    pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), CaptureError> {
+        self.establish(CONNECT_TIMEOUT, |stream, endpoint| self.login(stream, endpoint)).await
+    }
+
+    /// Makes and recycles such sessions for a pool.
+    pub fn manager(&self) -> deadpool_postgres::Manager {
+        let recycling = deadpool_postgres::ManagerConfig::default();
+        deadpool_postgres::Manager::from_connect(self.sql_config(), Connector(self.clone()), recycling)
+    }
+
+    async fn login(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, JoinHandle<()>), CaptureError> {
+        let mut config = self.sql_config();
+        // "Direct" leaves out the request for TLS, which is long answered.
+        config.ssl_mode(config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        if let Some(secret) = &endpoint.password {
+            config.password(&secret.0);
+        }
+        let opened = config.connect_raw(stream, Open).await;
+        let (client, connection) = opened.map_err(|error| self.describe(endpoint, &error))?;
+        let place = self.place(endpoint);
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(place, %error, "an SQL session ended");
+            }
+        });
+        Ok((client, task))
+    }
+
+    fn describe(&self, endpoint: &Endpoint, error: &tokio_postgres::Error) -> CaptureError {
+        let place = self.place(endpoint);
+        if let Some(server) = error.as_db_error() {
+            return match classify(place, self, ServerError::from(server)) {
+                // An ordinary session needs no right to replicate; what it lacks is told as it is.
+                CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
+                error => error,
+            };
+        }
+        let source = std::error::Error::source(error);
+        if source.is_some_and(<dyn std::error::Error>::is::<io::Error>) {
+            return CaptureError::ConnectionLost { place, reason: error.to_string() };
+        }
+        let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        CaptureError::AuthenticationFailed { place, user: self.user.clone(), reason }
+    }
+}
+
+impl From<&tokio_postgres::error::DbError> for ServerError {
+    fn from(error: &tokio_postgres::error::DbError) -> Self {
+        Self {
+            severity: error.severity().to_owned(),
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+            routine: error.routine().map(str::to_owned),
+        }
+    }
+}
+
+/// deadpool's way in.
+struct Connector(Conninfo);
+
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + 'a>>;
+
+impl deadpool_postgres::Connect for Connector {
+    fn connect(&self, _: &Config) -> Opening<'_> {
+        Box::pin(async move {
+            match self.0.connect().await {
+                Ok(session) => Ok(session),
+                Err(error) => Err(as_sql_error(error).await),
+            }
+        })
+    }
+}
+
+/// deadpool wants an error of `tokio-postgres`, which has no public constructor: a session over a stream that fails
+/// with our error has that error as its source.
+async fn as_sql_error(error: CaptureError) -> tokio_postgres::Error {
+    let mut config = Config::new();
+    config.user("nobody").ssl_mode(config::SslMode::Disable);
+    loop {
+        if let Err(wrapped) = config.connect_raw(Broken(error.clone()), tokio_postgres::NoTls).await {
+            return wrapped;
+        }
+    }
+}
+
+/// Every use of it fails.
+struct Broken(CaptureError);
+
+impl Broken {
+    fn fail<T>(&self) -> Poll<io::Result<T>> {
+        Poll::Ready(Err(io::Error::other(self.0.clone())))
+    }
+}
+
+impl AsyncRead for Broken {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+}
+
+impl AsyncWrite for Broken {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.fail()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+}
+
+/// The "TLS connector" of a stream that needs nothing more.
+struct Open;
+
+impl TlsConnect<Stream> for Open {
+    type Stream = Stream;
+    type Error = Infallible;
+    type Future = Ready<Result<Stream, Infallible>>;
+
+    fn connect(self, stream: Stream) -> Self::Future {
+        ready(Ok(stream))
+    }
+}
+
+impl TlsStream for Stream {
+    fn channel_binding(&self) -> Channel {
+        self.channel.clone().map_or_else(Channel::none, Channel::tls_server_end_point)
+    }
+}

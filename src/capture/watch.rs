@@ -1,0 +1,54 @@
+//! The watch over the publication, on an ordinary connection of its own.
+//!
+//! A dropped publication makes no sound in the stream until the next change, and from PostgreSQL 18 on it makes the
+//! changes vanish (17 and older stop at the first one). So it is looked for at an interval. A watch that cannot connect
+//! says nothing: whether the server is there is the stream's own business.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+use super::conninfo::Conninfo;
+use super::error::CaptureError;
+use super::settings::WalSettings;
+use super::slot::publication_query;
+
+/// Ends with its owner.
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watch {
+    pub(super) fn start(conninfo: Arc<Conninfo>, settings: &WalSettings, alarms: mpsc::Sender<CaptureError>) -> Self {
+        let (publication, interval) = (settings.publication.clone(), settings.publication_check);
+        Self(tokio::spawn(async move {
+            let mut client = None;
+            loop {
+                tokio::time::sleep(interval).await;
+                if is_missing(&conninfo, &mut client, &publication).await {
+                    let place = conninfo.endpoints.first().map(|endpoint| conninfo.place(endpoint)).unwrap_or_default();
+                    let _ = alarms.send(CaptureError::PublicationMissing { place, publication }).await;
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+/// Only a clear "no such row" counts.
+async fn is_missing(conninfo: &Conninfo, client: &mut Option<Client>, publication: &str) -> bool {
+    if client.as_ref().is_none_or(Client::is_closed) {
+        *client = conninfo.connect().await.ok().map(|(client, _)| client);
+    }
+    let Some(client) = client else { return false };
+    let rows = client.simple_query(&publication_query(publication)).await;
+    let is_row =
+        |message: &tokio_postgres::SimpleQueryMessage| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_));
+    rows.is_ok_and(|messages| !messages.iter().any(is_row))
+}

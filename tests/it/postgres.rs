@@ -1,0 +1,259 @@
+//! A real PostgreSQL of a test's own: made by initdb in a temporary folder, on a free port and a socket folder, driven
+//! by its process id, gone when dropped. As root the server runs as an unprivileged user (`ROWCAST_TEST_PG_USER`,
+//! by default `postgres`).
+
+#![allow(dead_code, reason = "each test module uses its own part of the fixture")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use rowcast::capture::Conninfo;
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a server is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    /// `pg_ctl stop -m fast`: sessions are ended, walsenders may finish.
+    Fast,
+    /// `pg_ctl stop -m immediate`: a crash with manners.
+    Immediate,
+    /// SIGKILL: a crash.
+    Kill,
+}
+
+/// A running (or stopped) server.
+pub(crate) struct Server {
+    folder: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// A server for logical replication.
+    pub(crate) fn logical() -> Self {
+        Self::with(&["wal_level=logical"])
+    }
+
+    /// A server with these settings. `initdb` trusts everybody on this machine.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        Self::at(0, settings)
+    }
+
+    /// The same at a given port; at any free one for 0.
+    pub(crate) fn at(port: u16, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("rowcast-pg-").tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        run(Command::new("chmod").arg("0755").arg(folder.path()));
+        hand_over(folder.path());
+        let initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
+        run(unprivileged(&program("initdb")).args(initdb).arg(&data).stdout(Stdio::null()));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { folder, port, settings, process: None };
+        server.start();
+        server
+    }
+
+    /// Starts it; after the first time on the same port.
+    pub(crate) fn start(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // After a crash the shared memory may be in use for a moment; a free port may be taken by then.
+            let port = if self.port == 0 { free_port() } else { self.port };
+            if self.try_start(port) {
+                self.port = port;
+                return;
+            }
+            assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn try_start(&mut self, port: u16) -> bool {
+        let log = fs::File::options().append(true).create(true).open(self.folder.path().join("log")).unwrap();
+        let mut command = unprivileged(&program("postgres"));
+        command.arg("-D").arg(self.data()).arg("-p").arg(port.to_string()).arg("-k").arg(self.folder.path());
+        command.args(["-h", "127.0.0.1", "-F", "-c", "autovacuum=off"]);
+        command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
+        let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let ready = loop {
+            if child.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if self.is_ready(child.id()) {
+                break true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        self.process = ready.then_some(child);
+        ready
+    }
+
+    /// The postmaster writes its own state into line 8 of its pid file.
+    fn is_ready(&self, pid: u32) -> bool {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let mut lines = file.lines();
+        lines.next() == Some(&pid.to_string()) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    }
+
+    /// Stops it and returns how long that took.
+    pub(crate) fn stop(&mut self, how: Stop) -> Duration {
+        let Some(mut child) = self.process.take() else { return Duration::ZERO };
+        let signal = match how {
+            Stop::Fast => "-INT",
+            Stop::Immediate => "-QUIT",
+            Stop::Kill => "-KILL",
+        };
+        let started = Instant::now();
+        run(Command::new("kill").arg(signal).arg(child.id().to_string()));
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > PATIENCE {
+                run(Command::new("kill").arg("-KILL").arg(child.id().to_string()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        started.elapsed()
+    }
+
+    /// Stops it and starts it again.
+    pub(crate) fn restart(&mut self, how: Stop) {
+        self.stop(how);
+        self.start();
+    }
+
+    /// Replaces pg_hba.conf and has it read.
+    pub(crate) fn set_hba(&self, lines: &str) {
+        fs::write(self.data().join("pg_hba.conf"), lines).unwrap();
+        self.reload();
+    }
+
+    fn reload(&self) {
+        let child = self.process.as_ref().expect("a running server");
+        run(Command::new("kill").arg("-HUP").arg(child.id().to_string()));
+    }
+
+    /// Puts a file that only the server may read into its data folder.
+    pub(crate) fn give(&self, from: &Path, name: &str) {
+        let to = self.data().join(name);
+        fs::copy(from, &to).unwrap();
+        run(Command::new("chmod").arg("0600").arg(&to));
+        hand_over(&to);
+    }
+
+    /// Over TCP, as the superuser.
+    pub(crate) fn url(&self) -> String {
+        self.url_as("postgres", "postgres")
+    }
+
+    /// Over TCP; encryption as the server likes.
+    pub(crate) fn url_as(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where the socket is.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A session of the superuser over the socket, whatever pg_hba.conf says of TCP.
+    pub(crate) async fn admin(&self) -> Client {
+        let url = format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port);
+        Conninfo::resolve(Some(&url)).unwrap().connect().await.unwrap().0
+    }
+
+    /// Runs statements as the superuser.
+    pub(crate) async fn sql(&self, statements: &str) {
+        self.admin().await.batch_execute(statements).await.unwrap();
+    }
+
+    /// The first column of the first row, as text.
+    pub(crate) async fn value(&self, query: &str) -> Option<String> {
+        let messages = self.admin().await.simple_query(query).await.unwrap();
+        messages.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
+            _ => None,
+        })?
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop(Stop::Immediate);
+    }
+}
+
+/// A port that nobody else of this process was given.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut given = GIVEN.lock().unwrap();
+        if !given.contains(&port) {
+            given.push(port);
+            return port;
+        }
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    let folder = std::env::var_os("ROWCAST_TEST_PG_BIN").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = folder.into_iter().chain(std::env::split_paths(&path));
+    let found = folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.exists()));
+    found.unwrap_or_else(|| panic!("no {name}: put PostgreSQL's programs on the PATH or into ROWCAST_TEST_PG_BIN"))
+}
+
+fn is_root() -> bool {
+    static ROOT: OnceLock<bool> = OnceLock::new();
+    *ROOT.get_or_init(|| fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0))
+}
+
+fn server_user() -> String {
+    std::env::var("ROWCAST_TEST_PG_USER").unwrap_or_else(|_| "postgres".to_owned())
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let user = server_user();
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"]).arg(program);
+    command.current_dir("/");
+    command
+}
+
+fn hand_over(path: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg("-R").arg(server_user()).arg(path));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
