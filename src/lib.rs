@@ -1,5 +1,6 @@
 //! rowcast
 
+pub mod graphql;
 pub mod model;
 pub mod payload;
 pub mod security;
