@@ -12,9 +12,7 @@ use lru::LruCache;
 
 use super::error::{Location, RequestError, RequestErrorKind};
 use super::limits::{Limits, too_large};
-
-/// As many errors as graphql-js reports at most.
-const ERRORS_MAX: usize = 50;
+use super::wording::validation_errors;
 
 /// Parses and validates `query`.
 pub(super) fn parse(
@@ -29,7 +27,7 @@ pub(super) fn parse(
         if repeats_its_root_field(&failed.partial, &failed.errors) {
             return Ok(Valid::assume_valid(failed.partial));
         }
-        Err(validation_errors(&failed.errors))
+        Err(validation_errors(schema, &failed.partial, &failed.errors))
     })
 }
 
@@ -41,33 +39,14 @@ fn syntax_error(errors: &DiagnosticList) -> RequestError {
     let json = first.unstable_to_json_compat();
     let location = json.locations.first().map(|at| Location { line: at.line, column: at.column });
     match json.message.strip_prefix("syntax error: ") {
-        Some(message) => {
-            RequestError::new(RequestErrorKind::GraphqlParseFailed, format!("Syntax Error: {message}.")).at(location)
-        }
+        Some(message) => RequestError::new(
+            RequestErrorKind::GraphqlParseFailed,
+            format!("Syntax Error: {}.", message.trim_end_matches('.')),
+        )
+        .at(location),
         // The parser's own limits have no such prefix.
         None => too_large(format!("The document is too large: {}.", json.message)).at(location),
     }
-}
-
-fn validation_errors(errors: &DiagnosticList) -> Vec<RequestError> {
-    errors
-        .iter()
-        .take(ERRORS_MAX)
-        .map(|diagnostic| {
-            let json = diagnostic.unstable_to_json_compat();
-            let location = json.locations.first().map(|at| Location { line: at.line, column: at.column });
-            validation_error(diagnostic.error.unstable_error_name(), json.message).at(location)
-        })
-        .collect()
-}
-
-fn validation_error(name: Option<&str>, message: String) -> RequestError {
-    if name == Some("UndefinedRootOperation") {
-        let operation = message.split('"').nth(1).unwrap_or("such an");
-        let message = format!("Schema is not configured to execute {operation} operation.");
-        return RequestError::new(RequestErrorKind::OperationNotSupported, message);
-    }
-    RequestError::new(RequestErrorKind::GraphqlValidationFailed, message)
 }
 
 /// The validator counts selections where the specification (section 5.2.4.1 "Single Root Field") counts response

@@ -27,6 +27,7 @@ mod schema;
 mod sdl;
 mod select;
 mod type_ref;
+mod wording;
 
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,8 @@
-//! x
+//! The schema and the compiler against the corpus in `tests/corpus/graphql`, and against graphql-js.
+
+mod corpus;
+mod differential;
+mod fixture;
+mod rendering;
+mod requests;
+mod schemas;
