@@ -1,0 +1,117 @@
+//! Text to a valid document, kept for the next subscriber who sends the same text.
+//!
+//! What is promised: limits are checked before anything is expanded, each error has graphql-js's words where we know
+//! them, and no document that failed is kept.
+
+use std::sync::Arc;
+
+use apollo_compiler::parser::Parser;
+use apollo_compiler::validation::{DiagnosticList, Valid};
+use apollo_compiler::{ExecutableDocument, Schema};
+use lru::LruCache;
+
+use super::error::{Location, RequestError, RequestErrorKind};
+use super::limits::{Limits, too_large};
+use super::wording::validation_errors;
+
+/// Parses and validates `query`.
+pub(super) fn parse(
+    schema: &Valid<Schema>,
+    limits: &Limits,
+    query: &str,
+) -> Result<Valid<ExecutableDocument>, Vec<RequestError>> {
+    let mut parser = Parser::new().recursion_limit(limits.depth_max).token_limit(limits.tokens_max);
+    let document = parser.parse_ast(query, "request").map_err(|failed| vec![syntax_error(&failed.errors)])?;
+    limits.check_expansion(&document).map_err(|error| vec![error])?;
+    document.to_executable_validate(schema).or_else(|failed| {
+        if repeats_its_root_field(&failed.partial, &failed.errors) {
+            return Ok(Valid::assume_valid(failed.partial));
+        }
+        Err(validation_errors(schema, &failed.partial, &failed.errors))
+    })
+}
+
+/// What follows a first syntax error is guesswork, so it stands alone, as in graphql-js.
+fn syntax_error(errors: &DiagnosticList) -> RequestError {
+    let Some(first) = errors.iter().next() else {
+        return RequestError::new(RequestErrorKind::GraphqlParseFailed, "Syntax Error.");
+    };
+    let json = first.unstable_to_json_compat();
+    let location = json.locations.first().map(|at| Location { line: at.line, column: at.column });
+    match json.message.strip_prefix("syntax error: ") {
+        Some(message) => RequestError::new(
+            RequestErrorKind::GraphqlParseFailed,
+            format!("Syntax Error: {}.", message.trim_end_matches('.')),
+        )
+        .at(location),
+        // The parser's own limits have no such prefix.
+        None => too_large(format!("The document is too large: {}.", json.message)).at(location),
+    }
+}
+
+/// The validator counts selections where the specification (section 5.2.4.1 "Single Root Field") counts response
+/// keys: `{ orders { row { id } } ...More }` is one field when `More` selects `orders` too.
+fn repeats_its_root_field(document: &ExecutableDocument, errors: &DiagnosticList) -> bool {
+    let only_this = errors.iter().all(|e| e.error.unstable_error_name() == Some("SubscriptionUsesMultipleFields"));
+    only_this
+        && document.operations.iter().filter(|operation| operation.is_subscription()).all(|operation| {
+            let mut keys = operation.root_fields(document).map(|field| field.response_key());
+            let first = keys.next();
+            keys.all(|key| Some(key) == first)
+        })
+}
+
+/// The documents in use, least recently used first to go.
+#[derive(Debug)]
+pub(super) struct Documents {
+    by_text: LruCache<Box<str>, Arc<Valid<ExecutableDocument>>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Documents {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Documents { by_text: LruCache::unbounded(), bytes: 0, bytes_max }
+    }
+
+    pub(super) fn get(&mut self, query: &str) -> Option<Arc<Valid<ExecutableDocument>>> {
+        self.by_text.get(query).cloned()
+    }
+
+    pub(super) fn insert(&mut self, query: &str, document: &Arc<Valid<ExecutableDocument>>) {
+        if self.by_text.push(query.into(), Arc::clone(document)).is_some_and(|(text, _)| *text == *query) {
+            return;
+        }
+        self.bytes += weight(query);
+        while self.bytes > self.bytes_max {
+            let Some((text, _)) = self.by_text.pop_lru() else { break };
+            self.bytes -= weight(&text);
+        }
+    }
+}
+
+/// An estimate: a parsed document holds its text twice and about a hundred bytes per token of a few letters.
+fn weight(query: &str) -> usize {
+    1024 + 32 * query.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_keeps_the_documents_in_use_within_its_bytes() {
+        let mut documents = Documents::new(10 * weight("{ a }"));
+        let document = Arc::new(Valid::assume_valid(ExecutableDocument::new()));
+        for round in 0..1_000 {
+            documents.insert(&format!("{{ {} }}", round % 10), &document);
+            assert!(documents.bytes <= documents.bytes_max);
+            assert_eq!(documents.bytes, documents.by_text.iter().map(|(text, _)| weight(text)).sum::<usize>());
+        }
+        documents.insert("{ kept }", &document);
+        for round in 0..1_000 {
+            documents.insert(&format!("{{ {round} }}"), &document);
+            assert!(documents.get("{ kept }").is_some());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A validated selection to a [`Plan`].
+//!
+//! Validation has proved that each field exists; one that is not found here all the same is left out.
+
+use apollo_compiler::Schema;
+use apollo_compiler::ast::Type;
+use apollo_compiler::executable::SelectionSet;
+use apollo_compiler::schema::ExtendedType;
+
+use crate::model::Table;
+
+use super::assemble::{Attributes, Source, SubscriptionField, key_name};
+use super::plan::{
+    ColumnField, ColumnValue, EventField, EventSelection, EventValue, LeafKind, ObjectShape, Plan, PlanRoot,
+    PlannedTable, RowSelection, Shape, TopicField, TopicSelection, TopicValue, ValueField, constant, key,
+};
+use super::scalar::Scalar;
+use super::select::{Collector, Selected};
+
+pub(super) struct Planner<'d> {
+    pub schema: &'d Schema,
+    pub attributes: &'d Attributes,
+    pub collector: Collector<'d>,
+}
+
+impl<'d> Planner<'d> {
+    /// The plan of the root field `selected`, which is `field` of the schema.
+    pub(super) fn plan(&self, field: &SubscriptionField, selected: &Selected<'d>) -> Plan {
+        let returned = &selected.field.definition.ty;
+        let event_type = returned.inner_named_type().as_str();
+        let root = match (&field.returns, &field.source) {
+            (Some(_), _) => PlanRoot::Value(self.shape(returned, &selected.below)),
+            (None, Source::Table(table)) => PlanRoot::Event(EventSelection {
+                fields: self.event(event_type, table, &selected.below),
+                table: PlannedTable(std::sync::Arc::clone(table)),
+            }),
+            (None, Source::Topic(_)) => {
+                PlanRoot::Topic(TopicSelection { fields: self.topic(event_type, &selected.below) })
+            }
+        };
+        Plan { key: key(selected.response_key()), response_key: selected.response_key().into(), root }
+    }
+
+    fn event(&self, event_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> Box<[EventField]> {
+        let fields = self.collector.collect(event_type, sets).into_iter();
+        let planned = fields.filter_map(|selected| {
+            let value = match selected.field.name.as_str() {
+                "__typename" => EventValue::Typename(constant(event_type)),
+                "operation" => EventValue::Operation,
+                "transition" => EventValue::Transition,
+                "row" => EventValue::Row(self.row(&table.type_name, table, &selected.below)),
+                "key" => EventValue::Key(self.row(&key_name(table), table, &selected.below)),
+                "changed" => EventValue::Changed,
+                "cursor" => EventValue::Cursor,
+                "committedAt" => EventValue::CommittedAt,
+                _ => return None,
+            };
+            let name = selected.response_key();
+            Some(EventField { key: key(name), name: name.into(), value })
+        });
+        planned.collect()
+    }
+
+    fn row(&self, row_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> RowSelection {
+        let fields = self.collector.collect(row_type, sets).into_iter();
+        let planned = fields.filter_map(|selected| {
+            let value = match selected.field.name.as_str() {
+                "__typename" => ColumnValue::Typename(constant(row_type)),
+                field => {
+                    let index = table.column_of_field(field)?;
+                    ColumnValue::Column { index, non_null: selected.field.definition.ty.is_non_null() }
+                }
+            };
+            let name = selected.response_key();
+            Some(ColumnField { key: key(name), name: name.into(), value })
+        });
+        RowSelection { fields: planned.collect() }
+    }
+
+    fn topic(&self, event_type: &str, sets: &[&'d SelectionSet]) -> Box<[TopicField]> {
+        let fields = self.collector.collect(event_type, sets).into_iter();
+        let planned = fields.filter_map(|selected| {
+            let value = match selected.field.name.as_str() {
+                "__typename" => TopicValue::Typename(constant(event_type)),
+                "operation" => TopicValue::Operation,
+                "topic" => TopicValue::Topic,
+                "payload" => TopicValue::Payload,
+                "cursor" => TopicValue::Cursor,
+                "committedAt" => TopicValue::CommittedAt,
+                _ => return None,
+            };
+            let name = selected.response_key();
+            Some(TopicField { key: key(name), name: name.into(), value })
+        });
+        planned.collect()
+    }
+
+    fn shape(&self, declared: &Type, sets: &[&'d SelectionSet]) -> Shape {
+        match declared {
+            Type::Named(name) => self.named(name, sets),
+            Type::NonNullNamed(name) => Shape::NonNull(Box::new(self.named(name, sets))),
+            Type::List(item) => Shape::List(Box::new(self.shape(item, sets))),
+            Type::NonNullList(item) => Shape::NonNull(Box::new(Shape::List(Box::new(self.shape(item, sets))))),
+        }
+    }
+
+    fn named(&self, name: &str, sets: &[&'d SelectionSet]) -> Shape {
+        match self.schema.types.get(name) {
+            Some(ExtendedType::Object(_)) => {
+                Shape::Object(ObjectShape { typename: name.into(), fields: self.object(name, sets) })
+            }
+            Some(ExtendedType::Enum(declared)) => Shape::Leaf(LeafKind::Enum {
+                name: name.into(),
+                values: declared.values.keys().map(|value| value.as_str().into()).collect(),
+            }),
+            _ => Shape::Leaf(LeafKind::Scalar(Scalar::from_name(name).unwrap_or(Scalar::Json))),
+        }
+    }
+
+    fn object(&self, type_name: &str, sets: &[&'d SelectionSet]) -> Box<[ValueField]> {
+        let fields = self.collector.collect(type_name, sets).into_iter();
+        let planned = fields.filter_map(|selected| {
+            let (attribute, shape) = match selected.field.name.as_str() {
+                "__typename" => ("", Shape::Constant(constant(type_name))),
+                field => {
+                    let attribute = self.attributes.get(type_name)?.get(field)?;
+                    (attribute.as_str(), self.shape(&selected.field.definition.ty, &selected.below))
+                }
+            };
+            let name = selected.response_key();
+            Some(ValueField { key: key(name), name: name.into(), attribute: attribute.into(), shape })
+        });
+        planned.collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! Queries: the introspection of the schema, and `rowcast { version }`.
+
+use apollo_compiler::collections::HashMap;
+use apollo_compiler::executable::Operation;
+use apollo_compiler::introspection;
+use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
+use apollo_compiler::response::{JsonMap, JsonValue};
+use apollo_compiler::schema::Implementers;
+use apollo_compiler::validation::Valid;
+use apollo_compiler::{ExecutableDocument, Name, Schema};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::coerce;
+use super::error::{RequestError, RequestErrorKind};
+
+/// Whatever is not the engine's to ask: `__schema` and `__type` while introspection is switched off.
+pub(super) fn refuse_introspection(document: &ExecutableDocument, operation: &Operation) -> Result<(), RequestError> {
+    let Some(field) =
+        operation.root_fields(document).find(|field| matches!(field.name.as_str(), "__schema" | "__type"))
+    else {
+        return Ok(());
+    };
+    let message = format!(
+        "GraphQL introspection has been disabled, but the requested query contained the field \"{}\".",
+        field.name
+    );
+    let location = coerce::location(field.location(), &document.sources);
+    Err(RequestError::new(RequestErrorKind::IntrospectionDisabled, message).at(location))
+}
+
+/// The response to a query.
+pub(super) fn execute(
+    schema: &Valid<Schema>,
+    implementers: &HashMap<Name, Implementers>,
+    document: &Valid<ExecutableDocument>,
+    operation: &Operation,
+    variables: &Map<String, Value>,
+) -> Result<Bytes, RequestError> {
+    let refused = |error: apollo_compiler::request::RequestError| {
+        let location = coerce::location(error.location(), &document.sources);
+        RequestError::new(RequestErrorKind::QueryTooLarge, error.message().to_string()).at(location)
+    };
+    introspection::check_max_depth(document, operation).map_err(refused)?;
+    let variables: JsonMap =
+        variables.iter().map(|(name, value)| (name.as_str().into(), JsonValue::from(value.clone()))).collect();
+    let response = Execution::new(schema, document)
+        .implementers_map(implementers)
+        .operation(operation)
+        .coerced_variable_values(&Valid::assume_valid(variables))
+        .enable_schema_introspection(true)
+        .execute_sync(&Query)
+        .map_err(refused)?;
+    serde_json::to_vec(&response)
+        .map(Bytes::from)
+        .map_err(|error| RequestError::new(RequestErrorKind::InternalServerError, error.to_string()))
+}
+
+struct Query;
+
+impl ObjectValue for Query {
+    fn type_name(&self) -> &'static str {
+        "Query"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
+        match info.field_name() {
+            "rowcast" => Ok(ResolvedValue::object(Rowcast)),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
+}
+
+struct Rowcast;
+
+impl ObjectValue for Rowcast {
+    fn type_name(&self) -> &'static str {
+        "Rowcast"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
+        match info.field_name() {
+            "version" => Ok(ResolvedValue::leaf(env!("CARGO_PKG_VERSION"))),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
+}

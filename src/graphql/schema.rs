@@ -1,0 +1,253 @@
+//! The schema of one set of declarations, and requests compiled against it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use apollo_compiler::collections::HashMap;
+use apollo_compiler::executable;
+use apollo_compiler::schema::Implementers;
+use apollo_compiler::validation::Valid;
+use apollo_compiler::{ExecutableDocument, Name, Schema};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::model;
+use crate::model::Table;
+
+use super::assemble::{Attributes, OPERATIONS, SubscriptionField, assemble};
+use super::coerce;
+use super::declare::BoundField;
+use super::document::{Documents, parse};
+use super::error::{RequestError, RequestErrorKind, SchemaError};
+use super::intern::Plans;
+use super::limits::Limits;
+use super::plan::Plan;
+use super::planner::Planner;
+use super::query;
+use super::select::Collector;
+
+/// What the developer may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether clients may ask for the schema. Default: yes.
+    pub introspection: bool,
+    /// How large requests may be.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { introspection: true, limits: Limits::default() }
+    }
+}
+
+/// A GraphQL request, as its transport carries it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// The document.
+    pub query: String,
+    /// Which of its operations.
+    #[serde(default)]
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    #[serde(default)]
+    pub variables: Option<Map<String, Value>>,
+    /// Whatever the client adds.
+    #[serde(default)]
+    pub extensions: Option<Map<String, Value>>,
+}
+
+/// A request that is ready.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Answered already: the response as JSON, `{"data":{…}}`.
+    Query(Bytes),
+    /// To be registered.
+    Subscription(Box<CompiledSubscription>),
+}
+
+/// A subscription that passed every check but those of security.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledSubscription {
+    /// The field, as an index into the declarations that the schema was built from.
+    pub field: usize,
+    /// What to write for each event; equal selections share it.
+    pub plan: Arc<Plan>,
+    /// What the field was asked for.
+    pub arguments: Arguments,
+    /// The operation's variables in canonical form, for the resolver.
+    pub variables: Map<String, Value>,
+    /// The root field's name in the response.
+    pub response_key: Box<str>,
+}
+
+/// The arguments of a subscription field. Resume and snapshot add theirs here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arguments {
+    /// `where`, in canonical form; `Null` when not given.
+    pub filter: Value,
+    /// `operations`; `None` is all of them.
+    pub operations: Option<Vec<model::Operation>>,
+}
+
+/// A schema with everything that requests need. Shared between threads; only the caches lock, and never while parsing.
+#[derive(Debug)]
+pub struct GraphSchema {
+    sdl: String,
+    schema: Valid<Schema>,
+    implementers: HashMap<Name, Implementers>,
+    fields: Vec<SubscriptionField>,
+    attributes: Attributes,
+    options: Options,
+    documents: Mutex<Documents>,
+    plans: Mutex<Plans>,
+}
+
+impl GraphSchema {
+    /// The schema of `fields`. `tables` are those whose row types resolvers may return by name.
+    pub fn build(tables: &[Arc<Table>], fields: &[BoundField], options: Options) -> Result<Self, SchemaError> {
+        let assembled = assemble(tables, fields)?;
+        let sdl = assembled.definitions.to_string();
+        let schema = Schema::parse_and_validate(sdl.as_str(), "schema.graphql")
+            .map_err(|failed| SchemaError::Refused { message: failed.errors.to_string() })?;
+        Ok(GraphSchema {
+            sdl,
+            implementers: schema.implementers_map(),
+            schema,
+            fields: assembled.fields,
+            attributes: assembled.attributes,
+            documents: Mutex::new(Documents::new(options.limits.cache_bytes_max)),
+            plans: Mutex::default(),
+            options,
+        })
+    }
+
+    /// The schema's text, for `rowcast schema`.
+    pub fn sdl(&self) -> &str {
+        &self.sdl
+    }
+
+    /// Checks `request` and makes it ready. An error is the request's own and says nothing about others.
+    pub fn compile(&self, request: &Request) -> Result<Operation, Vec<RequestError>> {
+        let document = self.document(request)?;
+        let operation = select_operation(&document, request.operation_name.as_deref()).map_err(one)?;
+        let given = request.variables.as_ref();
+        let variables = coerce::variables(&self.schema, &document, operation, given.unwrap_or(&Map::new()))?;
+        match operation.operation_type {
+            executable::OperationType::Query => self.query(&document, operation, &variables).map_err(one),
+            executable::OperationType::Subscription => self.subscription(&document, operation, variables).map_err(one),
+            executable::OperationType::Mutation => Err(one(RequestError::new(
+                RequestErrorKind::OperationNotSupported,
+                "Schema is not configured to execute mutation operation.",
+            ))),
+        }
+    }
+
+    fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {
+        refuse_persisted(request).map_err(one)?;
+        self.options.limits.check_text(&request.query).map_err(one)?;
+        if let Some(document) = lock(&self.documents).get(&request.query) {
+            return Ok(document);
+        }
+        let document = Arc::new(parse(&self.schema, &self.options.limits, &request.query)?);
+        lock(&self.documents).insert(&request.query, &document);
+        Ok(document)
+    }
+
+    fn query(
+        &self,
+        document: &Valid<ExecutableDocument>,
+        operation: &executable::Operation,
+        variables: &Map<String, Value>,
+    ) -> Result<Operation, RequestError> {
+        if !self.options.introspection {
+            query::refuse_introspection(document, operation)?;
+        }
+        query::execute(&self.schema, &self.implementers, document, operation, variables).map(Operation::Query)
+    }
+
+    fn subscription(
+        &self,
+        document: &Valid<ExecutableDocument>,
+        operation: &executable::Operation,
+        variables: Map<String, Value>,
+    ) -> Result<Operation, RequestError> {
+        let collector = Collector::new(document, &variables);
+        let planner = Planner { schema: &self.schema, attributes: &self.attributes, collector };
+        let roots = planner.collector.collect(operation.object_type(), &[&operation.selection_set]);
+        let root = roots.first().and_then(|root| {
+            let field = self.fields.iter().position(|field| field.name == root.field.name.as_str())?;
+            Some((root, field))
+        });
+        let Some((selected, field)) = root else {
+            return Err(RequestError::new(
+                RequestErrorKind::InternalServerError,
+                "The subscription has no root field.",
+            ));
+        };
+        let plan = lock(&self.plans).intern(planner.plan(&self.fields[field], selected));
+        let arguments = self.arguments(document, selected.field, &variables)?;
+        let response_key = plan.response_key.clone();
+        Ok(Operation::Subscription(Box::new(CompiledSubscription { field, plan, arguments, variables, response_key })))
+    }
+
+    fn arguments(
+        &self,
+        document: &ExecutableDocument,
+        field: &executable::Field,
+        variables: &Map<String, Value>,
+    ) -> Result<Arguments, RequestError> {
+        let argument = |name| coerce::argument(&self.schema, document, field, name, variables);
+        Ok(Arguments {
+            filter: argument("where")?.unwrap_or_default(),
+            operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),
+        })
+    }
+}
+
+fn named(operations: &[Value]) -> Vec<model::Operation> {
+    let is = |name: &Value| OPERATIONS.into_iter().find(|operation| name == operation.name());
+    operations.iter().filter_map(is).collect()
+}
+
+fn select_operation<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'d executable::Operation, RequestError> {
+    let unresolved = |message: String| RequestError::new(RequestErrorKind::OperationResolutionFailure, message);
+    let operations = &document.operations;
+    match name {
+        Some(name) => match operations.named.get(name) {
+            Some(operation) => Ok(operation),
+            None => Err(unresolved(format!("Unknown operation named \"{name}\"."))),
+        },
+        None if operations.len() > 1 => {
+            Err(unresolved("Must provide operation name if query contains multiple operations.".to_owned()))
+        }
+        None => operations
+            .iter()
+            .next()
+            .map(|operation| &**operation)
+            .ok_or_else(|| unresolved("Must provide an operation.".to_owned())),
+    }
+}
+
+/// Clients that send a hash first fall back to the text when told in these words.
+fn refuse_persisted(request: &Request) -> Result<(), RequestError> {
+    let persisted = request.extensions.as_ref().is_some_and(|extensions| extensions.contains_key("persistedQuery"));
+    if persisted && request.query.is_empty() {
+        let kind = RequestErrorKind::PersistedQueryNotSupported;
+        return Err(RequestError::new(kind, "PersistedQueryNotSupported"));
+    }
+    Ok(())
+}
+
+fn one(error: RequestError) -> Vec<RequestError> {
+    vec![error]
+}
+
+/// A panic in another thread leaves a cache that is whole: each change is one call of a collection.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

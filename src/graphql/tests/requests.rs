@@ -1,0 +1,192 @@
+//! What a corpus cannot say: sharing, caching, threads, hostile documents.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::fixture::{fields, messages, request, schema};
+use crate::graphql::{
+    CompiledSubscription, GraphSchema, Limits, Operation, Options, Request, RequestError, RequestErrorKind,
+};
+
+fn compiled(schema: &GraphSchema, query: &str, variables: Value) -> CompiledSubscription {
+    match schema.compile(&request(query, variables)) {
+        Ok(Operation::Subscription(compiled)) => *compiled,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(schema: &GraphSchema, query: &str) -> Vec<RequestError> {
+    schema.compile(&request(query, json!({}))).unwrap_err()
+}
+
+#[test]
+fn equal_selections_share_one_plan_however_they_are_written() {
+    let schema = schema();
+    let plain = compiled(&schema, "subscription { orders { cursor row { id total } } }", json!({}));
+    for (query, variables) in [
+        ("subscription S { orders { ...A } } fragment A on OrdersEvent { cursor row { id } row { total } }", json!({})),
+        (
+            "subscription { orders(where: {id: {eq: 1}}) { cursor ... on OrdersEvent { row { id total id } } } }",
+            json!({}),
+        ),
+        (
+            "subscription ($x: Boolean!) { orders { cursor operation @skip(if: $x) row { id total } } }",
+            json!({"x": true}),
+        ),
+    ] {
+        assert!(Arc::ptr_eq(&plain.plan, &compiled(&schema, query, variables).plan), "{query}");
+    }
+    for query in [
+        "subscription { orders { row { id total } cursor } }",
+        "subscription { o: orders { cursor row { id total } } }",
+        "subscription { orders { cursor row { i: id total } } }",
+    ] {
+        assert!(!Arc::ptr_eq(&plain.plan, &compiled(&schema, query, json!({})).plan), "{query}");
+    }
+}
+
+#[test]
+fn the_plan_tells_which_columns_it_reads() {
+    let schema = schema();
+    let compiled = compiled(&schema, "subscription { orders { key { id } row { note __typename total } } }", json!({}));
+    assert_eq!(compiled.plan.columns().collect::<Vec<_>>(), [0, 7, 3]);
+}
+
+#[test]
+fn one_text_compiled_by_many_threads_gives_one_plan() {
+    let schema = schema();
+    let query = "subscription ($id: BigInt) { orders(where: {id: {eq: $id}}) { row { id } } }";
+    let plans: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|id| {
+                let schema = &schema;
+                scope.spawn(move || {
+                    let all = (0..50).map(|_| compiled(schema, query, json!({"id": id})));
+                    all.map(|one| (one.plan, one.arguments.filter)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .enumerate()
+            .flat_map(|(id, thread)| {
+                let all = thread.join().unwrap();
+                assert!(all.iter().all(|(_, filter)| *filter == json!({"id": {"eq": id.to_string()}})));
+                all
+            })
+            .collect()
+    });
+    assert!(plans.iter().all(|(plan, _)| Arc::ptr_eq(plan, &plans[0].0)));
+}
+
+/// As long as the worst document may take in a debug build on a busy machine; a bomb that explodes never ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn hostile_documents_are_refused_in_time() {
+    let schema = schema();
+    let mut doubling = "{ __schema { queryType { ...F0 } } }".to_owned();
+    for level in 0..25 {
+        let next = level + 1;
+        write!(doubling, " fragment F{level} on __Type {{ a: ofType {{ ...F{next} }} b: ofType {{ ...F{next} }} }}")
+            .unwrap();
+    }
+    doubling.push_str(" fragment F25 on __Type { name }");
+    let deep = |n: usize, open: &str, close: &str| format!("{}{}", open.repeat(n), close.repeat(n));
+    let wide = |n: usize, field: &str| (0..n).map(|i| format!("a{i}: {field} ")).collect::<String>();
+    let hostile = [
+        doubling,
+        "{".repeat(30_000),
+        deep(5_000, "{ a ", "}"),
+        format!("subscription {{ orders(where: {}) {{ cursor }} }}", deep(3_000, "{NOT: ", "}")),
+        format!("subscription {{ orders(where: {}) {{ cursor }} }}", deep(3_000, "[", "]")),
+        format!("query ($x: {}Int{}) {{ rowcast {{ version }} }}", "[".repeat(3_000), "]".repeat(3_000)),
+        format!("subscription {{ orders {{ {} }} }}", wide(3_000, "cursor")),
+        format!("{{ {} }}", wide(100, "__schema { types { fields { name args { name } } } }")),
+        format!("subscription {{ orders {{ cursor }} }} {}", " ".repeat(70_000)),
+        format!("subscription {{ orders {{ {} }} }}", "cursor @skip(if: true) ".repeat(2_500)),
+        (0..3_000).map(|i| format!("query Q{i} {{ __typename }} ")).collect(),
+        format!("{{ __type(name: \"Orders\") {{ {} }} }}", "fields { type { ".repeat(20) + "name" + &"} } ".repeat(20)),
+        "\u{0}".repeat(10_000),
+        "\"\"\"".repeat(9_999),
+        "#".repeat(60_000),
+    ];
+    for query in hostile {
+        let started = Instant::now();
+        let errors = refused(&schema, &query);
+        assert!(!errors.is_empty() && errors.len() <= 50);
+        assert!(errors.iter().all(|error| error.message().len() < 1_000), "{:.100}", messages(&errors)[0]);
+        assert!(started.elapsed() < PATIENCE, "{:.100} took {:?}", query, started.elapsed());
+    }
+}
+
+#[test]
+fn the_widest_document_within_the_limits_compiles_in_time() {
+    let schema = schema();
+    let fields: String = (0..1_900).map(|i| format!("a{i}: note ")).collect();
+    let limits = Limits { tokens_max: 20_000, ..Limits::default() };
+    let wide = GraphSchema::build(&[], &fields_of(&schema), Options { limits, ..Options::default() }).unwrap();
+    let started = Instant::now();
+    compiled(&wide, &format!("subscription {{ orders {{ row {{ {fields} }} }} }}"), json!({}));
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+}
+
+fn fields_of(_: &GraphSchema) -> Vec<crate::graphql::BoundField> {
+    let mut fields = fields();
+    fields.retain(|field| field.declaration.resolver.is_none());
+    fields
+}
+
+#[test]
+fn deep_filters_within_the_limit_are_read() {
+    let schema = schema();
+    let query = format!("subscription {{ orders(where: {}null{}) {{ cursor }} }}", "{NOT: ".repeat(15), "}".repeat(15));
+    let mut filter = compiled(&schema, &query, json!({})).arguments.filter;
+    for _ in 0..15 {
+        filter = filter["NOT"].take();
+    }
+    assert_eq!(filter, Value::Null);
+}
+
+#[test]
+fn switched_off_introspection_leaves_queries_and_typename() {
+    let options = Options { introspection: false, ..Options::default() };
+    let schema = GraphSchema::build(&[super::fixture::customers()], &fields(), options).unwrap();
+    for (query, field) in [
+        ("{ __schema { types { name } } }", "__schema"),
+        ("query { __typename ...A } fragment A on Query { t: __type(name: \"Orders\") { name } }", "__type"),
+    ] {
+        let errors = refused(&schema, query);
+        assert_eq!(errors[0].kind(), RequestErrorKind::IntrospectionDisabled);
+        let message = "GraphQL introspection has been disabled, but the requested query contained the field";
+        assert_eq!(errors[0].message(), format!("{message} \"{field}\"."));
+        assert_eq!(errors[0].locations().len(), 1);
+    }
+    assert!(matches!(
+        schema.compile(&request("{ __typename rowcast { version } }", json!({}))),
+        Ok(Operation::Query(_))
+    ));
+}
+
+#[test]
+fn a_client_that_sends_a_hash_is_told_to_send_the_text() {
+    let body = r#"{"query":"","extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}}"#;
+    let persisted: Request = serde_json::from_str(body).unwrap();
+    let errors = schema().compile(&persisted).unwrap_err();
+    assert_eq!(
+        (errors[0].code(), errors[0].message()),
+        ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+    );
+}
+
+#[test]
+fn a_request_is_read_with_nulls_in_place_of_what_is_missing() {
+    let body = r#"{"query":"{ __typename }","operationName":null,"variables":null,"extensions":null,"id":7}"#;
+    let request: Request = serde_json::from_str(body).unwrap();
+    assert!(
+        matches!(schema().compile(&request), Ok(Operation::Query(response)) if response == r#"{"data":{"__typename":"Query"}}"#)
+    );
+}
