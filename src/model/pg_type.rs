@@ -104,8 +104,33 @@ impl PgType {
             2950 => PgType::Uuid,
             // oid, tid, xid, cid, xid8, xml, point … circle, cidr, inet, macaddr(8), money, interval, timetz, bit,
             // varbit, pg_lsn, tsvector, tsquery, ranges, multiranges, jsonpath
-            26..=29 | 5069 | 142 | 600..=604 | 628 | 650 | 718 | 774 | 790 | 829 | 869 | 1186 | 1266 | 1560 | 1562
-            | 3220 | 3614 | 3615 | 3904 | 3906 | 3908 | 3910 | 3912 | 3926 | 4451 | 4532..=4536 | 4072 => PgType::Other,
+            26..=29
+            | 5069
+            | 142
+            | 600..=604
+            | 628
+            | 650
+            | 718
+            | 774
+            | 790
+            | 829
+            | 869
+            | 1186
+            | 1266
+            | 1560
+            | 1562
+            | 3220
+            | 3614
+            | 3615
+            | 3904
+            | 3906
+            | 3908
+            | 3910
+            | 3912
+            | 3926
+            | 4451
+            | 4532..=4536
+            | 4072 => PgType::Other,
             _ => return None,
         })
     }

@@ -1,0 +1,4 @@
+//! Where changes come from: PostgreSQL.
+
+pub mod catalog;
+pub mod naming;

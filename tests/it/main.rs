@@ -1,0 +1,11 @@
+//! Everything that needs a real PostgreSQL, in one target.
+
+mod catalog;
+mod catalog_types;
+mod postgres;
+mod store_grants;
+mod store_migrate;
+mod store_publish;
+mod store_status;
+mod store_watch;
+mod store_watch_refuses;
