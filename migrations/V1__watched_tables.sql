@@ -64,7 +64,8 @@ select
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
         case when not member.logged then 'partition_not_logged' end,
         case when c.relkind = 'r' and child.found then 'has_children' end,
-        case when filter.found then 'row_filter' end,
+        case when part.of_rows then 'row_filter' end,
+        case when part.of_columns then 'column_list' end,
         case when key.attnums is null then 'no_primary_key' end,
         case when c.relrowsecurity and not policy.found then 'no_policy' end,
         case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
@@ -113,13 +114,14 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
 cross join lateral (
-    -- Row filters exist since PostgreSQL 15: the column is reached by name so that one view serves 14 as well.
-    select exists (
-        select from pg_catalog.pg_publication_rel r
-        join pg_catalog.pg_publication b on b.oid = r.prpubid and b.pubname = 'rowcast'
-        where r.prrelid = c.oid and pg_catalog.to_jsonb(r) ->> 'prqual' is not null
-    ) as found
-) filter
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well.
+    select
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns
+    from pg_catalog.pg_publication_rel r
+    join pg_catalog.pg_publication b on b.oid = r.prpubid and b.pubname = 'rowcast'
+    where r.prrelid = c.oid
+) part
 cross join lateral (
     select exists (
         select from pg_catalog.pg_policy y where y.polrelid = c.oid and y.polcmd in ('r', '*')
@@ -151,7 +153,9 @@ as $function$
         when 'has_children' then
             'Tables inherit from this one: rows of the children are not seen, watch them on their own.'
         when 'row_filter' then
-            'Publication rowcast has a row filter on the table, so subscribers miss rows: remove the WHERE and call rowcast.watch again.'
+            'Publication rowcast has a row filter on the table, so subscribers miss rows: call rowcast.watch again.'
+        when 'column_list' then
+            'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
             'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
         when 'no_policy' then

@@ -39,7 +39,8 @@ with line (place, name, value, ok, hint) as (
     from pg_publication p where p.pubname = 'rowcast'
     union all
     select 6, 'replication_slots', format('%s of %s used', count(*), current_setting('max_replication_slots')),
-        count(*) < current_setting('max_replication_slots')::int or bool_or(s.plugin = 'pgoutput' and s.database = current_database()),
+        count(*) < current_setting('max_replication_slots')::int
+            or coalesce(bool_or(s.plugin = 'pgoutput' and s.database = current_database()), false),
         'Raise max_replication_slots, or drop a slot that nobody uses.'
     from pg_replication_slots s
     union all

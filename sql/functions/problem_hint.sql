@@ -20,7 +20,9 @@ as $function$
         when 'has_children' then
             'Tables inherit from this one: rows of the children are not seen, watch them on their own.'
         when 'row_filter' then
-            'Publication rowcast has a row filter on the table, so subscribers miss rows: remove the WHERE and call rowcast.watch again.'
+            'Publication rowcast has a row filter on the table, so subscribers miss rows: call rowcast.watch again.'
+        when 'column_list' then
+            'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
             'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
         when 'no_policy' then

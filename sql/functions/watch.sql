@@ -44,7 +44,7 @@ begin
           and w.tenant_attnum is not distinct from wanted_attnum
           and w.public = watch.public
           and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,identity_missing}'
+          and not t.problems && '{not_published,identity_missing,row_filter,column_list}'
     ) then
         return false;
     end if;
@@ -66,6 +66,9 @@ begin
         raise exception '% has no replica identity', relation
             using errcode = 'RC003',
                 hint = 'Once published, UPDATE and DELETE of it would fail. Add a primary key, or leave out replica_identity => ''keep''.';
+    end if;
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems && '{row_filter,column_list}') then
+        execute format('alter publication rowcast drop table only %s', relation);
     end if;
     if exists (select from rowcast.tables t where t.oid = watch.relation and not t.published) then
         execute format('alter publication rowcast add table only %s', relation);

@@ -1,8 +1,9 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: three queries in one snapshot, whatever
-//! the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that the
-//! stream carries. What is never done: guessing. A table that cannot be served safely is left out, and `problems` says why.
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: three queries in one snapshot,
+//! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
+//! the stream carries. What is never done: guessing. A table that cannot be served safely is left out, and `problems`
+//! says why.
 
 mod assemble;
 mod lookup;
@@ -18,7 +19,8 @@ use super::naming::Naming;
 use crate::model::{Table, TableName};
 use crate::store::StoreError;
 
-/// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a new value.
+/// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a
+/// new value.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// By `pg_class.oid`, as the stream's RELATION messages name them.

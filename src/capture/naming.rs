@@ -1,8 +1,8 @@
 //! GraphQL names for PostgreSQL names.
 //!
 //! What comes in: a name as the catalog has it, any text. What is promised: a valid GraphQL name (October 2021
-//! specification, section 2.1.9) that does not begin with `__`, which introspection keeps for itself. What is never done:
-//! two names are not made different when they come out the same; that is the caller's error to report.
+//! specification, section 2.1.9) that does not begin with `__`, which introspection keeps for itself. What is never
+//! done: two names are not made different when they come out the same; that is the caller's error to report.
 
 /// How names are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

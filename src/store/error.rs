@@ -1,4 +1,5 @@
-//! What can go wrong between rowcast and its schema, sorted by who must act. The SQLSTATEs `RC…` are raised by `sql/functions/`.
+//! What can go wrong between rowcast and its schema, sorted by who must act. The SQLSTATEs `RC…` are raised by
+//! `sql/functions/`.
 
 use tokio_postgres::error::{DbError, SqlState};
 

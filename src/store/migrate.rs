@@ -1,10 +1,10 @@
 //! Brings the schema of a database to the version of this binary.
 //!
-//! One transaction holds it all: the advisory lock, the history table, every pending migration and its history row. So ten
-//! processes may start at once (nine wait, then find nothing to do), a failure or a dropped future leaves the database as it
-//! was, and no lock outlives its session. refinery embeds, numbers and checksums the files and defines the history's form;
-//! its own runner is not used, as it commits between steps, would need a session lock that a pool may leak, and panics
-//! on a damaged history.
+//! One transaction holds it all: the advisory lock, the history table, every pending migration and its history row. So
+//! ten processes may start at once (nine wait, then find nothing to do), a failure or a dropped future leaves the
+//! database as it was, and no lock outlives its session. refinery embeds, numbers and checksums the files and defines
+//! the history's form; its own runner is not used, as it commits between steps, would need a session lock that a pool
+//! may leak, and panics on a damaged history.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is `rowcast.watch`'s.
+/// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is
+/// `rowcast.watch`'s.
 const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
 
 /// For [`history`]: whether there is one. `to_regclass` answers null also for a schema that is missing.

@@ -1,5 +1,7 @@
 //! Everything that needs a real PostgreSQL, in one target.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod catalog;
 mod catalog_types;
 mod postgres;

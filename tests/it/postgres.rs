@@ -1,8 +1,8 @@
 //! A PostgreSQL server of our own for the tests of this process, and a fresh database for each of them.
 //!
-//! The binaries come from `ROWCAST_TEST_PG_BIN` or the PATH. The server listens on a Unix socket in a temporary folder and
-//! nowhere else. It runs under a shell that waits for the end of its standard input: however this process ends, the pipe
-//! closes, and the shell stops the server and removes the folder.
+//! The binaries come from `ROWCAST_TEST_PG_BIN` or the PATH. The server listens on a Unix socket in a temporary folder
+//! and nowhere else. It runs under a shell that waits for the end of its standard input: however this process ends, the
+//! pipe closes, and the shell stops the server and removes the folder.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -119,7 +119,7 @@ async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
 }
 
 async fn connect_when_ready(config: &Config) -> Client {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         match connect(config).await {
             Ok(client) => return client,

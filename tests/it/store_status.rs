@@ -57,21 +57,35 @@ async fn slots_of_this_database_are_told_with_what_they_retain() {
 #[tokio::test]
 async fn every_problem_of_a_table_is_told_with_its_remedy() {
     let (_database, client) = Database::migrated().await;
+    let partitioned =
+        "create table i (id int primary key) partition by list (id); select rowcast.watch('i', public => true);
+                       create unlogged table i1 partition of i for values in (1)";
+    let public = |table: &str| {
+        format!("create table {table} (id int primary key, x int); select rowcast.watch('{table}', public => true)")
+    };
     for (table, setup, word) in [
-        ("a", "create table a (id int primary key); select rowcast.watch('a')", "nobody may subscribe"),
-        ("b", "create table b (id int); select rowcast.watch('b', public => true)", "primary key"),
-        ("c", "create table c (id int primary key); select rowcast.watch('c', public => true, replica_identity => 'keep')", "replica_identity"),
-        ("d", "create table d (id int primary key); select rowcast.watch('d', public => true); alter table d replica identity nothing", "UPDATE and DELETE"),
-        ("e", "create table e (id int primary key); select rowcast.watch('e', public => true); alter publication rowcast drop table e", "not in publication"),
-        ("f", "create table f (id int primary key, t text); select rowcast.watch('f', 't'); alter table f drop t", "tenant column"),
-        ("g", "create table g (id int primary key); alter table g enable row level security; select rowcast.watch('g')", "policy"),
-        ("h", "create table h (id int primary key); select rowcast.watch('h', public => true); create table h2 () inherits (h)", "inherit"),
-        ("i", "create table i (id int primary key) partition by list (id); select rowcast.watch('i', public => true);
-               create unlogged table i1 partition of i for values in (1)", "unlogged"),
-        ("j", "create table j (id int primary key); select rowcast.watch('j', public => true); alter publication rowcast drop table j;
-               alter publication rowcast add table j where (id > 1)", "row filter"),
+        ("a", "create table a (id int primary key); select rowcast.watch('a')".to_owned(), "nobody may subscribe"),
+        ("b", public("b") + "; alter table b drop id", "primary key"),
+        ("c", public("c") + "; alter table c replica identity default", "replica_identity"),
+        ("d", public("d") + "; alter table d replica identity nothing", "UPDATE and DELETE"),
+        ("e", public("e") + "; alter publication rowcast drop table e", "not in publication"),
+        ("f", public("f") + "; select rowcast.watch('f', 'x'); alter table f drop x", "tenant column"),
+        ("g", public("g") + "; alter table g enable row level security", "policy"),
+        ("h", public("h") + "; create table h2 () inherits (h)", "inherit"),
+        ("i", partitioned.to_owned(), "unlogged"),
+        (
+            "j",
+            public("j")
+                + "; alter publication rowcast drop table j; alter publication rowcast add table j where (id > 1)",
+            "row filter",
+        ),
+        (
+            "k",
+            public("k") + "; alter publication rowcast drop table k; alter publication rowcast add table k (id)",
+            "column list",
+        ),
     ] {
-        client.batch_execute(setup).await.unwrap();
+        client.batch_execute(&setup).await.unwrap();
         let line = line(&client, &format!("table public.{table}")).await;
         assert!(!line.ok && line.hint.as_deref().unwrap().contains(word), "{table}: {line:?}");
     }

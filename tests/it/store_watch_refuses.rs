@@ -76,7 +76,7 @@ async fn a_table_without_identity_is_refused() {
         .batch_execute(
             "create table bare (id int);
              create table nothing (id int primary key); alter table nothing replica identity nothing;
-             create table deferrable (id int primary key deferrable);
+             create table deferred (id int primary key deferrable);
              create table lost (id int not null); create unique index lost_id on lost (id);
              alter table lost replica identity using index lost_id; drop index lost_id;
              create table p (id int primary key) partition by list (id); create table p1 partition of p for values in (1);
@@ -84,7 +84,7 @@ async fn a_table_without_identity_is_refused() {
         )
         .await
         .unwrap();
-    for relation in ["bare", "nothing", "deferrable", "lost", "p"] {
+    for relation in ["bare", "nothing", "deferred", "lost", "p"] {
         let keep = WatchRequest { replica_identity: ReplicaIdentityChoice::Keep, ..request(relation) };
         let error = store::watch(&client, &keep).await.unwrap_err();
         assert_eq!(error.code(), "NO_REPLICA_IDENTITY", "{relation}: {error}");

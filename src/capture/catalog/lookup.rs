@@ -18,8 +18,8 @@ impl Tables {
     }
 
     /// The table that `written` names. Quoted parts are taken as they are; others are folded to lower case as SQL does,
-    /// and if nothing has that name, taken as they are: who writes `Orders` in Python means the table `Orders`. Without a
-    /// schema, `public` comes first, then the only table of that name in any schema.
+    /// and if nothing has that name, taken as they are: who writes `Orders` in Python means the table `Orders`. Without
+    /// a schema, `public` comes first, then the only table of that name in any schema.
     pub fn find(&self, written: &str) -> Result<&Arc<Table>, CatalogError> {
         let unknown = || CatalogError::UnknownTable(written.to_owned());
         let parts = parse(written).ok_or_else(unknown)?;

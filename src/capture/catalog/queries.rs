@@ -4,8 +4,8 @@ use tokio_postgres::{Client, Row};
 
 use super::CatalogError;
 
-/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions are
-/// qualified, as the session's `search_path` is the user's.
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
+/// are qualified, as the session's `search_path` is the user's.
 const BEGIN: &str = "begin isolation level repeatable read read only";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
@@ -18,8 +18,8 @@ const TABLES: &str = "
 
 /// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
 /// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
-/// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint that
-/// is not validated (18) promises nothing.
+/// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint
+/// that is not validated (18) promises nothing.
 const COLUMNS: &str = "
     select a.attrelid, a.attnum, a.attname, a.atttypid,
            a.attnotnull and not exists (
@@ -28,22 +28,22 @@ const COLUMNS: &str = "
            ) as not_null,
            case
                when a.attgenerated = 'v' then false
-               when r.list is not null then a.attnum::text = any (pg_catalog.string_to_array(r.list, ' '))
+               when r.list is not null then r.list @> pg_catalog.to_jsonb(a.attnum)
                when a.attgenerated = 's' then coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's'
                else true
            end as sent
     from pg_catalog.pg_attribute a
     left join pg_catalog.pg_publication p on p.pubname = 'rowcast'
     left join lateral (
-        select pg_catalog.to_jsonb(pr) ->> 'prattrs' as list
+        select nullif(pg_catalog.to_jsonb(pr) -> 'prattrs', 'null') as list
         from pg_catalog.pg_publication_rel pr
         where pr.prpubid = p.oid and pr.prrelid = a.attrelid
     ) r on true
     where a.attrelid = any ($1::oid[]) and a.attnum > 0 and not a.attisdropped
     order by a.attrelid, a.attnum";
 
-/// For [`read`]: by `pg_type_oid_index`; the types of the columns and whatever they are made of. Arrays are those that print
-/// as arrays: int2vector and its like have elements but a text form of their own.
+/// For [`read`]: by `pg_type_oid_index`; the types of the columns and whatever they are made of. Arrays are those that
+/// print as arrays: int2vector and its like have elements but a text form of their own.
 const TYPES: &str = "
     with recursive needed (oid) as (
         select pg_catalog.unnest($1::oid[])
@@ -119,8 +119,8 @@ pub(super) struct Catalog {
     pub(super) types: Vec<TypeRow>,
 }
 
-/// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way must
-/// drop the client too.
+/// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
+/// must drop the client too.
 pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
     client.batch_execute(BEGIN).await?;
     let answer = ask(client).await;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::queries::TypeRow;
 use crate::model::{ArrayType, CompositeType, EnumType, PgType};
 
-/// Types nest by domains, arrays and composites. PostgreSQL refuses a type that contains itself, so the depth is that of
-/// somebody's `create type` statements; beyond this bound a type is shown as PostgreSQL's text.
+/// Types nest by domains, arrays and composites. PostgreSQL refuses a type that contains itself, so the depth is that
+/// of somebody's `create type` statements; beyond this bound a type is shown as PostgreSQL's text.
 const DEPTH_MAX: u8 = 32;
 
 /// The types that a catalog named, by OID.
