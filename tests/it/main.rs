@@ -9,6 +9,15 @@
 )]
 
 mod capture;
+mod catalog;
+mod catalog_types;
+mod store_server;
+mod store_grants;
+mod store_migrate;
+mod store_publish;
+mod store_status;
+mod store_watch;
+mod store_watch_refuses;
 mod capture_errors;
 mod capture_outage;
 mod capture_tls;

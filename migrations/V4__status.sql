@@ -1,0 +1,95 @@
+-- Why: most ways in which change capture fails are settings of the server or of a table, silent until somebody misses
+-- an event. One query names them all, and the remedy of each.
+
+-- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
+-- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
+-- Reads catalogs and statistics alone, so any role with EXECUTE sees the same.
+create or replace function rowcast.status()
+returns table (name text, value text, ok boolean, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+with line (place, name, value, ok, hint) as (
+    select 1, 'schema_version', coalesce(max(version)::text, 'none'), max(version) is not null, 'Run: rowcast migrate'
+    from rowcast.migration
+    union all
+    select 2, 'server_version', current_setting('server_version'), current_setting('server_version_num')::int >= 140000,
+        'rowcast needs PostgreSQL 14 or newer.'
+    union all
+    select 3, 'primary', case when pg_is_in_recovery() then 'no' else 'yes' end, not pg_is_in_recovery(),
+        'This is a standby: watch, unwatch and publish need the primary.'
+    union all
+    select 4, 'wal_level', current_setting('wal_level'), current_setting('wal_level') = 'logical',
+        'Run: alter system set wal_level = logical, and restart the server.'
+    union all
+    select 5, 'publication', case
+            when count(*) = 0 then 'missing'
+            when bool_and(p.puballtables) then 'for all tables'
+            else 'exists'
+        end,
+        coalesce(bool_and(
+            p.pubviaroot and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and not p.puballtables
+        ), false),
+        case
+            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). A slot that exists must be made anew.'
+            when bool_and(p.puballtables) then 'UPDATEs of tables without a primary key fail. Drop it and run: select rowcast.ensure_publication()'
+            else 'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate'')'
+        end
+    from pg_publication p where p.pubname = 'rowcast'
+    union all
+    select 6, 'replication_slots', format('%s of %s used', count(*), current_setting('max_replication_slots')),
+        count(*) < current_setting('max_replication_slots')::int
+            or coalesce(bool_or(s.plugin = 'pgoutput' and s.database = current_database()), false),
+        'Raise max_replication_slots, or drop a slot that nobody uses.'
+    from pg_replication_slots s
+    union all
+    select 7, 'wal_senders', format('%s of %s used', count(*), current_setting('max_wal_senders')),
+        count(*) < current_setting('max_wal_senders')::int, 'Raise max_wal_senders.'
+    from pg_stat_replication
+    union all
+    select 8, 'synchronous_commit', current_setting('synchronous_commit'), true,
+        case when current_setting('synchronous_commit') = 'off' then
+            'Changes are seen when the WAL is flushed, 0.1 to 0.5 seconds later: lower wal_writer_delay, such as 10ms.'
+        end
+    union all
+    select 9, 'publish_privilege', case when bool_or(has_function_privilege('public', f.oid, 'execute')) then 'open' else 'restricted' end, true,
+        case when bool_or(has_function_privilege('public', f.oid, 'execute')) then
+            'Every role can send messages with pg_logical_emit_message. To make rowcast.publish the only door, revoke it from public and grant it to the owner of rowcast.'
+        end
+    from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
+    union all
+    select 10, 'slot ' || s.slot_name,
+        format('%s, %s bytes of WAL retained, %s',
+            case when s.active then 'active' else 'inactive' end,
+            coalesce(pg_wal_lsn_diff(newest.lsn, s.restart_lsn)::text, 'no'),
+            coalesce(to_jsonb(s) ->> 'invalidation_reason', s.wal_status, 'unknown')),
+        coalesce(s.wal_status in ('reserved', 'extended'), false) and to_jsonb(s) ->> 'invalidation_reason' is null,
+        case when s.wal_status = 'unreserved' then 'The server is about to drop WAL that the slot needs: let the engine catch up, or raise max_slot_wal_keep_size.'
+            else 'The slot is lost, cursors have expired: drop it and restart the engine.' end
+    from pg_replication_slots s
+    cross join (select case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end) newest (lsn)
+    where s.plugin = 'pgoutput' and s.database = current_database()
+    union all
+    select 11, 'table ' || format('%I.%I', t.schema, t.name),
+        concat_ws(', ',
+            'identity ' || case t.identity when 'f' then 'full' when 'd' then 'default' when 'i' then 'index' else 'nothing' end,
+            case when t.public then 'public' end,
+            'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
+            case when t.row_security then 'row security' end),
+        t.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+    from rowcast.tables t
+    union all
+    select 12, 'unwatched ' || format('%I.%I', p.schemaname, p.tablename), 'published', false,
+        'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
+    from pg_publication_tables p
+    where p.pubname = 'rowcast'
+      and not exists (select from rowcast.tables t where t.schema = p.schemaname and t.name = p.tablename)
+)
+select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9) then line.hint end
+from line
+order by line.place, line.name
+$function$;
+comment on function rowcast.status() is 'The health of rowcast in this database: name, value, whether it is ok, and what to do if not.';
+revoke all on function rowcast.status() from public;

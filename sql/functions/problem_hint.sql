@@ -1,0 +1,36 @@
+-- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/capture/catalog.rs.
+create or replace function rowcast.problem_hint(problem text)
+returns text
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $function$
+    select case problem
+        when 'not_published' then
+            'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'tenant_column_lost' then
+            'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
+        when 'identity_missing' then
+            'The table or a partition has no replica identity, so UPDATE and DELETE of it fail: call rowcast.watch again.'
+        when 'identity_not_full' then
+            'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
+        when 'partition_not_logged' then
+            'A partition is a foreign, temporary or unlogged table: its changes never reach the WAL and are not seen.'
+        when 'has_children' then
+            'Tables inherit from this one: rows of the children are not seen, watch them on their own.'
+        when 'row_filter' then
+            'Publication rowcast has a row filter on the table, so subscribers miss rows: call rowcast.watch again.'
+        when 'column_list' then
+            'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
+        when 'no_primary_key' then
+            'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+        when 'no_policy' then
+            'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
+        when 'nobody_may_subscribe' then
+            'No tenant column, not public, no row security: nobody may subscribe. Call rowcast.watch with tenant_column or public => true.'
+        else problem
+    end
+$function$;
+comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
+revoke all on function rowcast.problem_hint(text) from public;

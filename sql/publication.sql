@@ -1,0 +1,2 @@
+-- The publication that the slot streams; rowcast.watch adds tables to it.
+select rowcast.ensure_publication();

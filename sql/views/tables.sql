@@ -1,0 +1,94 @@
+-- The watched tables as the catalog has them now; tables that were dropped are not in it.
+-- Read by src/capture/catalog.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
+-- Serves from pg_class_oid_index for each row of rowcast.watched; nothing is scanned but pg_publication_tables, once.
+create view rowcast.tables as
+with published as (
+    select n.oid as namespace, p.tablename
+    from pg_catalog.pg_publication_tables p
+    join pg_catalog.pg_namespace n on n.nspname = p.schemaname
+    where p.pubname = 'rowcast'
+)
+select
+    c.oid,
+    n.nspname as schema,
+    c.relname as name,
+    member.identity,
+    coalesce(key.attnums, '{}') as key_attnums,
+    tenant.attnum as tenant_attnum,
+    w.public,
+    c.relrowsecurity as row_security,
+    p.namespace is not null as published,
+    pg_catalog.obj_description(c.oid, 'pg_class') as comment,
+    array_remove(array[
+        case when p.namespace is null then 'not_published' end,
+        case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
+        case when not member.identified then 'identity_missing' end,
+        case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
+        case when not member.logged then 'partition_not_logged' end,
+        case when c.relkind = 'r' and child.found then 'has_children' end,
+        case when part.of_rows then 'row_filter' end,
+        case when part.of_columns then 'column_list' end,
+        case when key.attnums is null then 'no_primary_key' end,
+        case when c.relrowsecurity and not policy.found then 'no_policy' end,
+        case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
+    ], null) as problems
+from rowcast.watched w
+join pg_catalog.pg_class c on c.oid = w.relation
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join published p on p.namespace = c.relnamespace and p.tablename = c.relname
+-- The table itself and, when it is partitioned, everything below it. Identity is the weakest of all, since an old
+-- image comes from a leaf; a leaf without one makes its owner's UPDATE and DELETE fail.
+cross join lateral (
+    select
+        coalesce(min(m.relreplident) filter (where m.relreplident <> 'f'), 'f')::text as identity,
+        bool_and(m.relkind = 'p' or m.relreplident = 'f' or exists (
+            select from pg_catalog.pg_index i
+            where i.indrelid = m.oid and i.indisvalid and i.indimmediate
+              and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+        )) as identified,
+        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
+    from pg_catalog.pg_class m
+    where m.oid = c.oid
+       or (c.relkind = 'p' and m.oid in (select t.relid from pg_catalog.pg_partition_tree(c.oid) t))
+) member
+left join lateral (
+    select array_agg(k.attnum order by k.place) as attnums
+    from pg_catalog.pg_index i
+    cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+    where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
+) key on true
+-- Number and name agree; or the name is gone since the column was renamed; or the number means nothing since the
+-- dump was restored. Everything else is no tenant column: in doubt nobody sees a row.
+left join lateral (
+    select a.attnum
+    from pg_catalog.pg_attribute a
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      and case
+          when a.attnum = w.tenant_attnum and a.attname = w.tenant_column then true
+          when w.relation_oid = c.oid then a.attnum = w.tenant_attnum and not exists (
+              select from pg_catalog.pg_attribute named
+              where named.attrelid = c.oid and named.attname = w.tenant_column and not named.attisdropped
+          )
+          else a.attname = w.tenant_column
+      end
+) tenant on true
+cross join lateral (
+    select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
+) child
+cross join lateral (
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well.
+    select
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns
+    from pg_catalog.pg_publication_rel r
+    join pg_catalog.pg_publication b on b.oid = r.prpubid and b.pubname = 'rowcast'
+    where r.prrelid = c.oid
+) part
+cross join lateral (
+    select exists (
+        select from pg_catalog.pg_policy y where y.polrelid = c.oid and y.polcmd in ('r', '*')
+    ) as found
+) policy;
+comment on view rowcast.tables is
+    'Watched tables as the catalog has them now, with their problems; rowcast.problem_hint explains each.';
+revoke all on table rowcast.tables from public;

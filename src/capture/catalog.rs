@@ -1,0 +1,108 @@
+//! The watched tables as the catalog describes them.
+//!
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: three queries in one snapshot,
+//! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
+//! the stream carries. What is never done: guessing. A table that cannot be served safely is left out, and `problems`
+//! says why.
+
+mod assemble;
+mod lookup;
+mod queries;
+mod types;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use super::naming::Naming;
+use crate::model::{Table, TableName};
+use crate::store::StoreError;
+
+/// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a
+/// new value.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// By `pg_class.oid`, as the stream's RELATION messages name them.
+    pub by_oid: HashMap<u32, Arc<Table>>,
+    /// What an operator should know, in the order of the tables' names.
+    pub problems: Vec<TableProblem>,
+    by_name: BTreeMap<TableName, Arc<Table>>,
+}
+
+/// Something wrong with one watched table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableProblem {
+    /// Which table.
+    pub table: TableName,
+    /// Stable: a word of `rowcast.tables.problems` in capitals, such as `NOT_PUBLISHED`, or `COLUMN_NOT_SENT`.
+    pub code: String,
+    /// What to do.
+    pub hint: String,
+    /// Whether the table is left out of [`Tables`] for it.
+    pub unserved: bool,
+}
+
+/// The catalog could not be read, or two names in it come out the same.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// Two columns of a table, or two tables, have the same GraphQL name.
+    #[error("{first} and {second} are both named {name} in GraphQL: rename one, or choose names as in the database")]
+    NameCollision {
+        /// The first by place.
+        first: String,
+        /// The second.
+        second: String,
+        /// The name they share.
+        name: String,
+    },
+    /// Nobody watches such a table.
+    #[error(
+        "table {0} is not watched, or cannot be served: run select rowcast.watch('{0}'), then see rowcast.status()"
+    )]
+    UnknownTable(String),
+    /// The name without a schema fits several tables.
+    #[error("table name {name} fits {first} and {second}: write the schema in front")]
+    AmbiguousTable {
+        /// As it was asked for.
+        name: String,
+        /// One table.
+        first: TableName,
+        /// Another.
+        second: TableName,
+    },
+    /// The database refused.
+    #[error("cannot read the watched tables: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl CatalogError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CatalogError::NameCollision { .. } => "NAME_COLLISION",
+            CatalogError::UnknownTable(_) => "UNKNOWN_TABLE",
+            CatalogError::AmbiguousTable { .. } => "AMBIGUOUS_TABLE",
+            CatalogError::Store(error) => error.code(),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for CatalogError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        CatalogError::Store(error.into())
+    }
+}
+
+impl Tables {
+    /// Read the catalog, with names in camelCase.
+    pub async fn load(client: &Client) -> Result<Tables, CatalogError> {
+        Self::load_named(client, Naming::Camel).await
+    }
+
+    /// Read the catalog, with names as `naming` makes them.
+    pub async fn load_named(client: &Client, naming: Naming) -> Result<Tables, CatalogError> {
+        let catalog = queries::read(client).await?;
+        assemble::tables(catalog, naming)
+    }
+}

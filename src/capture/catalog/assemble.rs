@@ -1,0 +1,146 @@
+//! From catalog rows to tables: pure. Decides which tables can be served and which names collide.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::queries::{Catalog, ColumnRow, TableRow};
+use super::types::Types;
+use super::{CatalogError, TableProblem, Tables};
+use crate::capture::naming::Naming;
+use crate::model::{Column, ReplicaIdentity, Table, TableName};
+
+/// Problems for which a table is not served: it does not stream, or nobody can tell whose rows they are.
+const UNSERVED: [&str; 2] = ["not_published", "tenant_column_lost"];
+
+pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, CatalogError> {
+    let types = Types::new(catalog.types);
+    let mut columns: HashMap<u32, Vec<ColumnRow>> = HashMap::new();
+    for column in catalog.columns {
+        columns.entry(column.table).or_default().push(column);
+    }
+    let mut tables = Tables::default();
+    for row in catalog.tables {
+        let columns = columns.remove(&row.oid).unwrap_or_default();
+        tables.problems.extend(known_problems(&row));
+        if row.problems.iter().any(|problem| UNSERVED.contains(&problem.as_str())) {
+            continue;
+        }
+        let sent: Vec<ColumnRow> = columns.into_iter().filter(|column| column.sent).collect();
+        match table(row, &sent, &types, naming)? {
+            Assembled::Served { table, problem } => {
+                tables.problems.extend(problem);
+                tables.insert(table);
+            }
+            Assembled::Unserved(problem) => tables.problems.push(problem),
+        }
+    }
+    refuse_collisions(&tables)?;
+    Ok(tables)
+}
+
+impl Tables {
+    fn insert(&mut self, table: Table) {
+        let table = Arc::new(table);
+        self.by_name.insert(table.name.clone(), Arc::clone(&table));
+        self.by_oid.insert(table.oid, table);
+    }
+}
+
+enum Assembled {
+    Served { table: Table, problem: Option<TableProblem> },
+    Unserved(TableProblem),
+}
+
+fn known_problems(row: &TableRow) -> Vec<TableProblem> {
+    let problem = |(word, hint): (&String, &String)| TableProblem {
+        table: table_name(row),
+        code: word.to_ascii_uppercase(),
+        hint: hint.clone(),
+        unserved: UNSERVED.contains(&word.as_str()),
+    };
+    row.problems.iter().zip(&row.hints).map(problem).collect()
+}
+
+fn table_name(row: &TableRow) -> TableName {
+    TableName { schema: row.schema.clone(), name: row.name.clone() }
+}
+
+fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Result<Assembled, CatalogError> {
+    let index = |attnum: i16| sent.iter().position(|column| column.attnum == attnum);
+    let name = table_name(&row);
+    // The tenant rule on a column that the stream lacks would find no tenant and no reason to hide.
+    let tenant = row.tenant_attnum.map(index);
+    if tenant == Some(None) {
+        return Ok(Assembled::Unserved(not_sent(&name, "tenant column", true)));
+    }
+    let key: Option<Box<[usize]>> = row.key_attnums.iter().map(|attnum| index(*attnum)).collect();
+    let problem = key.is_none().then(|| not_sent(&name, "primary key", false));
+    let columns: Box<[Column]> = sent.iter().map(|column| model_column(column, types, naming)).collect();
+    refuse_column_collisions(&name, &columns)?;
+    let table = Table {
+        oid: row.oid,
+        type_name: naming.type_name(&row.name),
+        field: naming.field(&row.name),
+        columns,
+        key: key.unwrap_or_default(),
+        tenant: tenant.flatten(),
+        public: row.public,
+        row_security: row.row_security,
+        identity: identity(&row.identity),
+        comment: row.comment,
+        name,
+    };
+    Ok(Assembled::Served { table, problem })
+}
+
+fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {
+    TableProblem {
+        table: table.clone(),
+        code: "COLUMN_NOT_SENT".to_owned(),
+        hint: format!(
+            "The {what} is generated, or not in the column list of publication rowcast: publish all columns, or choose another."
+        ),
+        unserved,
+    }
+}
+
+fn model_column(column: &ColumnRow, types: &Types, naming: Naming) -> Column {
+    Column {
+        name: column.name.clone(),
+        field: naming.field(&column.name),
+        type_oid: column.type_oid,
+        pg_type: types.resolve(column.type_oid),
+        not_null: column.not_null || types.not_null(column.type_oid),
+    }
+}
+
+fn identity(letter: &str) -> ReplicaIdentity {
+    match letter {
+        "f" => ReplicaIdentity::Full,
+        "d" => ReplicaIdentity::Default,
+        "i" => ReplicaIdentity::Index,
+        _ => ReplicaIdentity::Nothing,
+    }
+}
+
+fn refuse_column_collisions(table: &TableName, columns: &[Column]) -> Result<(), CatalogError> {
+    let named = columns.iter().map(|column| (column.field.as_str(), format!("column {}.{}", table, column.name)));
+    refuse_equal(named)
+}
+
+/// Types and fields are two name spaces: `order_items` and `OrderItems` collide in both, but are told once.
+fn refuse_collisions(tables: &Tables) -> Result<(), CatalogError> {
+    let all = || tables.by_name.values();
+    refuse_equal(all().map(|table| (table.type_name.as_str(), format!("table {}", table.name))))?;
+    refuse_equal(all().map(|table| (table.field.as_str(), format!("table {}", table.name))))
+}
+
+fn refuse_equal<'a>(named: impl Iterator<Item = (&'a str, String)>) -> Result<(), CatalogError> {
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for (name, second) in named {
+        if let Some(first) = seen.insert(name, second.clone()) {
+            return Err(CatalogError::NameCollision { first, second, name: name.to_owned() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The three questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
+
+use tokio_postgres::{Client, Row};
+
+use super::CatalogError;
+
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
+/// are qualified, as the session's `search_path` is the user's.
+const BEGIN: &str = "begin isolation level repeatable read read only";
+
+/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
+const TABLES: &str = "
+    select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.row_security, t.comment,
+           t.problems,
+           array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints
+    from rowcast.tables t
+    order by t.schema, t.name";
+
+/// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
+/// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
+/// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint
+/// that is not validated (18) promises nothing.
+const COLUMNS: &str = "
+    select a.attrelid, a.attnum, a.attname, a.atttypid,
+           a.attnotnull and not exists (
+               select from pg_catalog.pg_constraint c
+               where c.conrelid = a.attrelid and c.contype = 'n' and not c.convalidated and c.conkey[1] = a.attnum
+           ) as not_null,
+           case
+               when a.attgenerated = 'v' then false
+               when r.list is not null then r.list @> pg_catalog.to_jsonb(a.attnum)
+               when a.attgenerated = 's' then coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's'
+               else true
+           end as sent
+    from pg_catalog.pg_attribute a
+    left join pg_catalog.pg_publication p on p.pubname = 'rowcast'
+    left join lateral (
+        select nullif(pg_catalog.to_jsonb(pr) -> 'prattrs', 'null') as list
+        from pg_catalog.pg_publication_rel pr
+        where pr.prpubid = p.oid and pr.prrelid = a.attrelid
+    ) r on true
+    where a.attrelid = any ($1::oid[]) and a.attnum > 0 and not a.attisdropped
+    order by a.attrelid, a.attnum";
+
+/// For [`read`]: by `pg_type_oid_index`; the types of the columns and whatever they are made of. Arrays are those that
+/// print as arrays: int2vector and its like have elements but a text form of their own.
+const TYPES: &str = "
+    with recursive needed (oid) as (
+        select pg_catalog.unnest($1::oid[])
+        union
+        select part.oid
+        from needed
+        join pg_catalog.pg_type t on t.oid = needed.oid
+        cross join lateral (
+            select t.typbasetype where t.typtype = 'd'
+            union all
+            select t.typelem where t.typelem <> 0
+            union all
+            select a.atttypid from pg_catalog.pg_attribute a
+            where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+        ) part (oid)
+    )
+    select t.oid, t.typname as name, t.typtype::text as kind, t.typcategory::text as category,
+           t.typbasetype as base, t.typnotnull as not_null, t.typdelim::text as delimiter,
+           case when t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc then t.typelem else 0 end as element,
+           array(select e.enumlabel::text from pg_catalog.pg_enum e where e.enumtypid = t.oid order by e.enumsortorder) as labels,
+           array(select a.attname::text from pg_catalog.pg_attribute a
+                 where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+                 order by a.attnum) as attribute_names,
+           array(select a.atttypid from pg_catalog.pg_attribute a
+                 where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+                 order by a.attnum) as attribute_types
+    from needed join pg_catalog.pg_type t on t.oid = needed.oid";
+
+/// A row of `rowcast.tables`.
+pub(super) struct TableRow {
+    pub(super) oid: u32,
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) identity: String,
+    pub(super) key_attnums: Vec<i16>,
+    pub(super) tenant_attnum: Option<i16>,
+    pub(super) public: bool,
+    pub(super) row_security: bool,
+    pub(super) comment: Option<String>,
+    pub(super) problems: Vec<String>,
+    pub(super) hints: Vec<String>,
+}
+
+/// A live column.
+pub(super) struct ColumnRow {
+    pub(super) table: u32,
+    pub(super) attnum: i16,
+    pub(super) name: String,
+    pub(super) type_oid: u32,
+    pub(super) not_null: bool,
+    pub(super) sent: bool,
+}
+
+/// A type that a column needs.
+pub(super) struct TypeRow {
+    pub(super) oid: u32,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) category: String,
+    pub(super) base: u32,
+    pub(super) not_null: bool,
+    pub(super) delimiter: String,
+    pub(super) element: u32,
+    pub(super) labels: Vec<String>,
+    pub(super) attribute_names: Vec<String>,
+    pub(super) attribute_types: Vec<u32>,
+}
+
+/// Everything that was asked for.
+pub(super) struct Catalog {
+    pub(super) tables: Vec<TableRow>,
+    pub(super) columns: Vec<ColumnRow>,
+    pub(super) types: Vec<TypeRow>,
+}
+
+/// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
+/// must drop the client too.
+pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
+    client.batch_execute(BEGIN).await?;
+    let answer = ask(client).await;
+    let ended = client.batch_execute("rollback").await;
+    let catalog = answer?;
+    ended?;
+    Ok(catalog)
+}
+
+async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
+    let tables = rows(&client.query(TABLES, &[]).await?, table_row)?;
+    let oids: Vec<u32> = tables.iter().map(|table: &TableRow| table.oid).collect();
+    let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
+    let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();
+    let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
+    Ok(Catalog { tables, columns, types })
+}
+
+fn rows<T>(
+    rows: &[Row],
+    convert: fn(&Row) -> Result<T, tokio_postgres::Error>,
+) -> Result<Vec<T>, tokio_postgres::Error> {
+    rows.iter().map(convert).collect()
+}
+
+fn table_row(row: &Row) -> Result<TableRow, tokio_postgres::Error> {
+    Ok(TableRow {
+        oid: row.try_get("oid")?,
+        schema: row.try_get("schema")?,
+        name: row.try_get("name")?,
+        identity: row.try_get("identity")?,
+        key_attnums: row.try_get("key_attnums")?,
+        tenant_attnum: row.try_get("tenant_attnum")?,
+        public: row.try_get("public")?,
+        row_security: row.try_get("row_security")?,
+        comment: row.try_get("comment")?,
+        problems: row.try_get("problems")?,
+        hints: row.try_get("hints")?,
+    })
+}
+
+fn column_row(row: &Row) -> Result<ColumnRow, tokio_postgres::Error> {
+    Ok(ColumnRow {
+        table: row.try_get("attrelid")?,
+        attnum: row.try_get("attnum")?,
+        name: row.try_get("attname")?,
+        type_oid: row.try_get("atttypid")?,
+        not_null: row.try_get("not_null")?,
+        sent: row.try_get("sent")?,
+    })
+}
+
+fn type_row(row: &Row) -> Result<TypeRow, tokio_postgres::Error> {
+    Ok(TypeRow {
+        oid: row.try_get("oid")?,
+        name: row.try_get("name")?,
+        kind: row.try_get("kind")?,
+        category: row.try_get("category")?,
+        base: row.try_get("base")?,
+        not_null: row.try_get("not_null")?,
+        delimiter: row.try_get("delimiter")?,
+        element: row.try_get("element")?,
+        labels: row.try_get("labels")?,
+        attribute_names: row.try_get("attribute_names")?,
+        attribute_types: row.try_get("attribute_types")?,
+    })
+}

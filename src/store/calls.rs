@@ -1,0 +1,111 @@
+//! The SQL functions of schema `rowcast`, as Rust functions. The rules live in `sql/functions/`; this only converts.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{PgLsn, ToSql};
+
+use super::StoreError;
+use crate::model::Lsn;
+
+/// For [`watch`]. The name is read as SQL reads it: the session's `search_path`, folding and quotes apply.
+const WATCH: &str = "select rowcast.watch($1::text::regclass, $2::text::name, $3, $4)";
+
+/// For [`unwatch`]: the overload for names, which also finds tables that are gone.
+const UNWATCH: &str = "select rowcast.unwatch($1::text)";
+
+/// For [`publish`]. The payload goes as text, so the server is its one judge.
+const PUBLISH: &str = "select rowcast.publish($1, $2::text::jsonb, $3)";
+
+/// For [`status`].
+const STATUS: &str = "select name, value, ok, hint from rowcast.status()";
+
+/// For [`ensure_publication`].
+const ENSURE_PUBLICATION: &str = "select rowcast.ensure_publication()";
+
+/// What [`watch`] does about the replica identity of the table and its partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplicaIdentityChoice {
+    /// Set it to FULL, so that old rows are whole. Takes a short exclusive lock when it was not.
+    #[default]
+    Full,
+    /// Leave it; the table is refused when it has none.
+    Keep,
+}
+
+/// How a table is to be followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// As in SQL: `orders`, `public.orders`, `"My Schema"."T"`.
+    pub relation: String,
+    /// The tenant column as the catalog has it, without quotes.
+    pub tenant_column: Option<String>,
+    /// Readable by every principal; excludes a tenant column.
+    pub public: bool,
+    /// Whether to make old rows whole.
+    pub replica_identity: ReplicaIdentityChoice,
+}
+
+impl ReplicaIdentityChoice {
+    fn sql(self) -> &'static str {
+        match self {
+            ReplicaIdentityChoice::Full => "full",
+            ReplicaIdentityChoice::Keep => "keep",
+        }
+    }
+}
+
+/// One line of `rowcast.status()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusLine {
+    /// Such as `wal_level`, `slot rowcast`, `table public.orders`.
+    pub name: String,
+    /// What it is.
+    pub value: String,
+    /// Whether nobody needs to act.
+    pub ok: bool,
+    /// What to do, or what to know.
+    pub hint: Option<String>,
+}
+
+/// Follow a table, or change how it is followed; whether anything changed.
+pub async fn watch(client: &Client, request: &WatchRequest) -> Result<bool, StoreError> {
+    let WatchRequest { relation, tenant_column, public, replica_identity } = request;
+    call(client, WATCH, &[relation, tenant_column, public, &replica_identity.sql()]).await
+}
+
+/// Stop following a table, also one that is gone; whether it was followed.
+pub async fn unwatch(client: &Client, relation: &str) -> Result<bool, StoreError> {
+    call(client, UNWATCH, &[&relation]).await
+}
+
+/// Send JSON text to the subscribers of a topic; where the message is in the WAL.
+pub async fn publish(client: &Client, topic: &str, payload: &str, tenant: Option<&str>) -> Result<Lsn, StoreError> {
+    let lsn: PgLsn = call(client, PUBLISH, &[&topic, &payload, &tenant]).await?;
+    Ok(Lsn(lsn.into()))
+}
+
+/// The health of rowcast in this database, in the order in which to read it.
+pub async fn status(client: &Client) -> Result<Vec<StatusLine>, StoreError> {
+    let rows = client.query(STATUS, &[]).await?;
+    let line = |row: &tokio_postgres::Row| {
+        Ok(StatusLine {
+            name: row.try_get("name")?,
+            value: row.try_get("value")?,
+            ok: row.try_get("ok")?,
+            hint: row.try_get("hint")?,
+        })
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Create publication `rowcast` with all watched tables unless it exists; whether it had to. Call it before a slot is
+/// created: a slot that is older than its publication may fail for ever.
+pub async fn ensure_publication(client: &Client) -> Result<bool, StoreError> {
+    call(client, ENSURE_PUBLICATION, &[]).await
+}
+
+async fn call<T>(client: &Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, StoreError>
+where
+    T: for<'a> tokio_postgres::types::FromSql<'a>,
+{
+    Ok(client.query_one(sql, parameters).await?.try_get(0)?)
+}

@@ -1,0 +1,14 @@
+//! What rowcast keeps in the user's database: the migrations, and the calls of its SQL functions.
+//!
+//! What comes in: a connected client of a role that may do what is asked. What is promised: every call is one
+//! statement or one transaction, so it happens wholly or not at all, also when its future is dropped; every error has a
+//! stable code and names the grant or the statement that is missing. What is never done: no SQL is built from names or
+//! values, and no row value gets into an error.
+
+mod calls;
+mod error;
+mod migrate;
+
+pub use calls::{ReplicaIdentityChoice, StatusLine, WatchRequest, ensure_publication, publish, status, unwatch, watch};
+pub use error::{Refusal, StoreError};
+pub use migrate::{Migration, migrate, migrations, pending};

@@ -1,0 +1,104 @@
+//! Least privilege: the engine and the application do their work as ordinary roles, and no more than that.
+
+use rowcast::capture::catalog::Tables;
+use rowcast::store::{self, WatchRequest};
+
+use crate::store_server::Database;
+use crate::store_watch::request;
+
+#[tokio::test]
+async fn an_engine_role_does_all_that_the_engine_does() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("Engine One");
+    admin
+        .batch_execute(&format!(
+            "create table orders (id int primary key, tenant_id text); select rowcast.watch('orders', 'tenant_id');
+             create role \"{role}\" login replication; select rowcast.grant_engine('\"{role}\"'); select rowcast.grant_engine('\"{role}\"')"
+        ))
+        .await
+        .unwrap();
+    let mut engine = database.connect_as(&role).await;
+    assert_eq!(store::migrate(&mut engine).await.unwrap(), Vec::<String>::new());
+    assert_eq!(store::pending(&engine).await.unwrap(), []);
+    assert!(!store::ensure_publication(&engine).await.unwrap());
+    let request = WatchRequest { tenant_column: Some("tenant_id".into()), ..request("orders") };
+    assert!(!store::watch(&engine, &request).await.unwrap(), "what a migration has watched may be declared again");
+    let tables = Tables::load(&engine).await.unwrap();
+    assert_eq!(tables.find("orders").unwrap().columns.len(), 2);
+    assert!(store::status(&engine).await.unwrap().iter().all(|line| line.ok));
+    store::publish(&engine, "t", "1", None).await.unwrap();
+    engine
+        .batch_execute("select pg_create_logical_replication_slot('engine_' || current_database(), 'pgoutput', true)")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_role_may_do_nothing_else() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("engine");
+    admin
+        .batch_execute(&format!(
+            "create table orders (id int primary key); select rowcast.watch('orders');
+             create role {role} login replication; select rowcast.grant_engine('{role}')"
+        ))
+        .await
+        .unwrap();
+    let engine = database.connect_as(&role).await;
+    for forbidden in [
+        "select * from orders",
+        "insert into rowcast.migration values (999)",
+        "delete from rowcast.watched",
+        "select rowcast.unwatch('orders')",
+        "select rowcast.watch('orders', public => true)",
+        "select rowcast.grant_engine(current_user::regrole)",
+        "select rowcast.announce('watch', 1)",
+    ] {
+        let error = engine.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{forbidden}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_role_may_publish_even_where_messages_are_restricted() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("app");
+    admin.batch_execute(&format!("create role {role} login; select rowcast.grant_publisher('{role}')")).await.unwrap();
+    admin
+        .batch_execute(
+            "do $$ declare f regprocedure; begin for f in select oid from pg_proc where proname = 'pg_logical_emit_message' loop
+                execute format('revoke execute on function %s from public', f); end loop; end $$",
+        )
+        .await
+        .unwrap();
+    let app = database.connect_as(&role).await;
+    store::publish(&app, "t", "1", None).await.unwrap();
+    for forbidden in [
+        "select pg_logical_emit_message(true, 'rowcast.publish', 'x')",
+        "select * from rowcast.watched",
+        "select * from rowcast.tables",
+        "select * from rowcast.status()",
+    ] {
+        let error = app.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{forbidden}: {error:?}");
+    }
+    let lines = store::status(&admin).await.unwrap();
+    assert_eq!(lines.iter().find(|line| line.name == "publish_privilege").unwrap().value, "restricted");
+}
+
+#[tokio::test]
+async fn a_role_without_grants_is_told_which_one_it_lacks() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("nobody");
+    admin.batch_execute(&format!("create role {role} login")).await.unwrap();
+    let nobody = database.connect_as(&role).await;
+    for error in [
+        store::publish(&nobody, "t", "1", None).await.unwrap_err(),
+        store::status(&nobody).await.unwrap_err(),
+        store::pending(&nobody).await.unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "PERMISSION_DENIED", "{error:?}");
+        assert!(error.to_string().contains("rowcast.grant_"), "{error}");
+    }
+    assert_eq!(Tables::load(&nobody).await.unwrap_err().code(), "PERMISSION_DENIED");
+}

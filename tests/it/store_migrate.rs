@@ -1,0 +1,229 @@
+//! `store::migrate`: the schema is whole, made once, and never downgraded.
+
+use rowcast::store::{self, StoreError};
+use tokio_postgres::Client;
+
+use crate::store_server::Database;
+
+/// Everything in schema rowcast that somebody could rely on, one line each.
+const INVENTORY: &str = "
+    with r as (select 'rowcast'::regnamespace as id)
+    select format('schema: %s, %s', n.nspacl, obj_description(n.oid)) from pg_namespace n, r where n.oid = r.id
+    union all
+    select format('function: %s %s %s %s %s', p.oid::regprocedure, p.proowner::regrole, p.proacl, obj_description(p.oid),
+                  pg_get_functiondef(p.oid))
+    from pg_proc p, r where p.pronamespace = r.id
+    union all
+    select format('relation: %s %s %s %s %s %s %s', c.relname, c.relkind, c.relowner::regrole, c.relacl, c.reloptions,
+                  obj_description(c.oid), case c.relkind when 'v' then pg_get_viewdef(c.oid) when 'i' then pg_get_indexdef(c.oid) end)
+    from pg_class c, r where c.relnamespace = r.id and c.relkind <> 't'
+    union all
+    select format('column: %s.%s %s %s %s %s %s', c.relname, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod),
+                  a.attnotnull, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum))
+    from r, pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+    left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+    where c.relnamespace = r.id
+    union all
+    select format('constraint: %s %s', conname, pg_get_constraintdef(k.oid)) from pg_constraint k, r where connamespace = r.id
+    union all
+    select format('publication: %s %s %s', to_jsonb(p) - 'oid', p.pubowner::regrole, obj_description(p.oid))
+    from pg_publication p
+    order by 1";
+
+async fn inventory(client: &Client) -> Vec<String> {
+    client.query(INVENTORY, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// The order in which `sql/` can be applied; the test below holds it complete.
+const CANONICAL: [&str; 19] = [
+    "schema",
+    "tables/migration",
+    "tables/watched",
+    "views/tables",
+    "functions/problem_hint",
+    "functions/announce",
+    "functions/ensure_publication",
+    "functions/refuse_unwatchable",
+    "functions/refuse_stranger",
+    "functions/tenant_attnum",
+    "functions/set_identity_full",
+    "functions/watch",
+    "functions/unwatch",
+    "functions/unwatch_by_name",
+    "functions/publish",
+    "functions/status",
+    "functions/grant_engine",
+    "functions/grant_publisher",
+    "publication",
+];
+
+fn sql_folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql")
+}
+
+#[tokio::test]
+async fn all_migrations_together_equal_sql() {
+    let (_migrated, by_migrations) = Database::migrated().await;
+    let canonical = Database::empty().await.connect().await;
+    for name in CANONICAL {
+        let sql = std::fs::read_to_string(sql_folder().join(name).with_extension("sql")).unwrap();
+        canonical.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
+    let (left, right) = (inventory(&by_migrations).await, inventory(&canonical).await);
+    assert!(left.len() > 40, "{left:#?}");
+    for (left, right) in left.iter().zip(&right) {
+        assert_eq!(left, right);
+    }
+    assert_eq!(left.len(), right.len());
+}
+
+#[test]
+fn every_file_of_sql_is_compared() {
+    let mut found = Vec::new();
+    let mut folders = vec![sql_folder()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    let mut listed: Vec<_> = CANONICAL.iter().map(|name| sql_folder().join(name).with_extension("sql")).collect();
+    found.sort();
+    listed.sort();
+    assert_eq!(found, listed);
+}
+
+#[tokio::test]
+async fn every_object_is_described_pinned_and_closed_to_the_public() {
+    let (_database, client) = Database::migrated().await;
+    let open = "
+        select p.oid::regprocedure::text from pg_proc p
+        where p.pronamespace = 'rowcast'::regnamespace
+          and (has_function_privilege('public', p.oid, 'execute') or obj_description(p.oid) is null
+               or p.proconfig is null or not 'search_path=pg_catalog, pg_temp' = any (p.proconfig))
+        union all
+        select c.oid::regclass::text from pg_class c
+        where c.relnamespace = 'rowcast'::regnamespace and c.relkind in ('r', 'v')
+          and (has_table_privilege('public', c.oid, 'select') or obj_description(c.oid) is null)
+        union all
+        select 'schema' where has_schema_privilege('public', 'rowcast', 'usage')";
+    let open: Vec<String> = client.query(open, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(open, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_second_run_applies_nothing() {
+    let database = Database::empty().await;
+    let mut client = database.connect().await;
+    let names: Vec<String> = store::migrations().into_iter().map(|migration| migration.name).collect();
+    assert_eq!(store::pending(&client).await.unwrap().len(), names.len());
+    assert_eq!(store::migrate(&mut client).await.unwrap(), names);
+    assert_eq!(store::pending(&client).await.unwrap(), []);
+    assert_eq!(store::migrate(&mut client).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn every_migration_opens_with_its_reason() {
+    for migration in store::migrations() {
+        assert!(migration.sql.starts_with("-- Why: "), "{}", migration.name);
+    }
+}
+
+#[tokio::test]
+async fn ten_processes_may_migrate_at_once() {
+    let database = Database::empty().await;
+    let mut running = Vec::new();
+    for _ in 0..10 {
+        let mut client = database.connect().await;
+        running.push(tokio::spawn(async move { store::migrate(&mut client).await.unwrap() }));
+    }
+    let mut applied = Vec::new();
+    for run in running {
+        applied.extend(run.await.unwrap());
+    }
+    assert_eq!(applied.len(), store::migrations().len(), "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let (_database, mut client) = Database::migrated().await;
+    client.batch_execute("insert into rowcast.migration values (999, 'future', '', '1')").await.unwrap();
+    let error = store::migrate(&mut client).await.unwrap_err();
+    assert_eq!(error.code(), "SCHEMA_NEWER");
+    assert!(error.to_string().contains("999"), "{error}");
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused() {
+    for damage in [
+        "update rowcast.migration set checksum = '1' where version = 2",
+        "update rowcast.migration set checksum = null, name = null where version = 2",
+        "update rowcast.migration set name = 'other' where version = 2",
+        "delete from rowcast.migration where version = 2",
+    ] {
+        let (_database, mut client) = Database::migrated().await;
+        client.batch_execute(damage).await.unwrap();
+        let error = store::migrate(&mut client).await.unwrap_err();
+        assert_eq!(error.code(), "SCHEMA_DIVERGENT", "{damage}");
+        assert!(error.to_string().contains("V2__"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_migration_leaves_nothing_behind() {
+    let database = Database::empty().await;
+    let mut client = database.connect().await;
+    client.batch_execute("create schema rowcast; create table rowcast.watched ()").await.unwrap();
+    let error = store::migrate(&mut client).await.unwrap_err();
+    assert_eq!(error.code(), "MIGRATION_FAILED");
+    assert!(error.to_string().contains("V1__watched_tables"), "{error}");
+    let row = client.query_one("select to_regclass('rowcast.migration') is null", &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+}
+
+#[tokio::test]
+async fn a_role_without_create_is_told_the_grant() {
+    let database = Database::empty().await;
+    let role = database.role("nobody");
+    database.connect().await.batch_execute(&format!("create role {role} login")).await.unwrap();
+    let error = store::migrate(&mut database.connect_as(&role).await).await.unwrap_err();
+    assert_eq!(error.code(), "PERMISSION_DENIED");
+    assert!(error.to_string().contains("grant create on database"), "{error}");
+}
+
+#[tokio::test]
+async fn an_ordinary_role_with_create_may_migrate() {
+    let database = Database::empty().await;
+    let role = database.role("migrator");
+    let setup = format!("create role {role} login; grant create on database {} to {role}", database.name);
+    database.connect().await.batch_execute(&setup).await.unwrap();
+    let mut client = database.connect_as(&role).await;
+    assert_eq!(store::migrate(&mut client).await.unwrap().len(), store::migrations().len());
+    client.batch_execute("create schema app; create table app.orders (id int primary key)").await.unwrap();
+    client.batch_execute("select rowcast.watch('app.orders', public => true)").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_history_is_refinerys_own() {
+    let (_database, mut client) = Database::migrated().await;
+    let all = store::migrations();
+    let known: Vec<_> =
+        all.iter().map(|migration| refinery::Migration::unapplied(&migration.name, &migration.sql).unwrap()).collect();
+    let mut runner = refinery::Runner::new(&known);
+    runner.set_migration_table_name("rowcast.migration");
+    assert_eq!(runner.run_async(&mut client).await.unwrap().applied_migrations().len(), 0);
+}
+
+#[tokio::test]
+async fn functions_of_a_database_without_rowcast_say_what_to_run() {
+    let database = Database::empty().await;
+    let client = database.connect().await;
+    for error in [
+        store::status(&client).await.unwrap_err(),
+        store::publish(&client, "t", "1", None).await.unwrap_err(),
+        store::unwatch(&client, "orders").await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::NotMigrated { .. }), "{error}");
+        assert!(error.to_string().contains("rowcast migrate"), "{error}");
+    }
+}
