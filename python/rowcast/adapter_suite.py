@@ -212,7 +212,8 @@ async def abort_frees_a_client_that_does_not_read(serve: Serve) -> None:
         outcome.set_result(None)
 
     async with serve(handle) as url:
-        client = await connect(url, subprotocols=_OFFER, max_queue=1)
+        # Compressed, this text would be nothing.
+        client = await connect(url, subprotocols=_OFFER, max_queue=1, compression=None)
         client.transport.pause_reading()
         await asyncio.wait_for(outcome, 2 * PATIENCE_S)
         client.transport.abort()
@@ -256,6 +257,7 @@ async def _send_until_blocked(adapter: WebSocketAdapter) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
         for _ in range(1024):
             await asyncio.wait_for(adapter.send_text(text), 0.5)
+        raise AssertionError("send_text never waits for a client that does not read")
 
 
 def free_port() -> int:

@@ -15,10 +15,12 @@ Python code, which would change the permissions of every parent folder.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -86,7 +88,8 @@ class EmbeddedPostgres:
         atexit.unregister(self.stop)
         if not self._lock.is_shared:
             return
-        with self._lock.changing():
+        # Without its folder the server stops by itself.
+        with contextlib.suppress(FileNotFoundError), self._lock.changing():
             if self._lock.leave():
                 Cluster(self._folder, self._programs).stop()
 
@@ -102,16 +105,19 @@ class Cluster:
 
     def running_url(self) -> str | None:
         """The URL of the server that already runs here."""
-        if self._programs.run("pg_ctl", "status", "-D", str(self._data)).returncode != 0:
+        pid = self._postmaster()
+        if pid is None or not _is_postgres(pid):
             return None
-        return _read(self._url)
+        return _read(self._url) if _answers(self._last_port()) else None
 
     def start(self) -> str:
         """Start the server, creating the data folder first if there is none."""
         if not (self._data / "PG_VERSION").exists():
             self._create()
         self._forget_dead_postmaster()
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            # Orphans of a killed server need a moment to see that it is gone.
+            time.sleep(attempt * 0.5)
             url = self._with_port(_free_port(self._last_port()))
             if self._launch(url):
                 return url
@@ -154,10 +160,13 @@ class Cluster:
 
         After a crash its process may be something else by now, and PostgreSQL would not dare to start.
         """
-        pid_file = self._data / "postmaster.pid"
-        pid = _read(pid_file, default="").partition("\n")[0].strip()
-        if pid.isdigit() and not _is_postgres(int(pid)):
-            pid_file.unlink(missing_ok=True)
+        pid = self._postmaster()
+        if pid is not None and not _is_postgres(pid):
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _postmaster(self) -> int | None:
+        pid = _read(self._data / "postmaster.pid", default="").partition("\n")[0].strip()
+        return int(pid) if pid.isdigit() else None
 
     def _remember(self, url: str) -> None:
         self._programs.account.write_secret(self._url, url)
@@ -190,7 +199,7 @@ def _read(path: Path, default: str | None = None) -> str:
 
 
 def _is_postgres(pid: int) -> bool:
-    """Whether the process lives and may be a postmaster; where that cannot be seen, yes."""
+    """Whether the process lives and may be a postmaster (a zombie has no command line); if that is hidden, yes."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -201,6 +210,15 @@ def _is_postgres(pid: int) -> bool:
         return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
     except OSError:
         return True
+
+
+def _answers(port: int) -> bool:
+    """Whether somebody listens; a server that recovers from a crash gets some seconds."""
+    for _ in range(50):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _free_port(wanted: int) -> int:

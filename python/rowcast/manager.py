@@ -163,8 +163,7 @@ class SubscriptionManager:
 
     async def _start(self, fields: Fields) -> None:
         async with AsyncExitStack() as resources:
-            resources.push_async_callback(asyncio.to_thread, self._source.close)
-            bus = await asyncio.to_thread(self._source.open)
+            bus = await resources.enter_async_context(self._opened())
             engine = SubscriptionExecutor(bus, settings=self.settings.as_json())
             if self._auto_migrate and bus.kind == "postgresql":
                 await asyncio.to_thread(engine.migrate)
@@ -246,9 +245,26 @@ class SubscriptionManager:
         """
         if self._engine is not None:
             return await asyncio.to_thread(self._engine.migrate)
-        try:
-            bus = await asyncio.to_thread(self._source.open)
+        async with self._opened() as bus:
             return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).migrate)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The database's URL before the manager runs, with the embedded server started: for migrations of your own.
+
+        Raises:
+            ConfigurationError: The manager was given a ``bus``.
+        """
+        async with self._opened():
+            if self.database_url is None:
+                raise ConfigurationError("a manager with a bus of its own has no database URL", code="NO_DATABASE")
+            yield self.database_url
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[EventBusConfig]:
+        bus = await asyncio.to_thread(self._source.open)
+        try:
+            yield bus
         finally:
             await asyncio.to_thread(self._source.close)
 

@@ -13,13 +13,13 @@ import asyncio
 import contextvars
 import inspect
 import logging
-import sys
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rowcast._engine import Call, SubscriptionExecutor
+from rowcast.deadlines import CancelledWithin, Deadlines, TimedOut
 from rowcast.errors import RowcastError
 from rowcast.signature import Resolver
 
@@ -83,6 +83,7 @@ class Lane:
         self._closing = False
         self.workers: set[asyncio.Task[None]] = set()
         self._invoke = task.resolver.function if task.resolver.is_async else self._in_thread
+        self._deadlines = Deadlines(task.timeout_s)
         self._threads: ThreadPoolExecutor | None = None
 
     def offer(self, call: Call) -> None:
@@ -103,6 +104,7 @@ class Lane:
         self._closing = True
         while self._calls:
             self._calls.popleft().fail("The server is shutting down", "SHUTTING_DOWN")
+        self._deadlines.close()
         for worker in self.workers:
             worker.cancel()
         if self._threads is not None:
@@ -114,26 +116,27 @@ class Lane:
         worker.add_done_callback(self.workers.discard)
 
     async def _work(self) -> None:
-        while True:
+        worker = asyncio.current_task()
+        while worker is not None:
             while self._calls:
                 call = self._calls.popleft()
                 if call.pending:
-                    await self._answer(call)
+                    await self._answer(call, worker)
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             await idle
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, call: Call, worker: asyncio.Task[None]) -> None:
         """Run one call. Only a cancellation of this worker leaves here as an exception."""
         try:
-            result = await self._run(call)
+            result = await self._deadlines.within(worker, self._invoke(call.event, call.variables))
         except asyncio.CancelledError:
             self._fail(call, "The server is shutting down", "SHUTTING_DOWN")
             raise
-        except _CancelledWithin:
+        except CancelledWithin:
             _log.warning("%s awaited something that was cancelled", self._task.resolver.where)
             self._fail(call, HIDDEN, "RESOLVER_FAILED")
-        except _TimedOut:
+        except TimedOut:
             self._fail(call, f"The resolver took longer than {self._task.timeout_s:g} s", "RESOLVER_TIMEOUT")
             _log.warning("%s took longer than %g s", self._task.resolver.where, self._task.timeout_s)
         except RowcastError as error:
@@ -147,9 +150,6 @@ class Lane:
             raise
         else:
             self._finish(call, result)
-
-    async def _run(self, call: Call) -> object:
-        return await within(self._task.timeout_s, self._invoke(call.event, call.variables))
 
     async def _in_thread(self, event: object, variables: object) -> object:
         """Run a ``def`` resolver in this lane's own threads, with the worker's context variables."""
@@ -173,54 +173,6 @@ class Lane:
             call.fail(message, code)
         except Exception:
             _log.exception("the engine did not take a failure of %s", self._task.resolver.where)
-
-
-class _TimedOut(Exception):
-    """The time limit of a call, not a TimeoutError of the resolver's own making."""
-
-
-class _CancelledWithin(Exception):
-    """The resolver awaited something that was cancelled; this worker was not."""
-
-
-if sys.version_info >= (3, 11):
-
-    async def within(timeout_s: float, work: Awaitable[object]) -> object:
-        """Await in the worker's own task: ``asyncio.wait_for`` starts a task for each call before Python 3.12."""
-        limit = asyncio.timeout(timeout_s)
-        try:
-            async with limit:
-                return await work
-        except TimeoutError:
-            if limit.expired():
-                raise _TimedOut from None
-            raise
-        except asyncio.CancelledError:
-            worker = asyncio.current_task()
-            if worker is not None and worker.cancelling():
-                raise
-            raise _CancelledWithin from None
-
-else:
-
-    async def within(timeout_s: float, work: Awaitable[object]) -> object:
-        """Await in a task of its own: Python 3.10 counts no cancellations, so this is how whose it was can be told."""
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(_retrieve)
-        try:
-            done, _ = await asyncio.wait([task], timeout=timeout_s)
-        finally:
-            task.cancel()
-        if not done:
-            raise _TimedOut
-        if task.cancelled():
-            raise _CancelledWithin
-        return task.result()
-
-    def _retrieve(task: asyncio.Future[object]) -> None:
-        """What a timed-out resolver raises while it is cancelled has nobody to go to."""
-        if not task.cancelled():
-            task.exception()
 
 
 def _subject(call: Call) -> str:

@@ -6,6 +6,7 @@ In this order: the given bus, the given URL, ``ROWCAST_DATABASE_URL``, an embedd
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from rowcast._engine import EventBusConfig
@@ -18,7 +19,7 @@ VARIABLE = "ROWCAST_DATABASE_URL"
 
 
 class Source:
-    """Chosen when the manager is made, opened when it starts. `open` and `close` block."""
+    """Chosen when the manager is made, opened when it starts; each `open` has its `close`. Both block."""
 
     def __init__(self, url: str | None, bus: EventBusConfig | None, *, slot: str, publication: str) -> None:
         if url is not None and bus is not None:
@@ -32,6 +33,8 @@ class Source:
         self._slot = slot
         self._publication = publication
         self._embedded: EmbeddedPostgres | None = None
+        self._changing = threading.Lock()
+        self._opened = 0
 
     @property
     def url(self) -> str | None:
@@ -43,16 +46,18 @@ class Source:
 
     def open(self) -> EventBusConfig:
         """The bus; an embedded server runs when this returns. Raises ``ConfigurationError`` or ``ConnectionFailed``."""
-        if self._bus is not None:
-            return self._bus
-        if self.url is None:
-            from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
+        with self._changing:
+            if self._bus is None and self.url is None:
+                from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
 
-            self._embedded = EmbeddedPostgres.start()
-        return EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication)
+                self._embedded = EmbeddedPostgres.start()
+            self._opened += 1
+        return self._bus or EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication)
 
     def close(self) -> None:
-        """Stop the embedded server, if it was started here. Idempotent."""
-        embedded, self._embedded = self._embedded, None
-        if embedded is not None:
-            embedded.stop()
+        """Stop the embedded server when this is the last `close`."""
+        with self._changing:
+            self._opened -= 1
+            if self._opened == 0 and self._embedded is not None:
+                embedded, self._embedded = self._embedded, None
+                embedded.stop()
