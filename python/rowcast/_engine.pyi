@@ -40,18 +40,32 @@ class SubscriptionExecutor:
     def __init__(self, bus: EventBusConfig, *, settings: str = "{}") -> None:
         """``settings`` is a JSON object, see the configuration table of the README. Raises ``ConfigurationError``."""
 
-    def migrate(self) -> list[str]:
-        """Apply the embedded migrations that the database lacks; their names. Blocks. Raises ``MigrationError``."""
+    def migrate(self, *, dry_run: bool = False) -> list[str]:
+        """Apply the embedded migrations that the database lacks, or only tell them; their names.
+
+        Blocks; needs no ``start``. Raises ``MigrationError`` or ``ConnectionFailed``.
+        """
 
     def start(self, fields: str = "[]") -> None:
         """Connect, watch the declared tables, build the schema and start the capture. Blocks.
 
-        ``fields`` is a JSON array of subscription fields. Raises ``ConfigurationError``, ``ConnectionFailed``,
-        ``CaptureError`` or ``SchemaError``.
+        ``fields`` is a JSON array of subscription fields, see ``rowcast.declaration.Declaration.as_json``::
+
+            {"name", "table", "topic", "tenant", "public", "replica_identity": "full" | "keep",
+             "resolver": null | {"index", "leave", "timeout": seconds | null,
+                                 "returns": null | {"type", "objects": [{"name", "description", "fields":
+                                                    [{"name", "attribute", "type", "description"}]}],
+                                                    "enums": [{"name", "values"}]}}}
+
+        Raises ``ConfigurationError``, ``ConnectionFailed``, ``CaptureError`` or ``SchemaError``.
         """
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Close every session with 1001, release the slot, stop all threads. Blocks for ``timeout`` seconds at most."""
+        """Close every session with 1001, release the slot, stop all threads. Blocks for ``timeout`` seconds at most.
+
+        Idempotent, and harmless when ``start`` failed or was never called. Sessions stay usable until ``disconnect``;
+        calls that are still out may be finished or failed, without effect.
+        """
 
     def schema(self) -> str:
         """The GraphQL schema in SDL. Raises ``NotStarted``."""
@@ -73,8 +87,28 @@ class SubscriptionExecutor:
     ) -> None:
         """Start a subscription whose results are fetched with ``next_event``. Raises ``RequestRefused``."""
 
+    def resolve_on(self, hub: Hub) -> None:
+        """Announce resolver calls on this hub, as token 0. Called before ``start``."""
+
+    def take_calls(self, limit: int) -> list[Call]:
+        """Up to ``limit`` resolver calls to run."""
+
     def publish(self, topic: str, payload: str, tenant: str | None = None) -> None:
-        """Publish JSON text to a topic, as ``select rowcast.publish(…)`` does. Blocks. Raises ``PublishError``."""
+        """Publish JSON text to a topic, as ``select rowcast.publish(…)`` does.
+
+        Blocks; with PostgreSQL it needs no ``start``. Raises ``PublishError``.
+        """
+
+    def watch(self, table: str, tenant: str | None = None, public: bool = False) -> None:
+        """``select rowcast.watch(…)``. Blocks; needs no ``start``. Raises ``ConfigurationError`` or
+        ``ConnectionFailed``.
+        """
+
+    def unwatch(self, table: str) -> None:
+        """``select rowcast.unwatch(…)``. Blocks; needs no ``start``. Raises as ``watch`` does."""
+
+    def status(self) -> str:
+        """A JSON object: slot, lag in bytes and seconds, watched tables, migrations. Blocks; needs no ``start``."""
 
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
         """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.
@@ -97,7 +131,9 @@ class Hub:
         """For ``loop.add_reader``."""
 
     def drain(self) -> list[int]:
-        """Clear the readable state; tokens of the sessions that have something to ``take``. Token 0: resolver calls wait."""
+        """Clear the readable state; tokens of the sessions that have something to ``take``. Token 0: resolver calls
+        wait.
+        """
 
 @final
 class Session:
@@ -108,7 +144,9 @@ class Session:
         """The number by which ``Hub.drain`` names this session; never 0."""
 
     def receive_text(self, text: str) -> str | None:
-        """Handle a text frame. JSON text (``"null"`` when it had none) means: authenticate this connection_init payload."""
+        """Handle a text frame. JSON text (``"null"`` when it had none) means: authenticate this connection_init
+        payload.
+        """
 
     def receive_bytes(self) -> None:
         """Handle a binary frame: the session closes with 4400."""
@@ -123,7 +161,10 @@ class Session:
         """Up to ``limit`` frames to send, in order."""
 
     def closing(self) -> tuple[int, str, bool] | None:
-        """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame."""
+        """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame.
+
+        A session that begins to close is named by ``Hub.drain``, even if it was named before and not taken from since.
+        """
 
     def disconnect(self) -> None:
         """The socket is gone; every operation ends. Idempotent."""
@@ -168,6 +209,9 @@ class Call:
     """One resolver call that waits for its result."""
 
     @property
+    def pending(self) -> bool:
+        """Whether anybody still waits for the result."""
+    @property
     def resolver(self) -> int:
         """The resolver's index, as declared to ``start``."""
     @property
@@ -179,6 +223,3 @@ class Call:
         """Deliver the result; ``None`` skips the event."""
     def fail(self, message: str, code: str) -> None:
         """Deliver a ``next`` with this error."""
-
-def take_calls(executor: SubscriptionExecutor, limit: int) -> list[Call]:
-    """Up to ``limit`` resolver calls to run."""

@@ -1,0 +1,75 @@
+"""PostgreSQL row changes as live GraphQL subscriptions: a Rust engine inside your Python process.
+
+::
+
+    from fastapi import FastAPI
+    from rowcast import Principal, SubscriptionManager
+    from rowcast.fastapi import subscription_router
+
+    manager = SubscriptionManager()
+
+    @manager.subscription("orders", tenant="tenant_id")
+    async def orders(event, variables) -> dict:
+        return event.row
+
+    async def authenticate(connection) -> Principal:
+        claims = verify(connection.payload["token"])
+        return Principal(user_id=claims["sub"], tenant_id=claims["tenant"], expires_at=claims["exp"])
+
+    app = FastAPI(lifespan=manager.lifespan)
+    app.include_router(subscription_router(manager, authenticate=authenticate), prefix="/graphql")
+
+Mounts: `rowcast.fastapi`, `rowcast.starlette`, `rowcast.asgi`; other servers: `rowcast.adapter`,
+`rowcast.custom_server`.
+"""
+
+from rowcast._engine import Event, EventBusConfig, SubscriptionExecutor, __version__
+from rowcast.adapter import WebSocketAdapter
+from rowcast.annotations import BigInt
+from rowcast.connection import Connection
+from rowcast.declaration import subscription
+from rowcast.errors import (
+    AuthenticationFailed,
+    CaptureError,
+    ConfigurationError,
+    ConnectionFailed,
+    CredentialMissing,
+    Forbidden,
+    MigrationError,
+    NotStarted,
+    PublishError,
+    RequestRefused,
+    RowcastError,
+    SchemaError,
+    SubscriptionEnded,
+)
+from rowcast.manager import SubscriptionManager
+from rowcast.principal import Principal
+from rowcast.protocol import GraphQLTransportWSHandler
+
+__all__ = [
+    "AuthenticationFailed",
+    "BigInt",
+    "CaptureError",
+    "ConfigurationError",
+    "Connection",
+    "ConnectionFailed",
+    "CredentialMissing",
+    "Event",
+    "EventBusConfig",
+    "Forbidden",
+    "GraphQLTransportWSHandler",
+    "MigrationError",
+    "NotStarted",
+    "Principal",
+    "PublishError",
+    "RequestRefused",
+    "RowcastError",
+    "SchemaError",
+    "SubscriptionEnded",
+    "SubscriptionExecutor",
+    "SubscriptionManager",
+    "WebSocketAdapter",
+    "__version__",
+    "subscription",
+]

@@ -1,0 +1,205 @@
+"""rowcast as an ASGI application, and the adapter that the FastAPI and Starlette mounts share.
+
+``SubscriptionApp(manager, authenticate)`` answers three kinds of scope: ``websocket`` with graphql-transport-ws,
+``http`` with GraphQL over HTTP (schema queries; see `rowcast.http`) and ``lifespan`` by starting and stopping the
+manager, so that it also runs alone: ``uvicorn module:app``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from rowcast import http
+from rowcast.connection import Headers, parse_cookies
+from rowcast.conversation import Authenticate
+from rowcast.manager import SubscriptionManager
+from rowcast.protocol import GraphQLTransportWSHandler
+
+_log = logging.getLogger("rowcast")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class ASGIAdapter:
+    """A ``websocket`` scope as a `WebSocketAdapter`.
+
+    ``abort`` works on uvicorn, where the TCP transport can be reached; ASGI itself has no word for it.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers: Mapping[str, str] = headers_of(scope)
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._connected = False
+
+    @property
+    def subprotocols(self) -> Sequence[str]:
+        offered: Sequence[str] = self._scope.get("subprotocols") or ()
+        return offered
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        return parse_cookies(self.headers.get("cookie", ""))
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return dict(parse_qsl(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        peer = self._scope.get("client")
+        return (str(peer[0]), int(peer[1])) if peer else None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected
+
+    async def accept(self, subprotocol: str | None) -> None:
+        await self._receive()  # websocket.connect
+        message: dict[str, Any] = {"type": "websocket.accept"}
+        if subprotocol is not None:
+            message["subprotocol"] = subprotocol
+        await self._send(message)
+        self._connected = True
+
+    async def receive(self) -> str | bytes | None:
+        if not self._connected:
+            return None
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._connected = False
+            return None
+        text: str | None = message.get("text")
+        frame: bytes | None = message.get("bytes")
+        return text if text is not None else frame or b""
+
+    async def send_text(self, text: str) -> None:
+        await self._send({"type": "websocket.send", "text": text})
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._connected:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            self._connected = False
+
+    def abort(self) -> None:
+        self._connected = False
+        transport = _transport(self._receive)
+        if transport is None:
+            _log.warning("a client that does not read keeps its socket: this ASGI server gives no access to it")
+        else:
+            transport.abort()
+
+
+class SubscriptionApp:
+    """An ASGI application for one manager.
+
+    Args:
+        manager: Started by this application's lifespan, if the server runs that, or by its owner.
+        authenticate: See `GraphQLTransportWSHandler`. Schema queries over HTTP are not authenticated: they show
+            types, no rows. Switch them off with ``introspection=False``.
+        allowed_origins: See `GraphQLTransportWSHandler`.
+        path: Answer 404 to other paths; ``None`` when a router in front has chosen already.
+    """
+
+    def __init__(
+        self,
+        manager: SubscriptionManager,
+        authenticate: Authenticate | None = None,
+        *,
+        allowed_origins: Collection[str] | None = None,
+        path: str | None = None,
+    ) -> None:
+        self._manager = manager
+        self._handler = GraphQLTransportWSHandler(manager, authenticate, allowed_origins=allowed_origins)
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(self._manager, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._is_here(scope):
+            await self._handler.handle(ASGIAdapter(scope, receive, send))
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = http.NOT_FOUND
+        if self._is_here(scope):
+            answer = await answer_http(self._manager, scope, receive)
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    def _is_here(self, scope: Scope) -> bool:
+        return self._path is None or scope["path"].rstrip("/") == self._path.rstrip("/")
+
+
+async def answer_http(manager: SubscriptionManager, scope: Scope, receive: Receive) -> http.Answer:
+    """Answer an ``http`` scope, reading its body."""
+    request = http.Request(
+        method=scope["method"],
+        headers=headers_of(scope),
+        query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)),
+    )
+    refusal = http.refuse_early(request)
+    if refusal is not None:
+        return refusal
+    body = await _body(receive)
+    if body is None:
+        return http.TOO_LARGE
+    return await http.answer(manager, request, body)
+
+
+def headers_of(scope: Scope) -> Headers:
+    """The request's headers."""
+    return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body; ``None`` when it is larger than a schema query can sensibly be."""
+    chunks = bytearray()
+    while True:
+        message = await receive()
+        chunks += message.get("body", b"")
+        if len(chunks) > http.BODY_BYTES_MAX:
+            return None
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return bytes(chunks)
+
+
+async def _live(manager: SubscriptionManager, receive: Receive, send: Send) -> None:
+    """The lifespan protocol: a manager that cannot start keeps the server from starting, with its message."""
+    await receive()
+    try:
+        await manager.start()
+    except Exception as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await manager.stop()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _transport(receive: object) -> Any:
+    """The TCP transport behind uvicorn's receive function, also through Starlette's WebSocket; else ``None``."""
+    for _ in range(3):
+        owner = getattr(receive, "__self__", None)
+        transport = getattr(owner, "transport", None)
+        if callable(getattr(transport, "abort", None)):
+            return transport
+        receive = getattr(owner, "_receive", None)
+    return None

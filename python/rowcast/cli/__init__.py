@@ -1,0 +1,89 @@
+"""The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
+
+Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback), 2 wrong arguments, 130
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from rowcast._engine import __version__
+from rowcast.cli import commands
+from rowcast.cli.answer import Answer
+from rowcast.errors import RowcastError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the process's exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        answer: Answer = options.run(options)
+    except RowcastError as error:
+        print(_failure(error, as_json=options.json), file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(json.dumps(answer.data, ensure_ascii=False) if options.json else answer.text)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="rowcast", description="PostgreSQL row changes as live GraphQL subscriptions.")
+    top.add_argument("--version", action="version", version=f"rowcast {__version__}")
+    every = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    migrate = _command(every, "migrate", commands.migrate, "apply the migrations that the database lacks")
+    migrate.add_argument("--dry-run", action="store_true", help="only list them")
+
+    watch = _command(every, "watch", commands.watch, "publish a table's changes")
+    watch.add_argument("table", help="orders or schema.orders")
+    watch.add_argument("--tenant", metavar="COLUMN", help="the column that holds a row's tenant")
+    watch.add_argument("--public", action="store_true", help="rows belong to no tenant: everybody may subscribe")
+
+    unwatch = _command(every, "unwatch", commands.unwatch, "stop publishing a table's changes")
+    unwatch.add_argument("table")
+
+    publish = _command(every, "publish", commands.publish, "publish a message to a topic")
+    publish.add_argument("topic")
+    publish.add_argument("payload", metavar="JSON", help="the message; - reads it from standard input")
+    publish.add_argument("--tenant", help="who may receive it; without it everybody")
+
+    _command(every, "status", commands.status, "show slot, lag and watched tables")
+
+    schema = _command(every, "schema", commands.schema, "print the GraphQL schema of an application", database=False)
+    schema.add_argument(
+        "manager", metavar="MODULE:MANAGER", help="where the SubscriptionManager is, e.g. app.main:manager"
+    )
+    return top
+
+
+def _command(
+    every: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: commands.Command,
+    help_text: str,
+    *,
+    database: bool = True,
+) -> argparse.ArgumentParser:
+    command = every.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
+    command.set_defaults(run=run)
+    command.add_argument("--json", action="store_true", help="answer with JSON")
+    if database:
+        command.add_argument(
+            "--database-url", metavar="URL", help="default: ROWCAST_DATABASE_URL, else the PG* environment variables"
+        )
+    return command
+
+
+def _failure(error: RowcastError, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False)
+    return f"rowcast: {' '.join(str(error).split())} [{error.code}]"

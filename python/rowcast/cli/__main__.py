@@ -1,0 +1,7 @@
+"""``python -m rowcast.cli``."""
+
+import sys
+
+from rowcast.cli import main
+
+sys.exit(main())

@@ -1,0 +1,201 @@
+"""One accepted socket from start to end: frames in, frames out, authentication in between, one way out.
+
+A reader task hands every frame to the engine's `Session`; a sender task sends what the session has, and sleeps until
+the bridge wakes it. Whichever ends first ends the conversation: the reader when the client is gone, the sender when
+the engine wants the socket closed. ``Session.disconnect`` is called exactly once, on every path.
+
+The authenticate hook runs beside the reader, so pings are answered and a second connection_init is refused while it
+takes its time. A client that stops reading blocks ``send_text``; the engine then says «close at once», `wake` cancels
+the send, and the socket is closed with a short patience and aborted where the adapter can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from rowcast._engine import Session
+from rowcast.adapter import Abortable, WebSocketAdapter, close_reason
+from rowcast.connection import Connection, Payload
+from rowcast.errors import Forbidden
+from rowcast.principal import Principal
+
+_log = logging.getLogger("rowcast")
+
+Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
+
+FRAMES_PER_TURN = 64
+EVICT_WAIT_S = 1.0
+CLOSE_WAIT_S = 5.0
+HIDDEN = "Internal server error"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for every conversation of a handler.
+
+    Attributes:
+        authenticate: The application's hook; ``None`` lets everybody in as ``Principal()``.
+        authenticate_timeout_s: Seconds that the hook may take; then the socket closes with 1013, which clients retry.
+        debug: Whether a failing hook's own words are told to the client.
+    """
+
+    authenticate: Authenticate | None
+    authenticate_timeout_s: float
+    debug: bool
+
+
+class Conversation:
+    """One client. `run` returns when the socket is closed or lost."""
+
+    def __init__(self, session: Session, adapter: WebSocketAdapter, rules: Rules) -> None:
+        self._session = session
+        self._adapter = adapter
+        self._rules = rules
+        self._idle: asyncio.Future[None] | None = None
+        self._signalled = False
+        self._sender: asyncio.Task[None] | None = None
+        self._authentication: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sender = loop.create_task(self._send())
+        reader = loop.create_task(self._receive())
+        try:
+            await asyncio.wait((self._sender, reader), return_when=asyncio.FIRST_COMPLETED)
+            await self._close(reader)
+        finally:
+            self._session.disconnect()
+            await _end(self._sender, reader, self._authentication)
+
+    def wake(self) -> None:
+        """The engine has frames, or wants the socket closed."""
+        if self._idle is None:
+            self._signalled = True
+            self._evict_if_told()
+        elif not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _send(self) -> None:
+        """Until the session wants the socket closed and has no frame left, or at once if it says so."""
+        while True:
+            # Read before `take`: once a session closes it gets no new frames, so «closing and empty» is the end.
+            closing = self._session.closing()
+            if closing is not None and closing[2]:
+                return
+            frames = self._session.take(FRAMES_PER_TURN)
+            for frame in frames:
+                await self._adapter.send_text(frame)
+            if len(frames) == FRAMES_PER_TURN:
+                # Servers' sends rarely suspend: without this a full queue would keep the loop from everybody else.
+                await asyncio.sleep(0)
+            elif not frames and closing is not None:
+                return
+            elif not frames:
+                await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        if not self._signalled:
+            self._idle = asyncio.get_running_loop().create_future()
+            try:
+                await self._idle
+            finally:
+                self._idle = None
+        self._signalled = False
+
+    def _evict_if_told(self) -> None:
+        """While the sender waits for a client that does not read, only this can end it."""
+        closing = self._session.closing()
+        if closing is not None and closing[2] and self._sender is not None:
+            self._sender.cancel()
+
+    async def _receive(self) -> None:
+        while (frame := await self._adapter.receive()) is not None:
+            if not isinstance(frame, str):
+                self._session.receive_bytes()
+                continue
+            payload = self._session.receive_text(frame)
+            if payload is not None:
+                self._authentication = asyncio.get_running_loop().create_task(self._authenticate(payload))
+
+    async def _authenticate(self, payload: str) -> None:
+        """Accept or refuse the session; every outcome of the hook is one of the two."""
+        try:
+            principal = await asyncio.wait_for(self._principal(payload), self._rules.authenticate_timeout_s)
+            self._session.accept(principal)
+        except Forbidden as refusal:
+            _log.info("connection refused: %s", refusal)
+            self._session.refuse(4403, "Forbidden")
+        except asyncio.TimeoutError:
+            _log.warning("authenticate timed out (limit %g s)", self._rules.authenticate_timeout_s)
+            self._session.refuse(1013, "Try again later")
+        except asyncio.CancelledError:
+            # The conversation is over, or the hook awaited something that was cancelled: then the client must not hang.
+            self._session.refuse(4500, HIDDEN)
+            raise
+        except Exception as error:
+            _log.exception("authenticate failed")
+            reason = f"{type(error).__name__}: {error}" if self._rules.debug else HIDDEN
+            self._session.refuse(4500, close_reason(reason))
+
+    async def _principal(self, payload: str) -> Principal:
+        hook = self._rules.authenticate
+        if hook is None:
+            return Principal()
+        connection = self._connection(payload)
+        if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
+            answer = hook(connection)
+        else:
+            answer = await asyncio.to_thread(hook, connection)
+        principal: object = await answer if inspect.isawaitable(answer) else answer
+        if not isinstance(principal, Principal):
+            raise TypeError(
+                f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
+                "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
+            )
+        return principal
+
+    def _connection(self, payload: str) -> Connection:
+        adapter = self._adapter
+        return Connection(
+            adapter.headers, adapter.cookies, Payload(json.loads(payload) or {}), adapter.query, adapter.client
+        )
+
+    async def _close(self, reader: asyncio.Task[None]) -> None:
+        """Close the socket, if it is there: as the session says, or because reading or sending failed."""
+        fault = _fault(reader) or _fault(self._sender)
+        if fault is None and reader.done():
+            return
+        if fault is not None and self._adapter.is_connected:
+            _log.error("a conversation failed", exc_info=fault)
+        code, reason, at_once = self._session.closing() or (4500, HIDDEN, True)
+        await shut(self._adapter, code, reason, EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
+
+
+def _fault(task: asyncio.Task[None] | None) -> BaseException | None:
+    return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
+
+async def shut(adapter: WebSocketAdapter, code: int, reason: str, patience_s: float = CLOSE_WAIT_S) -> None:
+    """Close a socket with ``patience_s`` seconds for a peer that does not read; then abort it where the adapter can."""
+    if not adapter.is_connected:
+        return
+    try:
+        await asyncio.wait_for(adapter.close(code, reason), patience_s)
+    except Exception as error:
+        if isinstance(adapter, Abortable):
+            adapter.abort()
+        else:
+            _log.warning("a socket does not close and its adapter has no abort(): %r", error)
+
+
+async def _end(*tasks: asyncio.Task[None] | None) -> None:
+    """Cancel what still runs and see it end; whatever it raises was logged or means that the client is gone."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,152 @@
+"""GraphQL over HTTP for the one thing that has no WebSocket: asking for the schema.
+
+Only queries are answered; the engine has no data behind them but introspection and ``__typename``. Status codes and
+media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
+``application/json`` (what older clients ask for) by body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rowcast.connection import Headers
+from rowcast.errors import NotStarted, RequestRefused
+
+if TYPE_CHECKING:
+    from rowcast.manager import SubscriptionManager
+
+BODY_BYTES_MAX = 1 << 20
+_JSON = "application/json"
+_GRAPHQL = "application/graphql-response+json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The head of a request."""
+
+    method: str
+    headers: Mapping[str, str] = field(default_factory=Headers)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete response."""
+
+    status: int
+    body: bytes
+    media_type: str = _JSON
+    allow: str | None = None
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        headers = [("content-type", f"{self.media_type}; charset=utf-8"), ("content-length", str(len(self.body)))]
+        return headers if self.allow is None else [*headers, ("allow", self.allow)]
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    query: str
+    variables: str | None
+    operation_name: str | None
+
+
+def _error(status: int, message: str, code: str, *, media_type: str = _JSON, allow: str | None = None) -> Answer:
+    body = json.dumps({"errors": [{"message": message, "extensions": {"code": code}}]}).encode()
+    return Answer(status, body, media_type, allow)
+
+
+NOT_FOUND = _error(404, "There is nothing at this path", "NOT_FOUND")
+TOO_LARGE = _error(413, f"The body is larger than {BODY_BYTES_MAX} bytes", "BODY_TOO_LARGE")
+_METHOD = _error(405, "Use POST, GET or a WebSocket", "METHOD_NOT_ALLOWED", allow="GET, POST")
+_ACCEPT = _error(406, f"This endpoint answers with {_GRAPHQL} or {_JSON}", "NOT_ACCEPTABLE")
+_CONTENT = _error(415, f"Send the request as {_JSON} in UTF-8", "UNSUPPORTED_MEDIA_TYPE")
+_STOPPED = _error(503, "The service is starting or stopping", "NOT_STARTED")
+
+
+def refuse_early(request: Request) -> Answer | None:
+    """What the head alone decides, before a body is read."""
+    if request.method not in ("GET", "HEAD", "POST"):
+        return _METHOD
+    if _media_type(request) is None:
+        return _ACCEPT
+    if request.method == "POST" and not _is_json(request.headers.get("content-type", "")):
+        return _CONTENT
+    return None
+
+
+async def answer(manager: SubscriptionManager, request: Request, body: bytes) -> Answer:
+    """Answer a request that `refuse_early` let through."""
+    media_type = _media_type(request) or _JSON
+    try:
+        asked = _from_body(body) if request.method == "POST" else _from_query(request.query)
+    except ValueError as error:
+        return _error(400, str(error), "BAD_REQUEST", media_type=media_type)
+    try:
+        text = await asyncio.to_thread(manager.executor.execute, asked.query, asked.variables, asked.operation_name)
+    except NotStarted:
+        return _STOPPED
+    except RequestRefused as error:
+        errors = error.errors or [{"message": error.message, "extensions": {"code": error.code}}]
+        text = json.dumps({"errors": errors})
+    return Answer(_status(text, media_type), text.encode(), media_type)
+
+
+def _status(text: str, media_type: str) -> int:
+    """A request error has no ``data``; only the newer media type may say so by status."""
+    return 400 if media_type == _GRAPHQL and "data" not in json.loads(text) else 200
+
+
+def _from_body(body: bytes) -> _Parameters:
+    try:
+        parameters = json.loads(body)
+    except ValueError as error:
+        raise ValueError("The body is no JSON") from error
+    if not isinstance(parameters, dict):
+        raise ValueError("The body must be a JSON object with a `query`")  # noqa: TRY004 (the client's mistake)
+    return _checked(parameters)
+
+
+def _from_query(query: Mapping[str, str]) -> _Parameters:
+    parameters: dict[str, Any] = dict(query)
+    for name in ("variables", "extensions"):
+        try:
+            parameters[name] = json.loads(parameters.get(name) or "null")
+        except ValueError as error:
+            raise ValueError(f"`{name}` must be a JSON object") from error
+    return _checked(parameters)
+
+
+def _checked(parameters: dict[str, Any]) -> _Parameters:
+    query, variables, name = parameters.get("query"), parameters.get("variables"), parameters.get("operationName")
+    if not isinstance(query, str) or not query:
+        raise ValueError("`query` is missing or no text")
+    if variables is not None and not isinstance(variables, dict):
+        raise ValueError("`variables` must be a JSON object")
+    if name is not None and not isinstance(name, str):
+        raise ValueError("`operationName` must be text")
+    if parameters.get("extensions") is not None and not isinstance(parameters["extensions"], dict):
+        raise ValueError("`extensions` must be a JSON object")
+    return _Parameters(query, None if variables is None else json.dumps(variables), name or None)
+
+
+def _media_type(request: Request) -> str | None:
+    """The first of our two types that ``Accept`` names, JSON for a wildcard or no header, or ``None``."""
+    accepted = request.headers.get("accept", "*/*") or "*/*"
+    for entry in accepted.split(","):
+        name = entry.partition(";")[0].strip().lower()
+        if name in (_GRAPHQL, _JSON):
+            return name
+        if name in ("*/*", "application/*"):
+            return _JSON
+    return None
+
+
+def _is_json(content_type: str) -> bool:
+    name, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    return name.strip() == _JSON and ("charset=" not in charset or "charset=utf-8" in charset)

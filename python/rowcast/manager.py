@@ -1,0 +1,340 @@
+"""The application's handle on rowcast: what to subscribe to, where changes come from, when it runs.
+
+A manager is an ordinary object: no global state, several live in one process. Starting it connects to PostgreSQL,
+applies migrations, watches the declared tables and starts the capture; stopping it closes every socket with 1001
+(clients come back with their cursor) and gives everything back. It can be started again after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rowcast._engine import EventBusConfig, SubscriptionExecutor
+from rowcast.bridge import RESOLVER_CALLS, LoopBridge
+from rowcast.declaration import Declaration, ReplicaIdentity, Subscription, declarations_in
+from rowcast.errors import ConfigurationError, NotStarted, PublishError
+from rowcast.fields import Fields
+from rowcast.naming import Naming
+from rowcast.resolvers import ResolverPool
+from rowcast.settings import Settings
+from rowcast.source import Source
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+STOP_WAIT_S = 5.0
+_CLOSE_WAIT_S = 2.0
+
+
+class SubscriptionManager:
+    """Subscriptions on one database, or on none.
+
+    Args:
+        database_url: A libpq URL or key=value string. Without it ``ROWCAST_DATABASE_URL``; without that an embedded
+            PostgreSQL in ``.rowcast/postgres`` (extra ``embedded``).
+        bus: Where events come from, instead of ``database_url``: ``EventBusConfig.memory()`` needs no database.
+        subscriptions: Functions marked with `rowcast.subscription`, bare marks, or modules that contain them.
+        naming: ``"camel"``, or ``"database"`` to leave names as they are.
+        auto_migrate: Apply pending migrations at start; if False, `migrate` or ``rowcast migrate`` must have done it.
+        queue_bytes_max: Bytes that may wait for one client; then it is closed with 1013 and its last cursor.
+        queue_age_max_s: Seconds that the oldest frame may wait for one client; then the same.
+        init_wait_s: Seconds that a client has to send connection_init; then 4408.
+        ping_interval_s: Seconds between pings.
+        pong_timeout_s: Seconds that a client has to answer one; then the socket is dropped.
+        operations_max: Operations that one client may have at once; one more is refused with an error.
+        message_bytes_max: Bytes of one message of a client; then 4400.
+        resolver_concurrency: Calls of one resolver that run at once. Memory: that many tasks for each resolver in use;
+            for ``def`` resolvers that many threads.
+        resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
+        introspection: Whether clients may ask for the schema.
+        slot: The replication slot; one for each process that runs at the same time.
+        publication: The publication, shared by all.
+        debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
+
+    Raises:
+        ConfigurationError: A setting or a declaration is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        bus: EventBusConfig | None = None,
+        subscriptions: Iterable[object] = (),
+        naming: Naming = "camel",
+        auto_migrate: bool = True,
+        queue_bytes_max: int | None = None,
+        queue_age_max_s: float | None = None,
+        init_wait_s: float = 3.0,
+        ping_interval_s: float = 12.0,
+        pong_timeout_s: float = 12.0,
+        operations_max: int = 100,
+        message_bytes_max: int | None = None,
+        resolver_concurrency: int = 32,
+        resolver_timeout_s: float = 30.0,
+        introspection: bool = True,
+        slot: str = "rowcast",
+        publication: str = "rowcast",
+        debug: bool = False,
+    ) -> None:
+        self.settings = Settings(
+            naming,
+            queue_bytes_max,
+            queue_age_max_s,
+            init_wait_s,
+            ping_interval_s,
+            pong_timeout_s,
+            operations_max,
+            message_bytes_max,
+            resolver_concurrency,
+            resolver_timeout_s,
+            introspection,
+            slot,
+            publication,
+            debug,
+        )
+        self._source = Source(database_url, bus, slot=slot, publication=publication)
+        self._auto_migrate = auto_migrate
+        self._declarations: list[Declaration] = []
+        self._engine: SubscriptionExecutor | None = None
+        self._bridges: dict[asyncio.AbstractEventLoop, LoopBridge] = {}
+        self._resources = AsyncExitStack()
+        self._changing = asyncio.Lock()
+        self.has_run = False
+        self.include(*subscriptions)
+
+    # What to subscribe to
+
+    def subscription(
+        self,
+        table: str | None = None,
+        *,
+        topic: str | None = None,
+        tenant: str | None = None,
+        public: bool = False,
+        name: str | None = None,
+        leave: bool = False,
+        timeout: float | None = None,
+        replica_identity: ReplicaIdentity = "full",
+    ) -> Subscription:
+        """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
+
+        Without decorating anything the field gives the event envelope. The arguments are those of
+        `rowcast.subscription`.
+
+        Raises:
+            ConfigurationError: The declaration is wrong, or the manager is running.
+        """
+        declared = Declaration(table, topic, tenant, public, name, leave, timeout, replica_identity)
+        self._declare(declared)
+        return Subscription(declared, lambda completed: self._replace(declared, completed))
+
+    def include(self, *subscriptions: object) -> None:
+        """Add what `rowcast.subscription` marked: functions, bare marks, or modules that contain them."""
+        for declaration in declarations_in(subscriptions) if subscriptions else ():
+            self._declare(declaration)
+
+    def _declare(self, declaration: Declaration) -> None:
+        if self._engine is not None:
+            raise ConfigurationError("subscriptions are declared before the manager starts", code="ALREADY_STARTED")
+        self._declarations.append(declaration)
+
+    def _replace(self, declared: Declaration, completed: Declaration) -> None:
+        self._declarations = [each for each in self._declarations if each is not declared]
+        self._declare(completed)
+
+    # When it runs
+
+    async def start(self) -> None:
+        """Connect, migrate, watch the declared tables, start the capture. Does nothing when it runs already.
+
+        Raises:
+            RowcastError: ``ConfigurationError``, ``ConnectionFailed``, ``MigrationError``, ``SchemaError`` or
+                ``CaptureError``; nothing is left running.
+        """
+        async with self._changing:
+            if self._engine is None:
+                await self._start(Fields.of(self._declarations, self.settings))
+
+    async def _start(self, fields: Fields) -> None:
+        async with AsyncExitStack() as resources:
+            bus = await resources.enter_async_context(self._opened())
+            engine = SubscriptionExecutor(bus, settings=self.settings.as_json())
+            if self._auto_migrate and bus.kind == "postgresql":
+                await asyncio.to_thread(engine.migrate)
+            resources.callback(self._close_bridges)
+            self._connect_resolvers(engine, fields, resources)
+            resources.push_async_callback(self._stop_engine, engine)
+            await asyncio.to_thread(engine.start, fields.as_json())
+            self._engine = engine
+            self.has_run = True
+            self._resources = resources.pop_all()
+
+    def _connect_resolvers(self, engine: SubscriptionExecutor, fields: Fields, resources: AsyncExitStack) -> None:
+        """Calls are announced on this loop, so resolvers run where the manager was started."""
+        settings = self.settings
+        pool = ResolverPool(engine, fields.tasks, concurrency=settings.resolver_concurrency, debug=settings.debug)
+        bridge = self._bridge_of(asyncio.get_running_loop())
+        bridge.add(RESOLVER_CALLS, pool)
+        engine.resolve_on(bridge.hub)
+        resources.push_async_callback(pool.close)
+
+    async def stop(self, timeout_s: float = STOP_WAIT_S) -> None:
+        """Close every socket with 1001, release the slot, stop all threads. Does nothing when it is not running.
+
+        Args:
+            timeout_s: Seconds that clients have to take their last frames.
+        """
+        async with self._changing:
+            self._stop_wait_s = timeout_s
+            await self._resources.aclose()
+
+    _stop_wait_s = STOP_WAIT_S
+
+    async def _stop_engine(self, engine: SubscriptionExecutor) -> None:
+        self._engine = None
+        await asyncio.to_thread(engine.stop, self._stop_wait_s)
+        bridge = self._bridges.get(asyncio.get_running_loop())
+        if bridge is not None:
+            await bridge.drained(_CLOSE_WAIT_S)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """For ``FastAPI(lifespan=manager.lifespan)`` and ``Starlette(lifespan=manager.lifespan)``."""
+        async with self:
+            yield
+
+    # What it does
+
+    @property
+    def executor(self) -> SubscriptionExecutor:
+        """The running engine. Raises `NotStarted`."""
+        if self._engine is None:
+            raise NotStarted(
+                "the manager is not running",
+                hint="use lifespan=manager.lifespan, `async with manager` or manager.start()",
+            )
+        return self._engine
+
+    @property
+    def database_url(self) -> str | None:
+        """The database in use, with its password; ``None`` for a given ``bus``.
+
+        An embedded server has a URL while it runs.
+        """
+        return self._source.url
+
+    async def migrate(self) -> list[str]:
+        """Apply pending migrations; the names of those applied.
+
+        The manager need not be running. Raises `MigrationError`.
+        """
+        if self._engine is not None:
+            return await asyncio.to_thread(self._engine.migrate)
+        async with self._opened() as bus:
+            return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).migrate)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The database's URL before the manager runs, with the embedded server started: for migrations of your own.
+
+        Raises:
+            ConfigurationError: The manager was given a ``bus``.
+        """
+        async with self._opened():
+            if self.database_url is None:
+                raise ConfigurationError("a manager with a bus of its own has no database URL", code="NO_DATABASE")
+            yield self.database_url
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[EventBusConfig]:
+        bus = await asyncio.to_thread(self._source.open)
+        try:
+            yield bus
+        finally:
+            await asyncio.to_thread(self._source.close)
+
+    async def publish(self, topic: str, payload: object, *, tenant: str | None = None) -> None:
+        """Publish a message, committed when this returns.
+
+        Inside a transaction of your own use ``select rowcast.publish(…)``.
+
+        Args:
+            topic: The topic of a ``subscription(topic=…)`` field.
+            payload: JSON values.
+            tenant: Who may receive it; ``None`` for everybody who may subscribe.
+
+        Raises:
+            PublishError: It was not published; ``PAYLOAD_NOT_JSON`` when it cannot be written as JSON.
+            NotStarted: The manager is not running.
+        """
+        text = _json(payload)
+        await asyncio.to_thread(self.executor.publish, topic, text, tenant)
+
+    def execute(
+        self, query: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+    ) -> dict[str, Any]:
+        """Answer a query (introspection) with a GraphQL response: ``data``, ``errors`` or both."""
+        text = self.executor.execute(query, None if variables is None else json.dumps(variables), operation_name)
+        response: dict[str, Any] = json.loads(text)
+        return response
+
+    def schema(self) -> str:
+        """The GraphQL schema in SDL. Raises `NotStarted`."""
+        return self.executor.schema()
+
+    def metrics(self) -> dict[str, int]:
+        """Counters and gauges by name. Raises `NotStarted`."""
+        return self.executor.metrics()
+
+    async def status(self) -> dict[str, Any]:
+        """Slot, lag, tables and sessions, as ``rowcast status --json`` prints them. Raises `NotStarted`."""
+        status: dict[str, Any] = json.loads(await asyncio.to_thread(self.executor.status))
+        return status
+
+    # For handlers
+
+    def bridge(self) -> LoopBridge:
+        """The running loop's door to the engine. Raises `NotStarted`."""
+        if self._engine is None:
+            raise NotStarted("the manager is not running")
+        return self._bridge_of(asyncio.get_running_loop())
+
+    def _bridge_of(self, loop: asyncio.AbstractEventLoop) -> LoopBridge:
+        bridge = self._bridges.get(loop)
+        if bridge is None:
+            for closed in [each for each in list(self._bridges) if each.is_closed()]:
+                self._bridges.pop(closed).close()
+            bridge = self._bridges[loop] = LoopBridge(loop)
+        return bridge
+
+    def _close_bridges(self) -> None:
+        """Each on its own loop; a loop that is gone needs no more than to be forgotten."""
+        here = asyncio.get_running_loop()
+        bridges, self._bridges = self._bridges, {}
+        for loop, bridge in bridges.items():
+            if loop is here or loop.is_closed():
+                bridge.close()
+            else:
+                loop.call_soon_threadsafe(bridge.close)
+
+
+def _json(payload: object) -> str:
+    try:
+        return json.dumps(payload, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PublishError(f"the payload cannot be written as JSON: {error}", code="PAYLOAD_NOT_JSON") from error

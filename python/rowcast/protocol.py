@@ -1,0 +1,96 @@
+"""graphql-transport-ws over any adapter: the door of a mount.
+
+`GraphQLTransportWSHandler.handle` takes one adapter, completes the handshake, opens a session in the engine and
+returns when the socket is done. Sockets that cannot be served are accepted first and then closed with a code, since a
+browser shows no reason for a refused handshake.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from rowcast.adapter import WebSocketAdapter, pick_subprotocol
+from rowcast.conversation import HIDDEN, Authenticate, Conversation, Rules, shut
+from rowcast.errors import ConfigurationError, NotStarted, RowcastError
+
+if TYPE_CHECKING:
+    from rowcast.manager import SubscriptionManager
+
+_log = logging.getLogger("rowcast")
+
+
+class GraphQLTransportWSHandler:
+    """Serves sockets of one manager.
+
+    Args:
+        manager: Running, or started before the first socket comes.
+        authenticate: ``async def`` (or ``def``, then in a thread): takes a `Connection`, returns a `Principal`. Raising
+            `Forbidden` closes with 4403; anything else closes with 4500, its text hidden unless the manager has
+            ``debug``. Without a hook everybody is let in as ``Principal()`` and sees what is public.
+        allowed_origins: Values of the ``Origin`` header that may connect, such as ``"https://app.example.com"``;
+            requests without that header are no browsers and may. ``None`` allows all: set it when the hook trusts
+            cookies.
+        authenticate_timeout_s: Seconds that the hook may take; then the socket closes with 1013.
+    """
+
+    def __init__(
+        self,
+        manager: SubscriptionManager,
+        authenticate: Authenticate | None = None,
+        *,
+        allowed_origins: Collection[str] | None = None,
+        authenticate_timeout_s: float = 30.0,
+    ) -> None:
+        if authenticate is not None and not callable(authenticate):
+            raise ConfigurationError("authenticate must be a function that takes a Connection and returns a Principal")
+        if isinstance(allowed_origins, str):
+            raise ConfigurationError(f"allowed_origins must be a list: [{allowed_origins!r}]")
+        self._manager = manager
+        self._rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
+        self._origins = None if allowed_origins is None else frozenset(allowed_origins)
+
+    async def handle(self, adapter: WebSocketAdapter) -> None:
+        """Serve one socket until it is closed; raises nothing but cancellation."""
+        subprotocol = pick_subprotocol(adapter.subprotocols)
+        try:
+            await adapter.accept(subprotocol)
+        except Exception:
+            _log.debug("the client left during the handshake", exc_info=True)
+            return
+        if subprotocol is None:
+            await shut(adapter, 4406, "Subprotocol not acceptable")
+        elif not self._may_come_from(adapter.headers.get("origin")):
+            await shut(adapter, 4403, "Forbidden")
+        else:
+            await self._converse(adapter)
+
+    async def _converse(self, adapter: WebSocketAdapter) -> None:
+        try:
+            bridge = self._manager.bridge()
+            session = self._manager.executor.connect(bridge.hub)
+        except NotStarted as error:
+            await self._turn_away(adapter, error)
+        except RowcastError as error:
+            _log.warning("connection turned away: %s [%s]", error, error.code)
+            await shut(adapter, 1013, "Try again later")
+        else:
+            conversation = Conversation(session, adapter, self._rules)
+            token = session.token
+            bridge.add(token, conversation)
+            try:
+                await conversation.run()
+            finally:
+                bridge.remove(token)
+
+    async def _turn_away(self, adapter: WebSocketAdapter, error: NotStarted) -> None:
+        """A manager that is stopping has clients who should come back; one that never ran has a mistake to show."""
+        if self._manager.has_run:
+            await shut(adapter, 1001, "Going away")
+        else:
+            _log.error("%s", error)
+            await shut(adapter, 4500, HIDDEN)
+
+    def _may_come_from(self, origin: str | None) -> bool:
+        return self._origins is None or origin is None or origin in self._origins

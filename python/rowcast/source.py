@@ -1,0 +1,63 @@
+"""Where a manager's events come from.
+
+In this order: the given bus, the given URL, ``ROWCAST_DATABASE_URL``, an embedded PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from rowcast._engine import EventBusConfig
+from rowcast.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rowcast.embedded import EmbeddedPostgres
+
+VARIABLE = "ROWCAST_DATABASE_URL"
+
+
+class Source:
+    """Chosen when the manager is made, opened when it starts; each `open` has its `close`. Both block."""
+
+    def __init__(self, url: str | None, bus: EventBusConfig | None, *, slot: str, publication: str) -> None:
+        if url is not None and bus is not None:
+            raise ConfigurationError(
+                "give database_url or bus, not both: EventBusConfig.postgresql(url) is a bus with a URL"
+            )
+        if url is not None and not url.strip():
+            raise ConfigurationError(f"database_url is empty; leave it out to use {VARIABLE} or an embedded PostgreSQL")
+        self._given_url = url
+        self._bus = bus
+        self._slot = slot
+        self._publication = publication
+        self._embedded: EmbeddedPostgres | None = None
+        self._changing = threading.Lock()
+        self._opened = 0
+
+    @property
+    def url(self) -> str | None:
+        """The database in use; ``None`` for a given bus, or before an embedded server was started."""
+        if self._bus is not None:
+            return None
+        given = self._given_url or os.environ.get(VARIABLE)
+        return given or (self._embedded.url if self._embedded is not None else None)
+
+    def open(self) -> EventBusConfig:
+        """The bus; an embedded server runs when this returns. Raises ``ConfigurationError`` or ``ConnectionFailed``."""
+        with self._changing:
+            if self._bus is None and self.url is None:
+                from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
+
+                self._embedded = EmbeddedPostgres.start()
+            self._opened += 1
+        return self._bus or EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication)
+
+    def close(self) -> None:
+        """Stop the embedded server when this is the last `close`."""
+        with self._changing:
+            self._opened -= 1
+            if self._opened == 0 and self._embedded is not None:
+                embedded, self._embedded = self._embedded, None
+                embedded.stop()

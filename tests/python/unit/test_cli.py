@@ -1,0 +1,77 @@
+"""The command line: what it accepts, how it fails."""
+
+import json
+
+import pytest
+
+from rowcast.cli import _failure, main, parser
+from rowcast.cli.commands import _lines
+from rowcast.errors import MigrationError
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate"],
+        ["migrate", "--dry-run", "--database-url", "postgresql://x"],
+        ["watch", "public.orders", "--tenant", "tenant_id"],
+        ["watch", "orders", "--public", "--json"],
+        ["unwatch", "orders"],
+        ["publish", "alerts", "{}", "--tenant", "acme"],
+        ["status", "--json"],
+        ["schema", "app:manager"],
+    ],
+)
+def test_every_documented_command_is_accepted(arguments):
+    assert callable(parser().parse_args(arguments).run)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["watch"], ["publish", "topic"], ["schema", "a:b", "--database-url", "x"]]
+)
+def test_wrong_arguments_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_a_failure_is_one_line_with_its_code():
+    error = MigrationError("step 3\n failed", code="MIGRATION_FAILED", hint="look at the log")
+    assert _failure(error, as_json=False) == "rowcast: step 3 failed (look at the log) [MIGRATION_FAILED]"
+    told = json.loads(_failure(error, as_json=True))
+    assert told == {"error": {"code": "MIGRATION_FAILED", "message": "step 3\n failed (look at the log)"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("app", "module:manager"),
+        ("app:", "module:manager"),
+        ("no_such_module:manager", "cannot be imported"),
+        ("json:nothing", "cannot be imported"),
+        ("json:dumps", "no SubscriptionManager"),
+    ],
+)
+def test_a_manager_that_cannot_be_found_is_one_line_on_stderr(path, words, capsys):
+    assert main(["schema", path]) == 1
+    output = capsys.readouterr()
+    assert words in output.err
+    assert "[MANAGER_NOT_FOUND]" in output.err
+    assert len(output.err.splitlines()) == 1
+    assert output.out == ""
+
+
+def test_a_payload_that_is_no_json_is_refused_before_anything_is_connected(capsys):
+    assert main(["publish", "alerts", "hello", "--json"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "PAYLOAD_NOT_JSON"
+
+
+def test_status_lines_show_nested_values_by_path():
+    found = {"slot": {"name": "rowcast", "lag_bytes": 0}, "tables": ["a", "b"], "sessions": [{"id": 1}]}
+    assert [line.split() for line in _lines(found)] == [
+        ["slot.name", "rowcast"],
+        ["slot.lag_bytes", "0"],
+        ["tables", "a,", "b"],
+        ["sessions[0].id", "1"],
+    ]

@@ -1,0 +1,95 @@
+"""GraphQL over HTTP: what the head of a request decides, and how the body is read."""
+
+import json
+
+import pytest
+
+from rowcast import http
+from rowcast.connection import Headers
+
+GRAPHQL = "application/graphql-response+json"
+
+
+def request(method="POST", **headers):
+    headers.setdefault("content_type", "application/json")
+    return http.Request(method, Headers((name.replace("_", "-"), value) for name, value in headers.items()))
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (request(), None),
+        (request("GET"), None),
+        (request("DELETE"), 405),
+        (request(content_type="text/plain"), 415),
+        (request(content_type=""), 415),
+        (request(content_type="application/json; charset=latin-1"), 415),
+        (request(content_type='Application/JSON; charset="UTF-8"'), None),
+        (request(accept="text/html"), 406),
+        (request(accept="text/html, */*;q=0.1"), None),
+        (request(accept="application/json"), None),
+        (request(accept="*/*"), None),
+    ],
+)
+def test_the_head_decides_before_a_body_is_read(given, status):
+    refusal = http.refuse_early(given)
+    assert (refusal and refusal.status) == status
+
+
+def test_a_wrong_method_is_told_the_right_ones():
+    assert ("allow", "GET, POST") in http.refuse_early(request("PUT")).headers
+
+
+def test_refusals_are_graphql_errors():
+    assert json.loads(http.NOT_FOUND.body)["errors"][0]["extensions"] == {"code": "NOT_FOUND"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        (f"{GRAPHQL}, application/json;q=0.9", GRAPHQL),
+        ("application/json", "application/json"),
+        ("text/html", None),
+    ],
+)
+def test_the_first_media_type_that_we_speak_is_taken(accept, media_type):
+    assert http._media_type(request(accept=accept)) == media_type
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "no JSON"),
+        (b"[]", "JSON object"),
+        (b"{}", "query"),
+        (b'{"query": 7}', "query"),
+        (b'{"query": "{x}", "variables": []}', "variables"),
+        (b'{"query": "{x}", "operationName": 7}', "operationName"),
+        (b'{"query": "{x}", "extensions": 7}', "extensions"),
+        (b"\xff", "no JSON"),
+    ],
+)
+def test_a_malformed_body_is_the_clients_mistake(body, words):
+    with pytest.raises(ValueError, match=words):
+        http._from_body(body)
+
+
+def test_a_well_formed_request_is_read():
+    asked = http._from_body(b'{"query": "{x}", "variables": {"a": 1}, "operationName": null, "other": 1}')
+    assert (asked.query, asked.variables, asked.operation_name) == ("{x}", '{"a": 1}', None)
+    asked = http._from_query({"query": "{x}", "variables": '{"a": 1}', "operationName": ""})
+    assert (asked.query, asked.variables, asked.operation_name) == ("{x}", '{"a": 1}', None)
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type", "status"),
+    [
+        ('{"data": null}', GRAPHQL, 200),
+        ('{"errors": []}', GRAPHQL, 400),
+        ('{"errors": []}', "application/json", 200),
+    ],
+)
+def test_only_the_newer_media_type_tells_request_errors_by_status(text, media_type, status):
+    assert http._status(text, media_type) == status

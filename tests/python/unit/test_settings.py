@@ -1,0 +1,48 @@
+"""Settings are checked once and told to the engine as JSON."""
+
+import json
+
+import pytest
+
+from rowcast import ConfigurationError
+from rowcast.settings import Settings
+
+
+def test_unset_bounds_are_left_to_the_engine():
+    told = json.loads(Settings().as_json())
+    assert "queue_bytes_max" not in told
+    assert (told["init_wait_s"], told["ping_interval_s"], told["operations_max"], told["slot"]) == (
+        3.0,
+        12.0,
+        100,
+        "rowcast",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("naming", "snake"),
+        ("queue_bytes_max", 0),
+        ("queue_bytes_max", 1.5),
+        ("operations_max", True),
+        ("message_bytes_max", -1),
+        ("resolver_concurrency", 0),
+        ("queue_age_max_s", 0),
+        ("init_wait_s", -1),
+        ("ping_interval_s", float("inf")),
+        ("pong_timeout_s", "12"),
+        ("resolver_timeout_s", float("nan")),
+        ("introspection", 1),
+        ("debug", None),
+        ("slot", "Row-cast"),
+        ("slot", ""),
+        ("slot", "x" * 64),
+        ("publication", ""),
+        ("publication", "ä" * 32),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(name, wrong):
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        Settings(**{name: wrong})
+    assert caught.value.code == "SETTING_INVALID"
