@@ -1,0 +1,113 @@
+"""A graphql-transport-ws client that hides nothing: every frame is kept as it came, and nothing is sent unasked."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+PATIENCE = 15.0
+"""Seconds to wait for a frame that must come."""
+
+ACME = "11111111-1111-1111-1111-111111111111"
+GLOBEX = "22222222-2222-2222-2222-222222222222"
+
+Message = dict[str, Any]
+
+
+class Socket:
+    """One open WebSocket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.frames: list[Message] = []
+        """Every message received, oldest first."""
+
+    async def send(self, message: Message | str | bytes) -> None:
+        """Send a message; text and bytes go out as they are."""
+        await self.connection.send(json.dumps(message) if isinstance(message, dict) else message)
+
+    async def receive(self, patience: float = PATIENCE) -> Message:
+        """The next frame. Raises ``ConnectionClosed`` when the socket closes instead."""
+        async with asyncio.timeout(patience):
+            frame = await self.connection.recv()
+        assert isinstance(frame, str), f"a binary frame, which stock clients refuse: {frame!r}"
+        message: Message = json.loads(frame)
+        self.frames.append(message)
+        return message
+
+    async def receive_type(self, kind: str, operation: str | None = None, patience: float = PATIENCE) -> Message:
+        """The next frame of this type (and id); others are kept in ``frames`` and passed over."""
+        async with asyncio.timeout(patience):
+            while True:
+                message = await self.receive(patience)
+                if message["type"] == kind and (operation is None or message.get("id") == operation):
+                    return message
+
+    async def closed(self, patience: float = PATIENCE) -> tuple[int, str]:
+        """Code and reason of the close, once the server has closed; frames before it are kept."""
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    await self.receive(patience)
+        except ConnectionClosed:
+            return self.connection.close_code or 0, self.connection.close_reason or ""
+
+    async def init(self, token: str | None = "acme") -> Message:
+        """connection_init and its ack."""
+        payload = {} if token is None else {"payload": {"token": token}}
+        await self.send({"type": "connection_init"} | payload)
+        return await self.receive_type("connection_ack")
+
+    async def subscribe(self, operation: str, query: str, **payload: Any) -> None:
+        """Start an operation and come back when the server has taken it up: when it answers a ping sent behind it."""
+        await self.send({"id": operation, "type": "subscribe", "payload": {"query": query} | payload})
+        await self.fence(operation)
+
+    async def fence(self, label: str = "") -> None:
+        """Come back when everything sent so far has been handled."""
+        await self.send({"type": "ping", "payload": {"fence": label}})
+        async with asyncio.timeout(PATIENCE):
+            while (await self.receive_type("pong")).get("payload") != {"fence": label}:
+                pass
+
+    async def next(self, operation: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """The payload of this operation's next ``next``, even if it arrived while something else was awaited."""
+        return (await self.receive_type("next", operation, patience))["payload"]
+
+    def nexts(self, operation: str) -> list[dict[str, Any]]:
+        """Payloads of the ``next`` frames received so far for this operation."""
+        return [frame["payload"] for frame in self.frames if frame["type"] == "next" and frame["id"] == operation]
+
+    async def silent(self, operation: str) -> bool:
+        """Whether nothing of this operation is on its way: a ping overtakes nothing."""
+        before = len(self.of(operation))
+        await self.fence(f"silent {operation}")
+        return len(self.of(operation)) == before
+
+    def of(self, operation: str) -> list[Message]:
+        """Every frame received so far for this operation."""
+        return [frame for frame in self.frames if frame.get("id") == operation]
+
+
+@asynccontextmanager
+async def raw_socket(
+    url: str, subprotocols: tuple[str, ...] | None = ("graphql-transport-ws",), **options: Any
+) -> AsyncIterator[Socket]:
+    """A socket that has said nothing yet. ``url`` is the server's ``ws://…`` address without the path."""
+    names = None if subprotocols is None else [Subprotocol(name) for name in subprotocols]
+    settings: dict[str, Any] = {"subprotocols": names, "compression": None, "proxy": None, "max_size": None}
+    async with connect(f"{url}/graphql", **(settings | options)) as connection:
+        yield Socket(connection)
+
+
+@asynccontextmanager
+async def signed_in(url: str, token: str = "acme") -> AsyncIterator[Socket]:
+    """A socket whose connection_init has been acknowledged."""
+    async with raw_socket(url) as socket:
+        await socket.init(token)
+        yield socket
