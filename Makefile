@@ -27,13 +27,13 @@ help: ## this list
 
 build: $(VENV)/built ## the virtual environment in .venv with the native module in it
 demo: $(VENV)/built ## two tenants' orders, live, on http://127.0.0.1:8000 (PORT, DEMO_WRITER=off, ROWCAST_DATABASE_URL)
-	@exec $(BIN)/python demo/run.py
+	@exec $(BIN)/python examples/demo/run.py
 test: ## everything: lint, Rust, Python on PostgreSQL 15 and 18, stock clients, browser; ends with the counts
 	@$(PYTHON) scripts/suite.py
 fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
-	$(BIN)/ruff check --fix-only python tests demo scripts
-	$(BIN)/ruff format python tests demo scripts
+	$(BIN)/ruff check --fix-only python tests examples scripts
+	$(BIN)/ruff format python tests examples scripts
 clean: ## remove what the targets here made
 	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache
 
@@ -49,11 +49,11 @@ rust-clippy-python:
 rust-deny: # the advisory database has to be fetched: that check is for people, not for this target
 	cargo deny check --hide-inclusion-graph licenses bans sources
 python-ruff: $(VENV)/tools
-	$(BIN)/ruff check python tests demo scripts
-	$(BIN)/ruff format --check python tests demo scripts
+	$(BIN)/ruff check python tests examples scripts
+	$(BIN)/ruff format --check python tests examples scripts
 python-mypy: $(VENV)/built $(VENV)/tools
-	$(BIN)/mypy --strict python/rowcast
-	MYPYPATH=tests/python $(BIN)/mypy --strict --namespace-packages --explicit-package-bases tests/python demo scripts
+	$(BIN)/mypy
+	MYPYPATH=python:tests/python:examples/demo $(BIN)/mypy tests/python/rig examples/demo scripts
 python-stubtest: $(VENV)/built $(VENV)/tools
 	$(BIN)/python -m mypy.stubtest rowcast._engine
 
@@ -81,8 +81,8 @@ $(VENV)/python:
 	  || { echo "rowcast needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
-$(VENV)/demo-tools: demo/requirements.txt | $(VENV)/python
-	$(BIN)/pip install --quiet -r demo/requirements.txt
+$(VENV)/demo-tools: examples/demo/requirements.txt | $(VENV)/python
+	$(BIN)/pip install --quiet -r examples/demo/requirements.txt
 	@touch $@
 $(VENV)/tools: tests/requirements.txt $(VENV)/demo-tools
 	$(BIN)/pip install --quiet -r tests/requirements.txt

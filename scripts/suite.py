@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, T201, S101, S314 - a script that prints, and reads XML that our own test runners wrote
 """Run every check of the repository, whatever the others say, and close with the counts over all of them.
 
 Each step is a target of the Makefile, where its command is; here is only the order, how a step's tests are counted, and
@@ -12,11 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "target" / "reports"
@@ -46,7 +47,7 @@ class Step:
 
 
 def cargo_counts(output: str) -> Counts:
-    """The closing lines of nextest (``… tests run: 3 passed, 1 skipped``) and of cargo test (``test result: ok. 3 passed; …``)."""
+    """Closing lines: nextest's ``… tests run: 3 passed, 1 skipped``, cargo test's ``test result: ok. 3 passed; …``."""
     total = Counts()
     for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():
         if "test result:" in line or re.search(r"\d+ tests? run:", line):

@@ -17,7 +17,7 @@ export const GLOBEX = "22222222-2222-2222-2222-222222222222";
 
 /** The running demo, its writer silent: `{ url, sql, stop }`. */
 export async function startDemo() {
-  const demo = spawn(`${ROOT}/.venv/bin/python`, ["demo/run.py"], {
+  const demo = spawn(`${ROOT}/.venv/bin/python`, ["examples/demo/run.py"], {
     cwd: ROOT,
     env: { ...process.env, PORT: "0", DEMO_WRITER: "off", PYTHONUNBUFFERED: "1" },
     stdio: ["ignore", "pipe", "inherit"],

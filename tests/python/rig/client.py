@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,6 +26,7 @@ class Socket:
         self.connection = connection
         self.frames: list[Message] = []
         """Every message received, oldest first."""
+        self._taken: dict[str, int] = {}
 
     async def send(self, message: Message | str | bytes) -> None:
         """Send a message; text and bytes go out as they are."""
@@ -33,8 +34,7 @@ class Socket:
 
     async def receive(self, patience: float = PATIENCE) -> Message:
         """The next frame. Raises ``ConnectionClosed`` when the socket closes instead."""
-        async with asyncio.timeout(patience):
-            frame = await self.connection.recv()
+        frame = await asyncio.wait_for(self.connection.recv(), patience)
         assert isinstance(frame, str), f"a binary frame, which stock clients refuse: {frame!r}"
         message: Message = json.loads(frame)
         self.frames.append(message)
@@ -42,20 +42,19 @@ class Socket:
 
     async def receive_type(self, kind: str, operation: str | None = None, patience: float = PATIENCE) -> Message:
         """The next frame of this type (and id); others are kept in ``frames`` and passed over."""
-        async with asyncio.timeout(patience):
-            while True:
-                message = await self.receive(patience)
-                if message["type"] == kind and (operation is None or message.get("id") == operation):
-                    return message
+        return await asyncio.wait_for(self._receive_type(kind, operation, patience), patience)
+
+    async def _receive_type(self, kind: str, operation: str | None, patience: float) -> Message:
+        while True:
+            message = await self.receive(patience)
+            if message["type"] == kind and (operation is None or message.get("id") == operation):
+                return message
 
     async def closed(self, patience: float = PATIENCE) -> tuple[int, str]:
         """Code and reason of the close, once the server has closed; frames before it are kept."""
-        try:
-            async with asyncio.timeout(patience):
-                while True:
-                    await self.receive(patience)
-        except ConnectionClosed:
-            return self.connection.close_code or 0, self.connection.close_reason or ""
+        with suppress(ConnectionClosed):
+            await asyncio.wait_for(self._receive_type("", None, patience), patience)
+        return self.connection.close_code or 0, self.connection.close_reason or ""
 
     async def init(self, token: str | None = "acme") -> Message:
         """connection_init and its ack."""
@@ -71,23 +70,30 @@ class Socket:
     async def fence(self, label: str = "") -> None:
         """Come back when everything sent so far has been handled."""
         await self.send({"type": "ping", "payload": {"fence": label}})
-        async with asyncio.timeout(PATIENCE):
-            while (await self.receive_type("pong")).get("payload") != {"fence": label}:
-                pass
+        while (await self.receive_type("pong")).get("payload") != {"fence": label}:
+            pass
 
     async def next(self, operation: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """The payload of this operation's next ``next``, even if it arrived while something else was awaited."""
-        return (await self.receive_type("next", operation, patience))["payload"]
+        """The payload of the next ``next`` frame of this operation that has not been asked for yet."""
+        taken = self._taken.get(operation, 0)
+        self._taken[operation] = taken + 1
+        while len(self.nexts(operation)) <= taken:
+            await self.receive_type("next", operation, patience)
+        payload: dict[str, Any] = self.nexts(operation)[taken]
+        return payload
+
+    async def error(self, operation: str) -> list[Message]:
+        """The errors with which this operation ends, before it has given a single result."""
+        message = await self.receive_type("error", operation)
+        errors: list[Message] = message["payload"]
+        assert isinstance(errors, list)
+        assert errors
+        assert self.of(operation) == [message], "an `error` comes alone"
+        return errors
 
     def nexts(self, operation: str) -> list[dict[str, Any]]:
         """Payloads of the ``next`` frames received so far for this operation."""
-        return [frame["payload"] for frame in self.frames if frame["type"] == "next" and frame["id"] == operation]
-
-    async def silent(self, operation: str) -> bool:
-        """Whether nothing of this operation is on its way: a ping overtakes nothing."""
-        before = len(self.of(operation))
-        await self.fence(f"silent {operation}")
-        return len(self.of(operation)) == before
+        return [frame["payload"] for frame in self.of(operation) if frame["type"] == "next"]
 
     def of(self, operation: str) -> list[Message]:
         """Every frame received so far for this operation."""

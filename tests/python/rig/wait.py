@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds that a condition has to come true. Long, since a slow machine is no failure; a wait that succeeds costs nothing."""
+"""Seconds that a condition has to come true. Long, since a slow machine is no failure and success costs nothing."""
 
 PAUSE = 0.02
 """Seconds between two looks."""

@@ -1,0 +1,44 @@
+"""The README's quickstart, done as it is written.
+
+A fenced block is used when a comment in front of it says for what: ``<!-- quickstart: file app.py -->`` names a file,
+``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from rig.postgres import Database
+from rig.server import ROOT, Server
+
+pytestmark = pytest.mark.timeout(180)
+
+BLOCK = re.compile(r"<!-- quickstart: (?P<use>[^>]+?) -->\n```\w*\n(?P<text>.*?)```", re.DOTALL)
+
+
+def blocks() -> dict[str, str]:
+    """The quickstart's blocks by use."""
+    return {found["use"]: found["text"] for found in BLOCK.finditer((ROOT / "README.md").read_text())}
+
+
+def test_the_quickstart_does_what_it_says(database: Database, tmp_path: Path) -> None:
+    steps = blocks()
+    database.execute(steps["sql"])
+    (tmp_path / "app.py").write_text(steps["file app.py"])
+    (tmp_path / "watch.py").write_text(steps["file watch.py"])
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from rig.serve import main; import asyncio; asyncio.run(main('app:app'))"
+    server = Server([sys.executable, "-c", program], {"ROWCAST_DATABASE_URL": database.url})
+    watcher = None
+    try:
+        address = f"{server.url('ws')}/graphql"
+        watcher = Server([sys.executable, str(tmp_path / "watch.py"), address])
+        watcher.line("watching")
+        database.execute(steps["sql later"])
+        for promised in steps["output"].splitlines():
+            watcher.line(promised)
+    finally:
+        if watcher is not None:
+            watcher.stop()
+        server.stop()
+        print(server.output)  # noqa: T201 - what pytest captures, it shows beside the failure

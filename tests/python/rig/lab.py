@@ -1,0 +1,58 @@
+"""A running `rig.lab_app` on a database of its own, and what tests ask of it."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rig.postgres import Database
+from rig.server import Server, serve
+from rig.shop import Shop
+
+INIT_TIMEOUT = 1.0
+"""Seconds that a client of the lab has to send connection_init."""
+
+OPERATIONS_MAX = 50
+"""Operations that one socket of the lab may have."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One server and the shop whose changes it tells."""
+
+    server: Server
+    shop: Shop
+
+    @property
+    def url(self) -> str:
+        """``ws://host:port``."""
+        return self.server.url("ws")
+
+    def metrics(self) -> dict[str, int]:
+        """The engine's counters now."""
+        with urllib.request.urlopen(f"{self.server.url()}/metrics", timeout=10) as answer:  # noqa: S310 - our own server
+            counters: dict[str, int] = json.load(answer)
+            return counters
+
+    def subscriptions(self) -> int:
+        """How many operations are live in the whole server."""
+        return self.metrics()["subscriptions"]
+
+
+def lab_server(database: Database, app: str = "rig.lab_app:app") -> Server:
+    """The lab's process, which may not have started yet."""
+    return serve(app, {"ROWCAST_DATABASE_URL": database.url})
+
+
+@contextmanager
+def laboratory(database: Database, app: str = "rig.lab_app:app") -> Iterator[Lab]:
+    """A started lab; the server's output is shown by pytest when the test fails."""
+    shop = Shop(database).open()
+    server = lab_server(database, app)
+    try:
+        server.line("ready ")
+        yield Lab(server, shop)
+    finally:
+        server.stop()
+        print(server.output)  # noqa: T201 - what pytest captures, it shows beside the failure
