@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, T201, S101, S314 - a script that prints, and reads XML that our own test runners wrote
+# ruff: noqa: ICN001, INP001, T201, S101, S314 - a script that prints, and reads XML that our own test runners wrote
 """Run every check of the repository, whatever the others say, and close with the counts over all of them.
 
 Each step is a target of the Makefile, where its command is; here is only the order, how a step's tests are counted, and

@@ -1,7 +1,7 @@
 """Fixtures of all Python tests: servers of both supported PostgreSQL versions, a database of each test's own.
 
-A version that is not installed is skipped on a developer's machine and is an error where ``CI`` is set: a green run there
-means that both were tried.
+A version that is not installed is skipped on a developer's machine and is an error where ``CI`` is set: a green run
+there means that both were tried.
 """
 
 import os

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from rig.lab import Lab, laboratory
 from rig.postgres import Database
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from rig.browser import Page, page
 from rig.client import ACME, GLOBEX
 from rig.demo import demo

@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+
 from rig.lab import Lab
 from rig.shop import ORDERS
 from rig.wait import until_async

@@ -1,6 +1,7 @@
 """`select rowcast.publish(…)`: a message belongs to the transaction that published it."""
 
 import pytest
+
 from rig.client import ACME, GLOBEX, signed_in
 from rig.lab import Lab
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from rig.postgres import Database
 from rig.server import ROOT, Server
 
@@ -27,8 +28,7 @@ def test_the_quickstart_does_what_it_says(database: Database, tmp_path: Path) ->
     database.execute(steps["sql"])
     (tmp_path / "app.py").write_text(steps["file app.py"])
     (tmp_path / "watch.py").write_text(steps["file watch.py"])
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from rig.serve import main; import asyncio; asyncio.run(main('app:app'))"
-    server = Server([sys.executable, "-c", program], {"ROWCAST_DATABASE_URL": database.url})
+    server = Server([sys.executable, "-m", "rig.serve", "app:app"], {"ROWCAST_DATABASE_URL": database.url}, tmp_path)
     watcher = None
     try:
         address = f"{server.url('ws')}/graphql"

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from rig.client import signed_in
 from rig.lab import Lab
 from rig.shop import ORDERS, ids

@@ -4,6 +4,7 @@ import signal
 
 import psycopg
 import pytest
+
 from rig.client import signed_in
 from rig.lab import Lab
 from rig.shop import ORDERS, ids

@@ -7,15 +7,16 @@ import pytest
 from gql import Client, gql
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
+
 from rig.client import ACME, GLOBEX
 from rig.lab import Lab
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 
 
-def client(lab: Lab, token: str = "acme") -> Client:
+def client(lab: Lab) -> Client:
     """As its documentation shows it."""
-    return Client(transport=WebsocketsTransport(url=f"{lab.url}/graphql", init_payload={"token": token}))
+    return Client(transport=WebsocketsTransport(url=f"{lab.url}/graphql", init_payload={"token": "acme"}))
 
 
 async def live(lab: Lab, results: "asyncio.Queue[dict[str, Any]]", tenant: str) -> None:
@@ -36,7 +37,8 @@ async def test_gql_sees_an_insert_of_its_own_tenant_by_sql(lab: Lab) -> None:
     async with client(lab) as session:
 
         async def follow() -> None:
-            query = gql("subscription ($s: String!) { orders(where: {status: {eq: $s}}) { key { id } row { tenantId } } }")
+            text = "subscription ($s: String!) { orders(where: {status: {eq: $s}}) { key { id } row { tenantId } } }"
+            query = gql(text)
             query.variable_values = {"s": "open"}
             async for result in session.subscribe(query):
                 results.put_nowait(result)

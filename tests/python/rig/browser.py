@@ -15,11 +15,13 @@ import tempfile
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rig.wait import until, until_async
 from websockets.asyncio.client import ClientConnection, connect
+
+from rig.wait import until
 
 FLAGS = [
     "--headless",
@@ -62,7 +64,7 @@ class Page:
     async def screenshot(self, path: Path) -> None:
         """A PNG of what is visible."""
         answer = await self._call("Page.captureScreenshot", {"format": "png"})
-        path.write_bytes(base64.b64decode(answer["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
@@ -78,19 +80,9 @@ class Page:
 async def page(address: str) -> AsyncIterator[Page]:
     """A tab that shows ``address``, in a browser of its own."""
     profile = Path(tempfile.mkdtemp(prefix="rowcast-chromium-"))
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "chromium is not installed"
-    process = subprocess.Popen(
-        [chromium, *FLAGS, f"--user-data-dir={profile}", address],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = _launch(profile, address)
     try:
-        await until_async(lambda: (profile / "DevToolsActivePort").exists(), "Chromium to start")
-        port = (profile / "DevToolsActivePort").read_text().split()[0]
-        target = await asyncio.to_thread(lambda: until(lambda: _tab(int(port), address), "the tab to open"))
+        target = await asyncio.to_thread(until, partial(_tab, profile, address), "Chromium to open the page")
         async with connect(target, max_size=None, proxy=None) as connection:
             yield Page(connection)
     finally:
@@ -99,7 +91,23 @@ async def page(address: str) -> AsyncIterator[Page]:
         shutil.rmtree(profile, ignore_errors=True)
 
 
-def _tab(port: int, address: str) -> str | None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:  # noqa: S310 - our own browser
+def _launch(profile: Path, address: str) -> subprocess.Popen[bytes]:
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "chromium is not installed"
+    return subprocess.Popen(
+        [chromium, *FLAGS, f"--user-data-dir={profile}", address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _tab(profile: Path, address: str) -> str | None:
+    """The address for DevTools of the tab that shows the page, once there is one."""
+    announced = profile / "DevToolsActivePort"
+    if not announced.exists() or not (words := announced.read_text().split()):
+        return None
+    with urllib.request.urlopen(f"http://127.0.0.1:{words[0]}/json", timeout=10) as answer:
         tabs: list[dict[str, str]] = json.load(answer)
     return next((tab["webSocketDebuggerUrl"] for tab in tabs if tab["url"].startswith(address)), None)

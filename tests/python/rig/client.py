@@ -56,7 +56,7 @@ class Socket:
             await asyncio.wait_for(self._receive_type("", None, patience), patience)
         return self.connection.close_code or 0, self.connection.close_reason or ""
 
-    async def init(self, token: str | None = "acme") -> Message:
+    async def init(self, token: str | None = "acme") -> Message:  # noqa: S107 - a name
         """connection_init and its ack."""
         payload = {} if token is None else {"payload": {"token": token}}
         await self.send({"type": "connection_init"} | payload)
@@ -112,7 +112,7 @@ async def raw_socket(
 
 
 @asynccontextmanager
-async def signed_in(url: str, token: str = "acme") -> AsyncIterator[Socket]:
+async def signed_in(url: str, token: str = "acme") -> AsyncIterator[Socket]:  # noqa: S107 - a name
     """A socket whose connection_init has been acknowledged."""
     async with raw_socket(url) as socket:
         await socket.init(token)

@@ -40,16 +40,23 @@ class Lab:
         return self.metrics()["subscriptions"]
 
 
-def lab_server(database: Database, app: str = "rig.lab_app:app") -> Server:
-    """The lab's process, which may not have started yet."""
-    return serve(app, {"ROWCAST_DATABASE_URL": database.url})
+@contextmanager
+def laboratory(database: Database) -> Iterator[Lab]:
+    """A started lab on a new shop; the server's output is shown by pytest when the test fails."""
+    with _served(Shop(database).open()) as lab:
+        yield lab
 
 
 @contextmanager
-def laboratory(database: Database, app: str = "rig.lab_app:app") -> Iterator[Lab]:
-    """A started lab; the server's output is shown by pytest when the test fails."""
-    shop = Shop(database).open()
-    server = lab_server(database, app)
+def relaunched(lab: Lab) -> Iterator[Lab]:
+    """The same shop with a server of its own, for a lab whose server was stopped."""
+    with _served(lab.shop) as again:
+        yield again
+
+
+@contextmanager
+def _served(shop: Shop) -> Iterator[Lab]:
+    server = serve("rig.lab_app:app", {"ROWCAST_DATABASE_URL": shop.database.url})
     try:
         server.line("ready ")
         yield Lab(server, shop)

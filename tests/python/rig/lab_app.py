@@ -1,8 +1,8 @@
 """The application under test: served by ``rig.serve`` in a process of its own, as a user would write it.
 
-Tokens of the connection_init payload say what the authenticate hook does: `acme`, `globex` or a UUID sign in as that
-tenant; `slow:0.5` takes half a second; `expires:1` is valid for a second; `raise` raises; anything else is refused. No token
-is an anonymous caller.
+The token of the connection_init payload says what the authenticate hook does: `acme`, `globex` or a UUID sign in as
+that tenant; `slow:0.5` takes half a second; `expires:1` is valid for a second; `raise` raises; anything else is refused.
+No token is an anonymous caller.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from fastapi import FastAPI
 from rig.client import ACME, GLOBEX
 from rig.lab import INIT_TIMEOUT, OPERATIONS_MAX
 
-from rowcast import Forbidden, Principal, SubscriptionManager, subscription
+from rowcast import Forbidden, Principal, SubscriptionManager
 from rowcast.fastapi import subscription_router
 
 TENANTS = {"acme": ACME, "globex": GLOBEX}
 
 manager = SubscriptionManager(init_wait_s=INIT_TIMEOUT, operations_max=OPERATIONS_MAX)
-manager.include(subscription("orders", tenant="tenant_id"))
-manager.include(subscription(topic="alerts"))
+manager.subscription("orders", tenant="tenant_id")
+manager.subscription(topic="alerts")
 
 
 @dataclass

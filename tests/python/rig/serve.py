@@ -23,18 +23,20 @@ async def main(target: str) -> None:
         log_level="warning",
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
-    announcement = asyncio.create_task(_announce(server, listener.getsockname()[1]))
+    server = Announced(config)
     await server.serve(sockets=[listener])
-    announcement.cancel()
     if not server.started:
         sys.exit(3)
 
 
-async def _announce(server: uvicorn.Server, port: int) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 - uvicorn has a flag, not an event
-    print(f"ready http://127.0.0.1:{port}", flush=True)  # noqa: T201 - the line that the starter waits for
+class Announced(uvicorn.Server):
+    """uvicorn, which says where it is once the application has started and sockets are accepted."""
+
+    async def startup(self, sockets: "list[socket.socket] | None" = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            print(f"ready http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - awaited by the starter
 
 
 if __name__ == "__main__":

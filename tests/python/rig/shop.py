@@ -32,16 +32,17 @@ class Shop:
     def insert(self, tenant: str = ACME, status: str = "open", note: str | None = None) -> str:
         """One more order; its id as the API shows it."""
         order = next(self._ids)
-        self.database.execute(
-            "insert into orders values (%s, %s, %s, 12.50, %s, null)", order, tenant, status, note
-        )
+        self.database.execute("insert into orders values (%s, %s, %s, 12.50, %s, null)", order, tenant, status, note)
         return str(order)
 
     def insert_many(self, count: int, tenant: str = ACME, note: str = "") -> list[str]:
         """Orders of one transaction; their ids."""
         orders = [next(self._ids) for _ in range(count)]
         self.database.execute(
-            "insert into orders select id, %s, 'open', 12.50, %s, null from unnest(%s::bigint[]) id", tenant, note, orders
+            "insert into orders select id, %s, 'open', 12.50, %s, null from unnest(%s::bigint[]) id",
+            tenant,
+            note,
+            orders,
         )
         return [str(order) for order in orders]
 

@@ -14,7 +14,7 @@ PAUSE = 0.02
 """Seconds between two looks."""
 
 
-def until(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
     """The first truthy value that ``look`` gives; ``AssertionError`` naming ``what`` when none comes."""
     deadline = time.monotonic() + patience
     while True:
@@ -26,7 +26,7 @@ def until(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
         time.sleep(PAUSE)
 
 
-async def until_async(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+async def until_async(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
     """``until`` for tests whose own sockets have to be read meanwhile."""
     deadline = time.monotonic() + patience
     while True:
