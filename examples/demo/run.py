@@ -1,9 +1,9 @@
 """``make demo``: a database, the application, somebody who writes, and the lines that say where they are.
 
-Prints ``postgres URL`` and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end everything,
-with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
-``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where the
-embedded one is kept, ``.demo``).
+Prints ``postgres URL`` and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
+everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
+``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where
+the embedded one is kept, ``.demo``).
 """
 
 import asyncio

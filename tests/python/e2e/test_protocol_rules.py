@@ -1,8 +1,8 @@
 """graphql-transport-ws, rule by rule, as a client sees it on the wire.
 
-Numbers are those of the project's protocol checklist. Rules that need no IO are tested in Rust beside the state machine;
-of the others these are not here: 22 and 75 (``test_lost_clients``), 42 and 51 (this version has no query that takes time
-and no source that ends by itself), 58 and 78 (``test_failures``), 77 (``test_shutdown``).
+Numbers are those of the project's protocol checklist. Rules that need no IO are tested in Rust beside the state
+machine; of the others these are not here: 22 and 75 (``test_lost_clients``), 42 and 51 (this version has no query
+that takes time and no source that ends by itself), 58 and 78 (``test_failures``), 77 (``test_shutdown``).
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The application under test: served by ``rig.serve`` in a process of its own, as a user would write it.
 
 The token of the connection_init payload says what the authenticate hook does: `acme`, `globex` or a UUID sign in as
-that tenant; `slow:0.5` takes half a second; `expires:1` is valid for a second; `raise` raises; anything else is refused.
-No token is an anonymous caller.
+that tenant; `slow:0.5` takes half a second; `expires:1` is valid for a second; `raise` raises; anything else is
+refused. No token is an anonymous caller.
 """
 
 import asyncio
