@@ -141,7 +141,9 @@ class Reader:
     async def _read(self) -> None:
         async for frame in self.socket.connection:
             message = json.loads(frame)
-            if message["type"] == "next":
+            if message["type"] == "ping":
+                await self.socket.send({"type": "pong"})
+            elif message["type"] == "next":
                 self.seen.append(int(message["payload"]["data"]["orders"]["key"]["id"]))
 
     def stop(self) -> None:

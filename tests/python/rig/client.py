@@ -1,4 +1,4 @@
-"""A graphql-transport-ws client that hides nothing: every frame is kept as it came, and nothing is sent unasked."""
+"""A graphql-transport-ws client that hides nothing: every frame is kept as it came, and only pings are answered unasked."""
 
 import asyncio
 import json
@@ -38,6 +38,8 @@ class Socket:
         assert isinstance(frame, str), f"a binary frame, which stock clients refuse: {frame!r}"
         message: Message = json.loads(frame)
         self.frames.append(message)
+        if message["type"] == "ping":
+            await self.send({"type": "pong"})
         return message
 
     async def receive_type(self, kind: str, operation: str | None = None, patience: float = PATIENCE) -> Message:
