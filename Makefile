@@ -1,0 +1,95 @@
+# What a person does with this repository. `make` alone lists it.
+#
+# `make demo` needs Rust, Python 3.10 or newer and a C compiler, and nothing else. `make test` needs Node.js, Chromium and
+# PostgreSQL 15 as well (`.ci/run` installs them on Debian) and says which of them it missed.
+
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLIENTS := tests/clients
+REPORTS := target/reports
+
+# Debian keeps the server's programs off the PATH; the Rust tests look for them there.
+export PATH := $(PATH):/usr/lib/postgresql/15/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CARGO_TERM_COLOR ?= always
+
+NATIVE_SOURCES := $(shell find src sql migrations python -type f -not -name '*.so' -not -path '*/__pycache__/*' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test fmt clean \
+	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
+	rust-test python-test client-test browser-test
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(VENV)/built ## the virtual environment in .venv with the native module in it
+demo: $(VENV)/built ## two tenants' orders, live, on http://127.0.0.1:8000 (PORT, DEMO_WRITER=off, ROWCAST_DATABASE_URL)
+	@exec $(BIN)/python examples/demo/run.py
+test: ## everything: lint, Rust, Python on PostgreSQL 15 and 18, stock clients, browser; ends with the counts
+	@$(PYTHON) scripts/suite.py
+fmt: $(VENV)/tools ## format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix-only python tests examples scripts
+	$(BIN)/ruff format python tests examples scripts
+clean: ## remove what the targets here made
+	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache
+
+# --- lint: each its own target, so that one failure hides no other ---
+
+lint: rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest ## all linters
+rust-fmt:
+	cargo fmt --check
+rust-clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+rust-clippy-python:
+	cargo clippy --locked --all-targets --features python -- -D warnings
+rust-deny: # the advisory database has to be fetched: that check is for people, not for this target
+	cargo deny check --hide-inclusion-graph licenses bans sources
+python-ruff: $(VENV)/tools
+	$(BIN)/ruff check python tests examples scripts
+	$(BIN)/ruff format --check python tests examples scripts
+python-mypy: $(VENV)/built $(VENV)/tools
+	$(BIN)/mypy
+	MYPYPATH=python:tests/python:examples/demo $(BIN)/mypy tests/python/rig examples/demo scripts
+python-stubtest: $(VENV)/built $(VENV)/tools
+	$(BIN)/python -m mypy.stubtest rowcast._engine
+
+# --- tests ---
+
+rust-test: ## Rust tests, with cargo-nextest where it is installed
+	@if cargo nextest --version >/dev/null 2>&1; \
+	then cargo nextest run --locked --no-fail-fast --no-tests=pass && cargo test --locked --doc; \
+	else cargo test --locked --no-fail-fast; fi
+python-test: $(VENV)/built $(VENV)/tools ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
+browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m pytest tests/python -m browser --junitxml=$(REPORTS)/browser.xml $(ARGS)
+client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws client against the demo
+	@mkdir -p $(REPORTS)
+	node --test --test-reporter=spec --test-reporter-destination=stdout \
+	  --test-reporter=junit --test-reporter-destination=$(REPORTS)/clients.xml $(CLIENTS)/*.test.mjs
+
+# --- stamps ---
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "rowcast needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+$(VENV)/demo-tools: examples/demo/requirements.txt | $(VENV)/python
+	$(BIN)/pip install --quiet -r examples/demo/requirements.txt
+	@touch $@
+$(VENV)/tools: tests/requirements.txt $(VENV)/demo-tools
+	$(BIN)/pip install --quiet -r tests/requirements.txt
+	@touch $@
+$(VENV)/built: $(NATIVE_SOURCES) $(VENV)/demo-tools
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked
+	@touch $@
+$(CLIENTS)/node_modules: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	npm ci --prefix $(CLIENTS) --no-audit --no-fund --loglevel=error
+	@touch $@

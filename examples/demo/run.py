@@ -1,0 +1,122 @@
+"""``make demo``: a database, the application, somebody who writes, and the lines that say where they are.
+
+Prints ``postgres URL`` and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
+everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
+``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where
+the embedded one is kept, ``.demo``).
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import uvicorn
+import writer
+
+from rowcast.embedded import EmbeddedPostgres
+from rowcast.errors import RowcastError
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def main() -> int:
+    """Run until a signal comes; the exit code."""
+    ended = _Signals()
+    try:
+        with listening(int(os.environ.get("PORT", "8000"))) as listener, database() as url:
+            if not ended.seen:
+                os.environ["ROWCAST_DATABASE_URL"] = url
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute(writer.TABLE)
+                asyncio.run(serve(listener, url))
+    except (RowcastError, psycopg.Error, OSError) as error:
+        if not ended.seen:  # a Ctrl-C reaches PostgreSQL's programs as well, and then they fail
+            print(f"demo: {error}", file=sys.stderr)
+            return 1
+    return 0 if ended.seen else 1
+
+
+class _Signals:
+    """Remembers that the demo shall end. It interrupts nothing: a half-started PostgreSQL would be left behind."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        for number in ENDING:
+            signal.signal(number, self._see)
+
+    def _see(self, _number: int, _frame: object) -> None:
+        self.seen = True
+
+
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """The socket that the server will accept on, taken first: a port in use is told before anything is started."""
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+    except OSError as error:
+        raise OSError(f"port {port} is not free ({error}); PORT=0 chooses one that is") from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The URL of the database given by the environment, or of an embedded one that stops in the end."""
+    given = os.environ.get("ROWCAST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    server = EmbeddedPostgres.start(Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute())
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+async def serve(listener: socket.socket, url: str) -> None:
+    """Serve the application, and write beside it, until a signal comes."""
+    from app import TENANTS, app  # noqa: PLC0415 - its manager reads the environment that `main` has set
+
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # costs more processor time than such small rows save
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+    )
+    server = _Announced(config, url)
+    writing = None
+    if os.environ.get("DEMO_WRITER") != "off":
+        writing = asyncio.create_task(writer.keep_writing(url, list(TENANTS.values())))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if writing is not None:
+            writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await writing
+
+
+class _Announced(uvicorn.Server):
+    """uvicorn, which says where it is once the application has started and sockets are accepted."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            port = sockets[0].getsockname()[1]
+            print(f"postgres {self._url}\nready http://127.0.0.1:{port}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

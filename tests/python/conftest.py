@@ -1,0 +1,53 @@
+"""Fixtures of all Python tests: servers of both supported PostgreSQL versions, a database of each test's own.
+
+A version that is not installed is skipped on a developer's machine and is an error where ``CI`` is set: a green run
+there means that both were tried.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rig.postgres import Cluster, Database, bindir, running
+
+VERSIONS = (15, 18)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Markers that the command line of the suite selects by."""
+    config.addinivalue_line("markers", "browser: looks at a page with headless Chromium")
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda major: f"pg{major}")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A running server, for each version in turn. A test that kills it starts it again."""
+    with running(request.param, installed(request.param)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[Database]:
+    """An empty database, on each version in turn."""
+    with postgres.database() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def newest_postgres() -> Iterator[Cluster]:
+    """A running server of the newest version, for promises in which PostgreSQL has no part."""
+    with running(VERSIONS[-1], installed(VERSIONS[-1])) as cluster:
+        yield cluster
+
+
+def installed(major: int) -> Path:
+    """The folder of this version's programs."""
+    binaries = bindir(major)
+    if binaries is None:
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse(f"PostgreSQL {major} is not installed (PG_BINDIR_{major} may name its folder)")
+    return binaries

@@ -1,0 +1,61 @@
+"""What cannot be delivered is said, and harms nobody else."""
+
+import asyncio
+
+import pytest
+
+from rig.client import ACME, raw_socket, signed_in
+from rig.lab import Lab, relaunched
+from rig.shop import ORDERS, ids
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+
+NOTE = "x" * 10_000
+"""The kernel's buffers swallow some four megabytes before a client is seen to be slow."""
+
+TOLD = "subscription { orders { key { id } row { note } } }"
+
+
+async def test_rule_78_a_client_that_does_not_read_is_closed_and_its_sibling_misses_nothing(lab: Lab) -> None:
+    async with signed_in(lab.url) as sibling, raw_socket(lab.url, max_queue=1) as slow:
+        await slow.init()
+        await slow.subscribe("1", TOLD)
+        await sibling.subscribe("1", ORDERS)
+        slow.connection.transport.pause_reading()
+        orders: list[str] = []
+        for _ in range(20):
+            orders += await asyncio.to_thread(lab.shop.insert_many, 100, ACME, NOTE)
+        assert ids([await sibling.next("1") for _ in orders]) == orders
+        slow.connection.transport.resume_reading()
+        code, _ = await slow.closed(60)
+        told = ids(slow.nexts("1"))
+        assert code in (1013, 1006), "told to come back later, or dropped when not even the close could be sent"
+        assert told == orders[: len(told)], "what was told has no hole"
+        assert len(told) < len(orders)
+
+
+async def test_the_engine_comes_back_after_its_connection_was_cut(lab: Lab) -> None:
+    async with signed_in(lab.url) as socket:
+        await socket.subscribe("1", ORDERS)
+        before = lab.shop.insert()
+        cut = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender' and datname = %s"
+        assert lab.shop.database.execute(cut, lab.shop.database.name)
+        after = lab.shop.insert()
+        assert ids([await socket.next("1", 60) for _ in range(2)]) == [before, after]
+
+
+async def test_a_table_with_row_security_is_refused(lab: Lab) -> None:
+    """This version does not evaluate policies, so it must not show such a table at all."""
+    lab.server.stop()
+    lab.shop.database.execute("alter table orders enable row level security")
+    with relaunched(lab) as secured:
+        async with signed_in(secured.url) as socket:
+            await socket.send({"id": "1", "type": "subscribe", "payload": {"query": ORDERS}})
+            errors = await socket.error("1")
+            assert errors[0]["extensions"]["code"] == "ROW_SECURITY_UNSUPPORTED"
+
+
+async def test_a_caller_without_a_tenant_is_told_so(lab: Lab) -> None:
+    async with signed_in(lab.url, "") as socket:
+        await socket.send({"id": "1", "type": "subscribe", "payload": {"query": ORDERS}})
+        assert (await socket.error("1"))[0]["extensions"]["code"] == "TENANT_REQUIRED"

@@ -1,0 +1,65 @@
+"""A running `rig.lab_app` on a database of its own, and what tests ask of it."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rig.postgres import Database
+from rig.server import Server, serve
+from rig.shop import Shop
+
+INIT_TIMEOUT = 1.0
+"""Seconds that a client of the lab has to send connection_init."""
+
+OPERATIONS_MAX = 50
+"""Operations that one socket of the lab may have."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One server and the shop whose changes it tells."""
+
+    server: Server
+    shop: Shop
+
+    @property
+    def url(self) -> str:
+        """``ws://host:port``."""
+        return self.server.url("ws")
+
+    def metrics(self) -> dict[str, int]:
+        """The engine's counters now."""
+        with urllib.request.urlopen(f"{self.server.url()}/metrics", timeout=10) as answer:  # noqa: S310 - our own server
+            counters: dict[str, int] = json.load(answer)
+            return counters
+
+    def subscriptions(self) -> int:
+        """How many operations are live in the whole server."""
+        return self.metrics()["subscriptions"]
+
+
+@contextmanager
+def laboratory(database: Database) -> Iterator[Lab]:
+    """A started lab on a new shop; the server's output is shown by pytest when the test fails."""
+    with _served(Shop(database).open()) as lab:
+        yield lab
+
+
+@contextmanager
+def relaunched(lab: Lab) -> Iterator[Lab]:
+    """The same shop with a server of its own, for a lab whose server was stopped."""
+    with _served(lab.shop) as again:
+        yield again
+
+
+@contextmanager
+def _served(shop: Shop) -> Iterator[Lab]:
+    server = serve("rig.lab_app:app", {"ROWCAST_DATABASE_URL": shop.database.url})
+    try:
+        server.line("ready ")
+        yield Lab(server, shop)
+    finally:
+        server.stop()
+        print(server.output)  # noqa: T201 - what pytest captures, it shows beside the failure

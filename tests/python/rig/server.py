@@ -1,0 +1,89 @@
+"""A Python server in a process of its own, started on a free port and watched by its lines of output.
+
+The process announces itself with a line ``ready URL``; everything that it prints is kept for the failure message.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from rig.wait import until
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The repository."""
+
+
+class Server:
+    """One running process and what it has printed."""
+
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+        self._lines: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=_environment() | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "".join(self._lines)
+
+    def line(self, prefix: str, patience: float = 120.0) -> str:
+        """What follows ``prefix`` on the first line that starts with it."""
+        return until(lambda: self._find(prefix), f"a line `{prefix}…`", patience)
+
+    def url(self, scheme: str = "http") -> str:
+        """The address that it announced, without a slash at the end."""
+        return scheme + self.line("ready http").rstrip("/")
+
+    def interrupt(self) -> int:
+        """What Ctrl-C does: SIGINT to the whole process group; the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(60)
+
+    def stop(self) -> int:
+        """SIGTERM to the process, SIGKILL to its group if that does not help; the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self._reader.join(10)
+        return self.process.returncode
+
+    def _find(self, prefix: str) -> str | None:
+        for line in list(self._lines):
+            if line.startswith(prefix):
+                return line.removeprefix(prefix).strip()
+        assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.output}"
+        return None
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+
+def serve(app: str, environment: dict[str, str] | None = None) -> Server:
+    """An ASGI application (``module:name``, found beside this package) on uvicorn."""
+    return Server([sys.executable, "-m", "rig.serve", app], environment)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would point a server at somebody's database, and with the tests' modules importable."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG", "DEMO_"))}
+    return kept | {"PYTHONPATH": str(ROOT / "tests" / "python"), "PYTHONUNBUFFERED": "1"}
