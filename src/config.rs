@@ -43,11 +43,10 @@ impl std::fmt::Debug for PostgreSqlBus {
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Names in the schema: `camel` (default) or `database`.
-    pub naming: NamingSetting,
+    #[serde(with = "NamingName")]
+    pub naming: Naming,
     /// Whether introspection queries are answered.
     pub introspection: bool,
-    /// Apply missing migrations at start.
-    pub auto_migrate: bool,
     /// Bytes of frames that may wait for one client. At the bound the session closes with 1013 and its last cursor.
     pub queue_bytes_max: usize,
     /// Seconds that the oldest frame may wait for its client. At the bound as `queue_bytes_max`.
@@ -67,23 +66,19 @@ pub struct Settings {
     pub resolver_backlog_bytes_max: usize,
 }
 
-/// See [`Settings::naming`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NamingSetting {
-    /// `tenant_id` becomes `tenantId`.
-    #[default]
+/// How [`Naming`] is written.
+#[derive(Deserialize)]
+#[serde(remote = "Naming", rename_all = "lowercase")]
+enum NamingName {
     Camel,
-    /// As in the catalog.
     Database,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            naming: NamingSetting::Camel,
+            naming: Naming::Camel,
             introspection: true,
-            auto_migrate: true,
             queue_bytes_max: 1024 * 1024,
             queue_age_max_s: 10.0,
             init_wait_s: 3.0,

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use deadpool_postgres::{Pool, Runtime};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -43,14 +44,15 @@ pub use session::SessionHandle;
 use crate::adapter::Wake;
 use crate::capture::Conninfo;
 use crate::config::{Bus, Settings};
+use crate::decode::json::{self, Written};
 use crate::error::Error;
 use crate::graphql::{Operation, Request};
 use crate::journal::Origin;
 use crate::metrics::Metrics;
-use crate::model::{Change, Event, Lsn, Message, Position, Principal, SubscriptionId, Timestamp};
-use crate::payload::Encoder;
+use crate::model::{Change, Event, Lsn, Message, PgType, Position, Principal, SubscriptionId, Timestamp};
+use crate::payload::{Encoder, ValueForm};
 use crate::session::Close;
-use crate::store;
+use crate::store::{self, StatusLine, WatchRequest};
 use dispatch::Index;
 use evict::{Eviction, Evictions};
 use live::Live;
@@ -58,6 +60,10 @@ use registry::Registry;
 use resolve::{CallQueue, Lanes};
 use subscribe::Subscribed;
 use subscription::Sink;
+
+/// Publishing takes a session for one round trip.
+const POOL_SIZE: usize = 4;
+const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// What every thread shares.
 pub(crate) struct Core {
@@ -81,6 +87,7 @@ pub struct Engine {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     published: AtomicU64,
+    pool: OnceLock<Pool>,
 }
 
 impl Engine {
@@ -95,6 +102,7 @@ impl Engine {
             stop: watch::Sender::new(false),
             tasks: Mutex::default(),
             published: AtomicU64::new(0),
+            pool: OnceLock::new(),
         }
     }
 
@@ -104,6 +112,21 @@ impl Engine {
         let applied = store::migrate(&mut client).await;
         connection.abort();
         Ok(applied?)
+    }
+
+    /// The names of the migrations that the database lacks.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, Error> {
+        let pending = store::pending(&*self.pool()?.get().await?).await?;
+        Ok(pending.into_iter().map(|migration| migration.name).collect())
+    }
+
+    /// The schema that [`start`](Self::start) would serve, without serving it: no slot is made or taken.
+    pub async fn describe(&self, fields: &str) -> Result<String, Error> {
+        let live = match &self.bus {
+            Bus::Memory => start::describe_memory(&self.core, fields)?,
+            Bus::PostgreSql(bus) => start::describe_postgresql(&self.core, bus, fields).await?,
+        };
+        Ok(live.schema.sdl().to_owned())
     }
 
     /// Begins to serve the declared fields, a JSON array. Once in an engine's life.
@@ -196,13 +219,25 @@ impl Engine {
         match &self.bus {
             Bus::Memory => self.publish_here(topic, payload, tenant),
             Bus::PostgreSql(_) => {
-                let (client, connection) = self.conninfo()?.connect().await?;
-                let published = store::publish(&client, topic, payload, tenant).await;
-                connection.abort();
-                published?;
-                Ok(())
+                let client = self.pool()?.get().await?;
+                store::publish(&client, topic, payload, tenant).await.map(drop).map_err(Error::Publish)
             }
         }
+    }
+
+    /// Follows a table from now on; whether anything changed.
+    pub async fn watch(&self, request: &WatchRequest) -> Result<bool, Error> {
+        Ok(store::watch(&*self.pool()?.get().await?, request).await?)
+    }
+
+    /// Stops following a table; whether it was followed.
+    pub async fn unwatch(&self, table: &str) -> Result<bool, Error> {
+        Ok(store::unwatch(&*self.pool()?.get().await?, table).await?)
+    }
+
+    /// The health of rowcast in the database, in the order in which to read it.
+    pub async fn status(&self) -> Result<Vec<StatusLine>, Error> {
+        Ok(store::status(&*self.pool()?.get().await?).await?)
     }
 
     /// Where resolver calls are announced.
@@ -224,16 +259,12 @@ impl Engine {
 
     fn publish_here(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
         self.core.live()?;
-        let valid: &serde_json::value::RawValue = serde_json::from_str(payload).map_err(|error| Error::Declaration {
-            code: "PAYLOAD_INVALID",
-            message: format!("the payload is not JSON: {error}"),
+        let valid: &serde_json::value::RawValue = serde_json::from_str(payload).map_err(|error| {
+            Error::Declaration { code: "PAYLOAD_INVALID", message: format!("the payload is not JSON: {error}") }
         })?;
         let ordinal = self.published.fetch_add(1, Ordering::Relaxed) + 1;
-        let message = Message {
-            topic: topic.into(),
-            tenant: tenant.map(Into::into),
-            payload: valid.get().to_owned().into(),
-        };
+        let message =
+            Message { topic: topic.into(), tenant: tenant.map(Into::into), payload: valid.get().to_owned().into() };
         self.core.dispatch(&Arc::new(Event {
             position: Position { commit_lsn: Lsn(ordinal), ordinal: 0 },
             committed_at: Timestamp::now(),
@@ -241,6 +272,19 @@ impl Engine {
             change: Change::Message(message),
         }));
         Ok(())
+    }
+
+    /// Sessions for the few statements that the engine itself runs; made when first needed.
+    fn pool(&self) -> Result<&Pool, Error> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = Pool::builder(self.conninfo()?.manager())
+            .max_size(POOL_SIZE)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_WAIT))
+            .build()?;
+        Ok(self.pool.get_or_init(|| pool))
     }
 
     fn conninfo(&self) -> Result<Conninfo, Error> {
@@ -263,7 +307,7 @@ impl Core {
             index: Mutex::default(),
             lanes: Lanes::default(),
             calls: CallQueue::default(),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(write_value),
             evictions,
             live: RwLock::new(None),
             origin: OnceLock::new(),
@@ -294,6 +338,15 @@ impl Core {
         for subscription in self.registry.subscriptions() {
             subscription.fail_later(Failure::new("CAPTURE_FAILED", format!("no more events can be had: {reason}")));
         }
+    }
+}
+
+/// The decoder's JSON forms, for the encoder, which does not know the decoder.
+fn write_value(pg_type: &PgType, text: &[u8], out: &mut Vec<u8>) -> ValueForm {
+    match json::write(pg_type, text, out) {
+        Ok(Written::Value) => ValueForm::Value,
+        Ok(Written::NoJsonForm) => ValueForm::None,
+        Err(_) => ValueForm::Malformed,
     }
 }
 

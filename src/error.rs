@@ -29,6 +29,15 @@ pub enum Error {
     /// A migration, `watch` or `publish` failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A manual publication failed.
+    #[error(transparent)]
+    Publish(StoreError),
+    /// No session with the database could be had.
+    #[error("no session with the database could be had: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    /// The pool of sessions could not be made.
+    #[error("the pool of database sessions could not be made: {0}")]
+    PoolBuild(#[from] deadpool_postgres::BuildError),
     /// No GraphQL schema can be made.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -82,7 +91,9 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Config(_) | Error::Declaration { .. } | Error::StartedBefore | Error::Io(_) => Kind::Configuration,
-            Error::Capture(error) if error.is_connection() => Kind::Connection,
+            Error::Capture(error) if is_connection(error) => Kind::Connection,
+            Error::Pool(_) | Error::PoolBuild(_) => Kind::Connection,
+            Error::Publish(_) => Kind::Publish,
             Error::Capture(_) => Kind::Capture,
             Error::Store(_) => Kind::Migration,
             Error::Catalog(_) | Error::Schema(_) => Kind::Schema,
@@ -99,7 +110,8 @@ impl Error {
             Error::Declaration { code, .. } | Error::Ended { code, .. } => code,
             Error::Capture(error) => error.code(),
             Error::Catalog(error) => error.code(),
-            Error::Store(error) => error.code(),
+            Error::Store(error) | Error::Publish(error) => error.code(),
+            Error::Pool(_) | Error::PoolBuild(_) => "NO_SESSION",
             Error::Schema(error) => error.code(),
             Error::Request(failure) => failure.code(),
             Error::NotStarted => "NOT_STARTED",
@@ -107,6 +119,21 @@ impl Error {
             Error::Io(_) => "OS_ERROR",
         }
     }
+}
+
+/// Reaching the server and signing in, as opposed to what it can do.
+fn is_connection(error: &CaptureError) -> bool {
+    matches!(
+        error,
+        CaptureError::ConninfoInvalid { .. }
+            | CaptureError::ServerUnreachable { .. }
+            | CaptureError::ServerUnavailable { .. }
+            | CaptureError::AuthenticationFailed { .. }
+            | CaptureError::TlsFailed { .. }
+            | CaptureError::TlsRequired { .. }
+            | CaptureError::ConnectionsExhausted { .. }
+            | CaptureError::DatabaseMissing { .. }
+    )
 }
 
 impl From<Failure> for Error {

@@ -21,7 +21,6 @@ class EventBusConfig:
         *,
         slot: str = "rowcast",
         publication: str = "rowcast",
-        pool_size: int = 4,
     ) -> EventBusConfig:
         """Committed changes of a PostgreSQL database.
 
@@ -58,6 +57,12 @@ class SubscriptionExecutor:
                                                     "enums": [{"name", "values"}]}}}
 
         Raises ``ConfigurationError``, ``ConnectionFailed``, ``CaptureError`` or ``SchemaError``.
+        """
+
+    def describe(self, fields: str = "[]") -> str:
+        """The schema that ``start(fields)`` would serve, in SDL. Watches the declared tables; takes no slot. Blocks.
+
+        Raises as ``start`` does.
         """
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -99,16 +104,16 @@ class SubscriptionExecutor:
         Blocks; with PostgreSQL it needs no ``start``. Raises ``PublishError``.
         """
 
-    def watch(self, table: str, tenant: str | None = None, public: bool = False) -> None:
-        """``select rowcast.watch(…)``. Blocks; needs no ``start``. Raises ``ConfigurationError`` or
+    def watch(self, table: str, tenant: str | None = None, public: bool = False) -> bool:
+        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``. Raises ``ConfigurationError`` or
         ``ConnectionFailed``.
         """
 
-    def unwatch(self, table: str) -> None:
-        """``select rowcast.unwatch(…)``. Blocks; needs no ``start``. Raises as ``watch`` does."""
+    def unwatch(self, table: str) -> bool:
+        """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``. Raises as ``watch`` does."""
 
     def status(self) -> str:
-        """A JSON object: slot, lag in bytes and seconds, watched tables, migrations. Blocks; needs no ``start``."""
+        """A JSON object of ``rowcast.status()``: name -> {"value", "ok", "hint"}. Blocks; needs no ``start``."""
 
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
         """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.

@@ -293,9 +293,16 @@ class SubscriptionManager:
         response: dict[str, Any] = json.loads(text)
         return response
 
-    def schema(self) -> str:
-        """The GraphQL schema in SDL. Raises `NotStarted`."""
-        return self.executor.schema()
+    async def schema(self) -> str:
+        """The GraphQL schema in SDL: the one that is served, or, when the manager is not running, the one it would serve.
+
+        Raises as `start` does, but takes no slot.
+        """
+        if self._engine is not None:
+            return self._engine.schema()
+        fields = Fields.of(self._declarations, self.settings).as_json()
+        async with self._opened() as bus:
+            return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).describe, fields)
 
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. Raises `NotStarted`."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from rowcast.errors import ConfigurationError
 from rowcast.naming import Naming
@@ -14,6 +14,20 @@ from rowcast.naming import Naming
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _IDENTIFIER_BYTES_MAX = 63
+
+
+# What the engine itself goes by; the rest is for the bus and for this side.
+_NATIVE = (
+    "naming",
+    "queue_bytes_max",
+    "queue_age_max_s",
+    "init_wait_s",
+    "ping_interval_s",
+    "pong_timeout_s",
+    "operations_max",
+    "message_bytes_max",
+    "introspection",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Settings:
 
     def as_json(self) -> str:
         """The JSON object that ``SubscriptionExecutor`` takes."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+        return json.dumps({name: value for name in _NATIVE if (value := getattr(self, name)) is not None})
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)

@@ -100,6 +100,18 @@ impl Tables {
         Self::load_named(client, Naming::Camel).await
     }
 
+    /// The same tables, but those that are equal to one of `before` are that very value, so that nothing that was made
+    /// from it need be made again.
+    #[must_use]
+    pub fn keeping(mut self, before: &Tables) -> Self {
+        for table in self.by_oid.values_mut().chain(self.by_name.values_mut()) {
+            if let Some(known) = before.by_oid.get(&table.oid).filter(|known| *known == table) {
+                *table = Arc::clone(known);
+            }
+        }
+        self
+    }
+
     /// Read the catalog, with names as `naming` makes them.
     pub async fn load_named(client: &Client, naming: Naming) -> Result<Tables, CatalogError> {
         let catalog = queries::read(client).await?;

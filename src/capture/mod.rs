@@ -20,12 +20,14 @@
 //! sockets and the same TLS.
 
 mod backoff;
+mod catalog;
 mod certificate;
 mod conninfo;
 mod error;
 mod feedback;
 mod handover;
 mod link;
+mod naming;
 mod pgpass;
 mod pump;
 mod replication;
@@ -41,7 +43,9 @@ mod tls;
 mod watch;
 mod wire;
 
+pub use catalog::{CatalogError, TableProblem, Tables};
 pub use conninfo::{Conninfo, SslMode};
 pub use error::{CaptureError, ServerError};
+pub use naming::Naming;
 pub use replication::{Captured, ServerIdentity, WalCapture};
 pub use settings::WalSettings;

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use crate::capture::Tables;
 use crate::error::Error;
 use crate::graphql::{self, BoundField};
-use crate::model::Table;
+use crate::model::{Table, TableName};
+use crate::store::{ReplicaIdentityChoice, WatchRequest};
 
 /// One declaration, as the Python side sends it in JSON.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,12 +22,16 @@ pub(super) struct Declaration {
     #[serde(default)]
     pub(super) public: bool,
     /// `full`, or `keep` to leave the table's own.
-    #[serde(default = "full")]
-    pub(super) replica_identity: String,
+    #[serde(default, with = "ReplicaIdentityName")]
+    pub(super) replica_identity: ReplicaIdentityChoice,
 }
 
-fn full() -> String {
-    "full".to_owned()
+/// How [`ReplicaIdentityChoice`] is written.
+#[derive(Deserialize)]
+#[serde(remote = "ReplicaIdentityChoice", rename_all = "lowercase")]
+enum ReplicaIdentityName {
+    Full,
+    Keep,
 }
 
 /// A field that is served.
@@ -49,9 +54,25 @@ impl Declaration {
         })
     }
 
+    /// The field of a watched table that nobody declared.
+    pub(super) fn of_table(table: &Table) -> Self {
+        let field = graphql::Field { table: Some(quoted(&table.name)), ..graphql::Field::default() };
+        Declaration { field, tenant: None, public: false, replica_identity: ReplicaIdentityChoice::Keep }
+    }
+
+    /// How the table is to be followed; `None` for a topic.
+    pub(super) fn watch_request(&self) -> Option<WatchRequest> {
+        Some(WatchRequest {
+            relation: self.field.table.clone()?,
+            tenant_column: self.tenant.clone(),
+            public: self.public,
+            replica_identity: self.replica_identity,
+        })
+    }
+
     /// Finds the table that the declaration names.
     pub(super) fn bind(&self, tables: &Tables) -> Result<(BoundField, Field), Error> {
-        let table = self.field.table.as_deref().map(|name| named(tables, name)).transpose()?;
+        let table = self.field.table.as_deref().map(|name| tables.find(name).cloned()).transpose()?;
         let source = match (&table, &self.field.topic) {
             (Some(table), _) => Source::Table(Arc::clone(table)),
             (None, topic) => Source::Topic { name: topic.clone().unwrap_or_default(), public: self.public },
@@ -61,13 +82,7 @@ impl Declaration {
     }
 }
 
-fn named(tables: &Tables, name: &str) -> Result<Arc<Table>, Error> {
-    tables.by_name(name).cloned().ok_or_else(|| {
-        let reasons: Vec<String> = tables.problems().iter().map(ToString::to_string).collect();
-        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-        Error::Declaration {
-            code: "TABLE_UNKNOWN",
-            message: format!("table {name:?} cannot be served: it does not exist or is not watched{reasons}"),
-        }
-    })
+fn quoted(name: &TableName) -> String {
+    let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
+    format!("{}.{}", quote(&name.schema), quote(&name.name))
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Core;
-use super::resolve::{Call, Enqueued, Lane};
 use super::failure::Failure;
+use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Source, Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::journal::Cursor;
@@ -82,11 +82,7 @@ fn everybody(ids: Option<&FxHashSet<SubscriptionId>>, transition: Transition) ->
     ids.into_iter().flatten().map(|&id| Match { id, transition }).collect()
 }
 
-fn prune<K: std::hash::Hash + Eq>(
-    map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>,
-    key: &K,
-    id: &SubscriptionId,
-) {
+fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>, key: &K, id: &SubscriptionId) {
     if let Some(ids) = map.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {

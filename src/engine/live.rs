@@ -6,7 +6,7 @@ use super::declare::{Declaration, Field};
 use crate::capture::Tables;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::graphql::{GraphSchema, Options};
+use crate::graphql::{BoundField, GraphSchema, Options};
 use crate::model::Table;
 
 /// One version of the served schema.
@@ -17,11 +17,14 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Binds the declarations to the tables. Without any, every watched table is a field.
+    /// Binds the declarations to the tables. A watched table that nobody declared is a field of its own.
     pub(super) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let bound = declared.iter().map(|declaration| declaration.bind(&tables)).collect::<Result<Vec<_>, _>>()?;
+        let mut bound = declared.iter().map(|declaration| declaration.bind(&tables)).collect::<Result<Vec<_>, _>>()?;
+        for table in undeclared(&tables, &bound) {
+            bound.push(Declaration::of_table(&table).bind(&tables)?);
+        }
         let (bound, fields): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
-        let known: Vec<Arc<Table>> = tables.all().cloned().collect();
+        let known: Vec<Arc<Table>> = tables.iter().cloned().collect();
         let options = Options { introspection: settings.introspection, ..Options::default() };
         Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), fields })
     }
@@ -30,4 +33,11 @@ impl Live {
     pub(super) fn field(&self, index: usize) -> &Field {
         &self.fields[index]
     }
+}
+
+fn undeclared(tables: &Tables, bound: &[(BoundField, Field)]) -> Vec<Arc<Table>> {
+    let is_declared = |table: &Arc<Table>| {
+        bound.iter().any(|(field, _)| field.table.as_ref().is_some_and(|declared| declared.oid == table.oid))
+    };
+    tables.iter().filter(|table| !is_declared(table)).cloned().collect()
 }

@@ -64,7 +64,8 @@ impl PullQueue {
             return Kept::Yes;
         }
         if state.bytes + result.len() > self.bytes_max {
-            let message = format!("more than {} bytes waited to be fetched; the next event was {cursor}", self.bytes_max);
+            let message =
+                format!("more than {} bytes waited to be fetched; the next event was {cursor}", self.bytes_max);
             state.ended = Some(("SLOW_CONSUMER", message));
             self.arrived.notify_all();
             return Kept::Overflow;

@@ -19,8 +19,8 @@ pub(super) struct Refresher {
 impl Refresher {
     /// The tables that the decoder is to use from here on.
     pub(super) async fn refresh(&self, core: &Core) -> Result<Arc<decode::Tables>, Error> {
-        let tables = self.load(core).await?;
-        let by_oid = tables.by_oid();
+        let tables = self.load(core).await?.keeping(&core.live()?.tables);
+        let by_oid = Arc::new(tables.by_oid.clone());
         let live = Arc::new(Live::build(tables, &self.declared, &core.settings)?);
         core.serve(&live);
         carry_over(core, &live);
@@ -29,7 +29,7 @@ impl Refresher {
 
     async fn load(&self, core: &Core) -> Result<Tables, Error> {
         let (client, connection) = self.conninfo.connect().await?;
-        let tables = Tables::load(&client, core.settings.naming()).await;
+        let tables = Tables::load_named(&client, core.settings.naming).await;
         connection.abort();
         Ok(tables?)
     }
@@ -49,7 +49,7 @@ fn carry_over(core: &Core, live: &Live) {
 
 fn is_current(subscription: &Subscription, live: &Live) -> bool {
     match &subscription.source {
-        Source::Table { table, .. } => live.tables.all().any(|served| Arc::ptr_eq(served, table)),
+        Source::Table { table, .. } => live.tables.iter().any(|served| Arc::ptr_eq(served, table)),
         Source::Topic(_) => true,
     }
 }

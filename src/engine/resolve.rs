@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// One resolver with one set of variables.
-pub struct Lane {
+pub(super) struct Lane {
     resolver: usize,
     variables: Arc<Map<String, Value>>,
     bytes_max: usize,

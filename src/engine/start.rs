@@ -1,4 +1,4 @@
-//! From nothing to serving: connect, migrate, watch, read the catalog, make the schema, open the stream.
+//! From nothing to serving: connect, watch, read the catalog, make the schema, open the stream.
 
 use std::sync::Arc;
 
@@ -16,14 +16,17 @@ use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::journal::{Journal, Origin};
-use crate::model::Lsn;
-use crate::store::{self, WatchRequest};
+use crate::store;
 
 /// Serves topics that this process publishes.
 pub(super) fn memory(core: &Core, fields: &str) -> Result<Option<JoinHandle<()>>, Error> {
-    let declared = Declaration::parse(fields)?;
-    core.serve(&Arc::new(Live::build(Tables::default(), &declared, &core.settings)?));
+    core.serve(&Arc::new(describe_memory(core, fields)?));
     Ok(None)
+}
+
+/// What [`memory`] would serve.
+pub(super) fn describe_memory(core: &Core, fields: &str) -> Result<Live, Error> {
+    Live::build(Tables::default(), &Declaration::parse(fields)?, &core.settings)
 }
 
 /// Serves a database.
@@ -35,9 +38,8 @@ pub(super) async fn postgresql(
 ) -> Result<Option<JoinHandle<()>>, Error> {
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
-    let (mut client, connection) = conninfo.connect().await?;
-    let prepared = prepare(core, &mut client, &declared).await;
-    let stream = match prepared {
+    let (client, connection) = conninfo.connect().await?;
+    let stream = match prepare(core, &client, &declared).await {
         Ok(tables) => open(core, bus, conninfo, &client, tables, declared).await,
         Err(error) => Err(error),
     };
@@ -45,27 +47,23 @@ pub(super) async fn postgresql(
     Ok(Some(tokio::spawn(stream?.run(stop))))
 }
 
-async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<Tables, Error> {
-    if core.settings.auto_migrate {
-        for name in store::migrate(client).await? {
-            tracing::info!("applied migration {name}");
-        }
-    }
-    for declaration in declared {
-        if let Some(table) = &declaration.field.table {
-            store::watch(client, &watch_request(table, declaration)).await?;
-        }
-    }
-    Ok(Tables::load(client, core.settings.naming()).await?)
+/// What [`postgresql`] would serve; declared tables are watched for it.
+pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields: &str) -> Result<Live, Error> {
+    let declared = Declaration::parse(fields)?;
+    let (client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
+    let tables = prepare(core, &client, &declared).await;
+    connection.abort();
+    Live::build(tables?, &declared, &core.settings)
 }
 
-fn watch_request<'a>(table: &'a str, declaration: &'a Declaration) -> WatchRequest<'a> {
-    WatchRequest {
-        table,
-        tenant_column: declaration.tenant.as_deref(),
-        public: declaration.public,
-        replica_identity: &declaration.replica_identity,
+async fn prepare(core: &Core, client: &Client, declared: &[Declaration]) -> Result<Tables, Error> {
+    for declaration in declared {
+        if let Some(request) = declaration.watch_request() {
+            store::watch(client, &request).await?;
+        }
     }
+    store::ensure_publication(client).await?;
+    Ok(Tables::load_named(client, core.settings.naming).await?)
 }
 
 /// Nobody can have subscribed before this process serves, so what the slot still holds from before is passed over.
@@ -77,11 +75,11 @@ async fn open(
     tables: Tables,
     declared: Vec<Declaration>,
 ) -> Result<Stream, Error> {
-    let decoder = Decoder::new(tables.by_oid());
+    let decoder = Decoder::new(Arc::new(tables.by_oid.clone()));
     let live = Arc::new(Live::build(tables, &declared, &core.settings)?);
     let settings = WalSettings::new(&bus.slot, &bus.publication);
     let capture = WalCapture::start(conninfo.clone(), settings, None).await?;
-    let live_from = wal_position(client).await?;
+    let live_from = store::wal_position(client).await?;
     let identity = capture.identity();
     let _ = core.origin.set(Origin { system_id: identity.system_id, timeline: identity.timeline });
     core.serve(&live);
@@ -92,8 +90,4 @@ async fn open(
         journal: Journal::new(live_from),
         refresher: Refresher { conninfo, declared },
     })
-}
-
-async fn wal_position(client: &Client) -> Result<Lsn, Error> {
-    store::wal_position(client).await.map_err(Error::from)
 }

@@ -129,7 +129,8 @@ fn source(
         FieldSource::Table(table) => {
             let admission = admit_table(principal, table)?;
             let predicate = Arc::new(condition(table, &admission, compiled)?);
-            let operations = compiled.arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
+            let operations =
+                compiled.arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
             Ok((admission, Source::Table { table: Arc::clone(table), predicate, operations }))
         }
         FieldSource::Topic { name, public } => {

@@ -42,7 +42,7 @@ fn columns<'py>(
 
 /// One value in text format.
 fn value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let text = std::str::from_utf8(bytes)?;
+    let text = utf8(bytes)?;
     match pg_type {
         PgType::Bool => (text == "t").into_bound_py_any(py),
         PgType::Int2 | PgType::Int4 | PgType::Int8 => parse_integer(text)?.into_bound_py_any(py),
@@ -75,10 +75,15 @@ pub(super) fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyA
     LOADS.import(py, "json", "loads")?.call1((text,))
 }
 
+/// The engine's text is UTF-8 by construction; should it not be, Python raises what it raises for its own.
+pub(super) fn utf8(bytes: &[u8]) -> PyResult<&str> {
+    std::str::from_utf8(bytes).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
 fn json_value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let mut out = Vec::with_capacity(bytes.len() + 16);
-    json::write(pg_type, bytes, &mut out).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    loads(py, std::str::from_utf8(&out)?)
+    let _form = json::write(pg_type, bytes, &mut out).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    loads(py, utf8(&out)?)
 }
 
 fn parse_integer(text: &str) -> PyResult<i64> {

@@ -72,7 +72,7 @@ impl Event {
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.visible()?.event().change {
-            Change::Message(message) => convert::loads(py, std::str::from_utf8(&message.payload)?),
+            Change::Message(message) => convert::loads(py, convert::utf8(&message.payload)?),
             Change::Row(_) | Change::Truncate(_) => Ok(py.None().into_bound(py)),
         }
     }

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::bus::EventBusConfig;
@@ -18,6 +19,7 @@ use crate::config::Settings;
 use crate::engine::{Engine, PullQueue};
 use crate::error::Error;
 use crate::graphql::Request;
+use crate::store::{ReplicaIdentityChoice, StatusLine, WatchRequest};
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
@@ -38,13 +40,23 @@ impl SubscriptionExecutor {
         Ok(SubscriptionExecutor { engine, runtime, pulled: DashMap::new() })
     }
 
-    fn migrate(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.migrate()))?)
+    #[pyo3(signature = (*, dry_run = false))]
+    fn migrate(&self, py: Python<'_>, dry_run: bool) -> PyResult<Vec<String>> {
+        Ok(py.detach(|| {
+            self.runtime.block_on(async {
+                if dry_run { self.engine.pending_migrations().await } else { self.engine.migrate().await }
+            })
+        })?)
     }
 
     #[pyo3(signature = (fields = "[]"))]
     fn start(&self, py: Python<'_>, fields: &str) -> PyResult<()> {
         Ok(py.detach(|| self.runtime.block_on(self.engine.start(fields)))?)
+    }
+
+    #[pyo3(signature = (fields = "[]"))]
+    fn describe(&self, py: Python<'_>, fields: &str) -> PyResult<String> {
+        Ok(py.detach(|| self.runtime.block_on(self.engine.describe(fields)))?)
     }
 
     #[pyo3(signature = (timeout = 5.0))]
@@ -59,15 +71,20 @@ impl SubscriptionExecutor {
     }
 
     fn status(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.status()))?)
+        let lines = py.detach(|| self.runtime.block_on(self.engine.status()))?;
+        let json =
+            |line: &StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
+        Ok(Value::from_iter(lines.iter().map(json)).to_string())
     }
 
     #[pyo3(signature = (table, tenant = None, public = false))]
-    fn watch(&self, py: Python<'_>, table: &str, tenant: Option<&str>, public: bool) -> PyResult<()> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.watch(table, tenant, public)))?)
+    fn watch(&self, py: Python<'_>, table: String, tenant: Option<String>, public: bool) -> PyResult<bool> {
+        let replica_identity = ReplicaIdentityChoice::Full;
+        let request = WatchRequest { relation: table, tenant_column: tenant, public, replica_identity };
+        Ok(py.detach(|| self.runtime.block_on(self.engine.watch(&request)))?)
     }
 
-    fn unwatch(&self, py: Python<'_>, table: &str) -> PyResult<()> {
+    fn unwatch(&self, py: Python<'_>, table: &str) -> PyResult<bool> {
         Ok(py.detach(|| self.runtime.block_on(self.engine.unwatch(table)))?)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyString};
 
 use super::principal;
 use crate::engine::SessionHandle;
@@ -47,7 +47,7 @@ impl Session {
         for frame in frames {
             text.clear();
             frame.write_to(&mut text);
-            list.append(std::str::from_utf8(&text)?)?;
+            list.append(PyString::from_bytes(py, &text)?)?;
         }
         Ok(list)
     }

@@ -25,7 +25,9 @@ pub(super) fn outcome(call: &Call, result: &Bound<'_, PyAny>) -> Outcome {
 fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> bytes::Bytes {
     let mut walk = Walk { out: Vec::with_capacity(256), errors: Vec::new(), path: Vec::new() };
     let written = match &plan.root {
-        PlanRoot::Value(shape) => walk.step(PathSegment::Key(plan.response_key.clone()), |walk| walk.value(shape, result)),
+        PlanRoot::Value(shape) => {
+            walk.step(PathSegment::Key(plan.response_key.clone()), |walk| walk.value(shape, result))
+        }
         // Only fields with a resolver are called, and their plans have a value at the root.
         PlanRoot::Event(_) | PlanRoot::Topic(_) => Err(Nulled),
     };
@@ -96,7 +98,10 @@ impl Walk {
     }
 
     fn object(&mut self, object: &ObjectShape, value: &Bound<'_, PyAny>) -> Result<(), Nulled> {
-        if value.is_instance_of::<PyString>() || value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() && !value.hasattr("_fields").unwrap_or(false) {
+        if value.is_instance_of::<PyString>()
+            || value.is_instance_of::<PyList>()
+            || value.is_instance_of::<PyTuple>() && !value.hasattr("_fields").unwrap_or(false)
+        {
             return self.wrong(value, "a mapping or an object with attributes");
         }
         self.out.push(b'{');

@@ -93,9 +93,8 @@ fn holds<'a>(
     change: &'a RowChange,
     tuple: &'a Tuple,
 ) -> bool {
-    condition.is_none_or(|condition| {
-        condition.eval(image.get_or_init(|| RowImage::new(&change.table, tuple))).is_true()
-    })
+    condition
+        .is_none_or(|condition| condition.eval(image.get_or_init(|| RowImage::new(&change.table, tuple))).is_true())
 }
 
 #[cfg(test)]
@@ -138,7 +137,10 @@ mod tests {
     }
 
     fn row(id: &'static str, tenant: &'static str) -> Tuple {
-        Tuple::new(vec![Datum::Text(Bytes::from_static(id.as_bytes())), Datum::Text(Bytes::from_static(tenant.as_bytes()))])
+        Tuple::new(vec![
+            Datum::Text(Bytes::from_static(id.as_bytes())),
+            Datum::Text(Bytes::from_static(tenant.as_bytes())),
+        ])
     }
 
     fn event(change: Change) -> Event {

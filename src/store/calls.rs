@@ -109,3 +109,12 @@ where
 {
     Ok(client.query_one(sql, parameters).await?.try_get(0)?)
 }
+
+/// For [`wal_position`].
+const WAL_POSITION: &str = "select pg_current_wal_lsn()";
+
+/// Where the server's WAL is being written: everything that commits later has a greater position.
+pub async fn wal_position(client: &Client) -> Result<Lsn, StoreError> {
+    let lsn: PgLsn = call(client, WAL_POSITION, &[]).await?;
+    Ok(Lsn(lsn.into()))
+}

@@ -9,6 +9,8 @@ mod calls;
 mod error;
 mod migrate;
 
-pub use calls::{ReplicaIdentityChoice, StatusLine, WatchRequest, ensure_publication, publish, status, unwatch, watch};
+pub use calls::{
+    ReplicaIdentityChoice, StatusLine, WatchRequest, ensure_publication, publish, status, unwatch, wal_position, watch,
+};
 pub use error::{Refusal, StoreError};
 pub use migrate::{Migration, migrate, migrations, pending};

@@ -9,18 +9,11 @@
 )]
 
 mod capture;
-mod catalog;
-mod catalog_types;
-mod store_server;
-mod store_grants;
-mod store_migrate;
-mod store_publish;
-mod store_status;
-mod store_watch;
-mod store_watch_refuses;
 mod capture_errors;
 mod capture_outage;
 mod capture_tls;
+mod catalog;
+mod catalog_types;
 mod decode_corpus;
 mod decode_harness;
 mod decode_json;
@@ -33,3 +26,10 @@ mod postgres;
 mod predicate_corpus;
 mod predicate_oracle;
 mod predicate_server;
+mod store_grants;
+mod store_migrate;
+mod store_publish;
+mod store_server;
+mod store_status;
+mod store_watch;
+mod store_watch_refuses;

@@ -13,8 +13,8 @@ use rowcast::predicate::{Operator, Predicate, RowImage, Truth, operators};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::predicate_server::Postgres;
 use crate::predicate_corpus::{column, decisions, table};
+use crate::predicate_server::Postgres;
 
 const ROWS: usize = 200;
 const TREES: usize = 300;
