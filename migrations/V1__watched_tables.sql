@@ -38,14 +38,10 @@ revoke all on table rowcast.watched from public;
 
 -- The watched tables as the catalog has them now; tables that were dropped are not in it.
 -- Read by src/capture/catalog.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
--- Serves from pg_class_oid_index for each row of rowcast.watched; nothing is scanned but pg_publication_tables, once.
+-- Served by pg_class_oid_index and the other catalogs' indexes for each row of rowcast.watched. It reads catalogs alone and
+-- locks no table of the user, so it answers while one is altered: pg_publication_tables (16 and newer) and pg_partition_tree
+-- would wait behind ACCESS EXCLUSIVE.
 create view rowcast.tables as
-with published as (
-    select n.oid as namespace, p.tablename
-    from pg_catalog.pg_publication_tables p
-    join pg_catalog.pg_namespace n on n.nspname = p.schemaname
-    where p.pubname = 'rowcast'
-)
 select
     c.oid,
     n.nspname as schema,
@@ -55,10 +51,10 @@ select
     tenant.attnum as tenant_attnum,
     w.public,
     c.relrowsecurity as row_security,
-    p.namespace is not null as published,
+    part.published,
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
-        case when p.namespace is null then 'not_published' end,
+        case when not part.published then 'not_published' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
@@ -73,7 +69,6 @@ select
 from rowcast.watched w
 join pg_catalog.pg_class c on c.oid = w.relation
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-left join published p on p.namespace = c.relnamespace and p.tablename = c.relname
 -- The table itself and, when it is partitioned, everything below it. Identity is the weakest of all, since an old
 -- image comes from a leaf; a leaf without one makes its owner's UPDATE and DELETE fail.
 cross join lateral (
@@ -85,9 +80,18 @@ cross join lateral (
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
         bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
-    from pg_catalog.pg_class m
-    where m.oid = c.oid
-       or (c.relkind = 'p' and m.oid in (select t.relid from pg_catalog.pg_partition_tree(c.oid) t))
+    from (
+        with recursive tree (oid) as (
+            select c.oid
+            union all
+            select i.inhrelid
+            from tree
+            join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+            where c.relkind = 'p' and not i.inhdetachpending
+        )
+        select tree.oid from tree
+    ) tree
+    join pg_catalog.pg_class m on m.oid = tree.oid
 ) member
 left join lateral (
     select array_agg(k.attnum order by k.place) as attnums
@@ -114,13 +118,15 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
 cross join lateral (
-    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well.
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
+    -- publication for all tables a partition is not a member of its own: its changes carry the root.
     select
+        count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns
-    from pg_catalog.pg_publication_rel r
-    join pg_catalog.pg_publication b on b.oid = r.prpubid and b.pubname = 'rowcast'
-    where r.prrelid = c.oid
+    from pg_catalog.pg_publication b
+    left join pg_catalog.pg_publication_rel r on r.prpubid = b.oid and r.prrelid = c.oid
+    where b.pubname = 'rowcast'
 ) part
 cross join lateral (
     select exists (

@@ -1,11 +1,12 @@
 -- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
 -- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
--- Reads catalogs and statistics alone, so any role with EXECUTE sees the same.
+-- Reads catalogs and statistics alone, so any role with EXECUTE sees the same. Without jit, as rowcast.watch.
 create or replace function rowcast.status()
 returns table (name text, value text, ok boolean, hint text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $function$
 with line (place, name, value, ok, hint) as (
     select 1, 'schema_version', coalesce(max(version)::text, 'none'), max(version) is not null, 'Run: rowcast migrate'
@@ -78,11 +79,13 @@ with line (place, name, value, ok, hint) as (
         (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
     from rowcast.tables t
     union all
-    select 12, 'unwatched ' || format('%I.%I', p.schemaname, p.tablename), 'published', false,
+    select 12, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
-    from pg_publication_tables p
-    where p.pubname = 'rowcast'
-      and not exists (select from rowcast.tables t where t.schema = p.schemaname and t.name = p.tablename)
+    from pg_publication p
+    join pg_publication_rel r on r.prpubid = p.oid
+    join pg_class c on c.oid = r.prrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
 )
 select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9) then line.hint end
 from line

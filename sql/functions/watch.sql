@@ -1,6 +1,7 @@
 -- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
--- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock and
--- needs no privilege but to read, so an engine without rights may declare what a migration has watched before.
+-- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
+-- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
+-- what a migration has watched before.
 --
 -- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
@@ -10,6 +11,9 @@
 --
 -- Partitions that are attached later follow their root, but have a replica identity of their own ('default'): call watch
 -- again after attaching one. Until then rowcast.status says so, and without a primary key UPDATEs of it fail.
+--
+-- Without jit: rowcast.tables takes 70 ms for 200 watched tables of 2000 (PostgreSQL 15). The planner's estimate grows with
+-- the catalog, and once it passed the threshold, an earlier form of the view took 1.1 s to compile for 35 ms of work.
 --
 -- RC001 not watchable, RC002 tenant column, RC003 no replica identity, RC004 partition tree, RC005 argument.
 create or replace function rowcast.watch(
@@ -22,6 +26,7 @@ returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $function$
 declare
     wanted_attnum int2;

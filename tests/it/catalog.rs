@@ -215,6 +215,22 @@ async fn a_failed_load_leaves_the_client_usable() {
 }
 
 #[tokio::test]
+async fn a_table_that_somebody_alters_does_not_hold_up_the_catalog() {
+    let (database, client) = Database::migrated().await;
+    let setup = "
+        create table t (id int primary key); select rowcast.watch('t', public => true);
+        create table p (id int primary key) partition by list (id); create table p1 partition of p for values in (1);
+        select rowcast.watch('p', public => true)";
+    load(&client, setup).await;
+    let mut other = database.connect().await;
+    let holder = other.transaction().await.unwrap();
+    holder.batch_execute("lock table t, p in access exclusive mode").await.unwrap();
+    let tables = load(&client, "set lock_timeout = '1s'").await;
+    assert_eq!(tables.by_oid.len(), 2);
+    assert!(rowcast::store::status(&client).await.unwrap().iter().all(|line| line.ok));
+}
+
+#[tokio::test]
 async fn a_hostile_search_path_changes_nothing() {
     let (_database, client) = Database::migrated().await;
     let setup = "

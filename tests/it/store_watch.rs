@@ -36,9 +36,9 @@ async fn watch_again_changes_nothing_and_takes_no_lock() {
     let request = WatchRequest { tenant_column: Some("tenant_id".into()), ..request("orders") };
     assert!(store::watch(&client, &request).await.unwrap());
     let mut other = database.connect().await;
-    let exclusive = other.transaction().await.unwrap();
-    exclusive
-        .batch_execute("lock table rowcast.watched in row exclusive mode; lock table orders in row exclusive mode")
+    let holder = other.transaction().await.unwrap();
+    holder
+        .batch_execute("lock table orders in access exclusive mode; select pg_advisory_xact_lock(1919907683, 1)")
         .await
         .unwrap();
     client.batch_execute("set lock_timeout = '1s'").await.unwrap();

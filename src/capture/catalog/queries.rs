@@ -5,8 +5,8 @@ use tokio_postgres::{Client, Row};
 use super::CatalogError;
 
 /// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
-/// are qualified, as the session's `search_path` is the user's.
-const BEGIN: &str = "begin isolation level repeatable read read only";
+/// are qualified, as the session's `search_path` is the user's. No jit: see `sql/functions/watch.sql`.
+const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
 const TABLES: &str = "
