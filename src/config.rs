@@ -47,6 +47,8 @@ pub struct Settings {
     pub naming: Naming,
     /// Whether introspection queries are answered.
     pub introspection: bool,
+    /// Whether missing migrations are applied at start.
+    pub auto_migrate: bool,
     /// Bytes of frames that may wait for one client. At the bound the session closes with 1013 and its last cursor.
     pub queue_bytes_max: usize,
     /// Seconds that the oldest frame may wait for its client. At the bound as `queue_bytes_max`.
@@ -79,6 +81,7 @@ impl Default for Settings {
         Settings {
             naming: Naming::Camel,
             introspection: true,
+            auto_migrate: true,
             queue_bytes_max: 1024 * 1024,
             queue_age_max_s: 10.0,
             init_wait_s: 3.0,

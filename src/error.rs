@@ -68,8 +68,10 @@ pub enum Error {
 pub enum Kind {
     /// Settings and declarations.
     Configuration,
-    /// Reaching the server and signing in.
+    /// Reaching the server.
     Connection,
+    /// Signing in.
+    Authentication,
     /// Slot, publication, stream.
     Capture,
     /// Migrations.
@@ -91,6 +93,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Config(_) | Error::Declaration { .. } | Error::StartedBefore | Error::Io(_) => Kind::Configuration,
+            Error::Capture(CaptureError::AuthenticationFailed { .. }) => Kind::Authentication,
             Error::Capture(error) if is_connection(error) => Kind::Connection,
             Error::Pool(_) | Error::PoolBuild(_) => Kind::Connection,
             Error::Publish(_) => Kind::Publish,
@@ -121,14 +124,13 @@ impl Error {
     }
 }
 
-/// Reaching the server and signing in, as opposed to what it can do.
+/// Reaching the server, as opposed to what it can do.
 fn is_connection(error: &CaptureError) -> bool {
     matches!(
         error,
         CaptureError::ConninfoInvalid { .. }
             | CaptureError::ServerUnreachable { .. }
             | CaptureError::ServerUnavailable { .. }
-            | CaptureError::AuthenticationFailed { .. }
             | CaptureError::TlsFailed { .. }
             | CaptureError::TlsRequired { .. }
             | CaptureError::ConnectionsExhausted { .. }

@@ -105,15 +105,16 @@ class SubscriptionExecutor:
         """
 
     def watch(self, table: str, tenant: str | None = None, public: bool = False) -> bool:
-        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``. Raises ``ConfigurationError`` or
-        ``ConnectionFailed``.
-        """
+        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``."""
 
     def unwatch(self, table: str) -> bool:
-        """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``. Raises as ``watch`` does."""
+        """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""
 
     def status(self) -> str:
-        """A JSON object of ``rowcast.status()``: name -> {"value", "ok", "hint"}. Blocks; needs no ``start``."""
+        """A JSON object with ``checks``: name, value, ok and hint of each line of ``rowcast.status()``.
+
+        Blocks; needs no ``start``.
+        """
 
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
         """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.
@@ -136,9 +137,7 @@ class Hub:
         """For ``loop.add_reader``."""
 
     def drain(self) -> list[int]:
-        """Clear the readable state; tokens of the sessions that have something to ``take``. Token 0: resolver calls
-        wait.
-        """
+        """Clear the readable state; tokens of sessions that have something to ``take``. Token 0: resolver calls."""
 
 @final
 class Session:
@@ -149,9 +148,7 @@ class Session:
         """The number by which ``Hub.drain`` names this session; never 0."""
 
     def receive_text(self, text: str) -> str | None:
-        """Handle a text frame. JSON text (``"null"`` when it had none) means: authenticate this connection_init
-        payload.
-        """
+        """Handle a text frame. JSON text means: authenticate this connection_init payload (``"null"``: it had none)."""
 
     def receive_bytes(self) -> None:
         """Handle a binary frame: the session closes with 4400."""

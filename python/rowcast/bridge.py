@@ -75,7 +75,8 @@ class LoopBridge:
         return any(token != RESOLVER_CALLS for token in self._sessions)
 
     def _on_readable(self) -> None:
-        self._dirty.extend(self.hub.drain())
+        # The engine may name a session more than once; resolver calls it names one by one.
+        self._dirty.extend(dict.fromkeys(self.hub.drain()))
         if not self._scheduled:
             self._wake_some()
 

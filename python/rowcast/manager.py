@@ -47,7 +47,9 @@ class SubscriptionManager:
         ping_interval_s: Seconds between pings.
         pong_timeout_s: Seconds that a client has to answer one; then the socket is dropped.
         operations_max: Operations that one client may have at once; one more is refused with an error.
-        message_bytes_max: Bytes of one message of a client; then 4400.
+        message_bytes_max: Bytes of one message of a client; then the socket is closed.
+        resolver_backlog_bytes_max: Bytes of events that may wait for one resolver with one set of variables; then their
+            subscriptions end with ``RESOLVER_OVERLOADED``.
         resolver_concurrency: Calls of one resolver that run at once. Memory: that many tasks for each resolver in use;
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
@@ -75,6 +77,7 @@ class SubscriptionManager:
         pong_timeout_s: float = 12.0,
         operations_max: int = 100,
         message_bytes_max: int | None = None,
+        resolver_backlog_bytes_max: int | None = None,
         resolver_concurrency: int = 32,
         resolver_timeout_s: float = 30.0,
         introspection: bool = True,
@@ -84,6 +87,7 @@ class SubscriptionManager:
     ) -> None:
         self.settings = Settings(
             naming,
+            auto_migrate,
             queue_bytes_max,
             queue_age_max_s,
             init_wait_s,
@@ -91,6 +95,7 @@ class SubscriptionManager:
             pong_timeout_s,
             operations_max,
             message_bytes_max,
+            resolver_backlog_bytes_max,
             resolver_concurrency,
             resolver_timeout_s,
             introspection,
@@ -99,7 +104,6 @@ class SubscriptionManager:
             debug,
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
-        self._auto_migrate = auto_migrate
         self._declarations: list[Declaration] = []
         self._engine: SubscriptionExecutor | None = None
         self._bridges: dict[asyncio.AbstractEventLoop, LoopBridge] = {}
@@ -165,8 +169,6 @@ class SubscriptionManager:
         async with AsyncExitStack() as resources:
             bus = await resources.enter_async_context(self._opened())
             engine = SubscriptionExecutor(bus, settings=self.settings.as_json())
-            if self._auto_migrate and bus.kind == "postgresql":
-                await asyncio.to_thread(engine.migrate)
             resources.callback(self._close_bridges)
             self._connect_resolvers(engine, fields, resources)
             resources.push_async_callback(self._stop_engine, engine)

@@ -134,16 +134,15 @@ class Lane:
             self._fail(call, "The server is shutting down", "SHUTTING_DOWN")
             raise
         except CancelledWithin:
-            _log.warning("%s awaited something that was cancelled", self._task.resolver.where)
+            _log.warning("%s awaited something that was cancelled, at %s", self._task.resolver.where, call.event.cursor)
             self._fail(call, HIDDEN, "RESOLVER_FAILED")
         except TimedOut:
-            self._fail(call, f"The resolver took longer than {self._task.timeout_s:g} s", "RESOLVER_TIMEOUT")
             _log.warning("%s took longer than %g s", self._task.resolver.where, self._task.timeout_s)
+            self._fail(call, f"The resolver took longer than {self._task.timeout_s:g} s", "RESOLVER_TIMEOUT")
         except RowcastError as error:
             self._fail(call, error.message, error.code)
         except Exception as error:
-            _log.exception("%s raised on an event of %s", self._task.resolver.where, _subject(call))
-            self._fail(call, f"{type(error).__name__}: {error}" if self._debug else HIDDEN, "RESOLVER_FAILED")
+            self._raised(call, error)
         except BaseException:
             # SystemExit and KeyboardInterrupt end the loop; the call is answered first.
             self._fail(call, HIDDEN, "RESOLVER_FAILED")
@@ -161,6 +160,12 @@ class Lane:
         result: object = await loop.run_in_executor(self._threads, run, self._task.resolver.function, event, variables)
         return await result if inspect.isawaitable(result) else result
 
+    def _raised(self, call: Call, error: Exception) -> None:
+        """An exception is the resolver's own, unless its subscribers left meanwhile: then the event is out of reach."""
+        if call.pending:
+            _log.error("%s raised at %s", self._task.resolver.where, call.event.cursor, exc_info=error)
+        self._fail(call, f"{type(error).__name__}: {error}" if self._debug else HIDDEN, "RESOLVER_FAILED")
+
     def _finish(self, call: Call, result: object) -> None:
         try:
             call.finish(result)
@@ -173,7 +178,3 @@ class Lane:
             call.fail(message, code)
         except Exception:
             _log.exception("the engine did not take a failure of %s", self._task.resolver.where)
-
-
-def _subject(call: Call) -> str:
-    return call.event.table or call.event.topic or "?"

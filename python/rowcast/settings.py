@@ -1,4 +1,4 @@
-"""The manager's settings, checked once and handed to the engine as JSON. Every bound has a unit in its name.
+"""The manager's settings, checked once; the engine's part goes to it as JSON. Every bound has a unit in its name.
 
 ``None`` means the engine's own default; such settings are left out of the JSON.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rowcast.errors import ConfigurationError
 from rowcast.naming import Naming
@@ -14,19 +14,22 @@ from rowcast.naming import Naming
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _IDENTIFIER_BYTES_MAX = 63
-
-
-# What the engine itself goes by; the rest is for the bus and for this side.
-_NATIVE = (
-    "naming",
-    "queue_bytes_max",
-    "queue_age_max_s",
-    "init_wait_s",
-    "ping_interval_s",
-    "pong_timeout_s",
-    "operations_max",
-    "message_bytes_max",
-    "introspection",
+_SECONDS_MAX = 86_400
+# The rest is used on this side: the engine refuses settings that it does not know.
+_ENGINES = frozenset(
+    (
+        "naming",
+        "auto_migrate",
+        "queue_bytes_max",
+        "queue_age_max_s",
+        "init_wait_s",
+        "ping_interval_s",
+        "pong_timeout_s",
+        "operations_max",
+        "message_bytes_max",
+        "resolver_backlog_bytes_max",
+        "introspection",
+    )
 )
 
 
@@ -39,6 +42,7 @@ class Settings:
     """
 
     naming: Naming = "camel"
+    auto_migrate: bool = True
     queue_bytes_max: int | None = None
     queue_age_max_s: float | None = None
     init_wait_s: float = 3.0
@@ -46,6 +50,7 @@ class Settings:
     pong_timeout_s: float = 12.0
     operations_max: int = 100
     message_bytes_max: int | None = None
+    resolver_backlog_bytes_max: int | None = None
     resolver_concurrency: int = 32
     resolver_timeout_s: float = 30.0
     introspection: bool = True
@@ -56,18 +61,26 @@ class Settings:
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
             raise _invalid("naming", 'must be "camel" or "database"')
-        for name in ("queue_bytes_max", "operations_max", "message_bytes_max", "resolver_concurrency"):
+        for name in (
+            "queue_bytes_max",
+            "operations_max",
+            "message_bytes_max",
+            "resolver_backlog_bytes_max",
+            "resolver_concurrency",
+        ):
             self._check_count(name)
         for name in ("queue_age_max_s", "init_wait_s", "ping_interval_s", "pong_timeout_s", "resolver_timeout_s"):
             self._check_seconds(name)
-        for name in ("introspection", "debug"):
+        for name in ("auto_migrate", "introspection", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
         self._check_names()
 
     def as_json(self) -> str:
         """The JSON object that ``SubscriptionExecutor`` takes."""
-        return json.dumps({name: value for name in _NATIVE if (value := getattr(self, name)) is not None})
+        return json.dumps(
+            {name: value for name, value in asdict(self).items() if name in _ENGINES and value is not None}
+        )
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)
@@ -78,8 +91,8 @@ class Settings:
         value = getattr(self, name)
         if value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise _invalid(name, "must be a positive number of seconds")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _SECONDS_MAX:
+            raise _invalid(name, f"must be a positive number of seconds, {_SECONDS_MAX} at most")
 
     def _check_names(self) -> None:
         if not self.slot or len(self.slot) > _IDENTIFIER_BYTES_MAX or not _SLOT_LETTERS.issuperset(self.slot):

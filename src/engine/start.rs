@@ -1,4 +1,4 @@
-//! From nothing to serving: connect, watch, read the catalog, make the schema, open the stream.
+//! From nothing to serving: connect, migrate, watch, read the catalog, make the schema, open the stream.
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ pub(super) async fn postgresql(
 ) -> Result<Option<JoinHandle<()>>, Error> {
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
-    let (client, connection) = conninfo.connect().await?;
-    let stream = match prepare(core, &client, &declared).await {
+    let (mut client, connection) = conninfo.connect().await?;
+    let stream = match prepare(core, &mut client, &declared).await {
         Ok(tables) => open(core, bus, conninfo, &client, tables, declared).await,
         Err(error) => Err(error),
     };
@@ -50,13 +50,18 @@ pub(super) async fn postgresql(
 /// What [`postgresql`] would serve; declared tables are watched for it.
 pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields: &str) -> Result<Live, Error> {
     let declared = Declaration::parse(fields)?;
-    let (client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
-    let tables = prepare(core, &client, &declared).await;
+    let (mut client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
+    let tables = prepare(core, &mut client, &declared).await;
     connection.abort();
     Live::build(tables?, &declared, &core.settings)
 }
 
-async fn prepare(core: &Core, client: &Client, declared: &[Declaration]) -> Result<Tables, Error> {
+async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<Tables, Error> {
+    if core.settings.auto_migrate {
+        for name in store::migrate(client).await? {
+            tracing::info!("applied migration {name}");
+        }
+    }
     for declaration in declared {
         if let Some(request) = declaration.watch_request() {
             store::watch(client, &request).await?;

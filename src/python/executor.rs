@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::bus::EventBusConfig;
@@ -72,9 +72,8 @@ impl SubscriptionExecutor {
 
     fn status(&self, py: Python<'_>) -> PyResult<String> {
         let lines = py.detach(|| self.runtime.block_on(self.engine.status()))?;
-        let json =
-            |line: &StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
-        Ok(Value::from_iter(lines.iter().map(json)).to_string())
+        let check = |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
+        Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
     }
 
     #[pyo3(signature = (table, tenant = None, public = false))]

@@ -1,7 +1,7 @@
 """The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
 
-Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback), 2 wrong arguments, 130
-Ctrl-C.
+Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback) or ``status`` has bad
+news, 2 wrong arguments, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     print(json.dumps(answer.data, ensure_ascii=False) if options.json else answer.text)
-    return 0
+    return 0 if answer.ok else FAILED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """``text`` for people, ``data`` for ``--json``."""
+    """``text`` for people, ``data`` for ``--json``; not ``ok`` when it is bad news (exit code 1)."""
 
     text: str
     data: Any
+    ok: bool = True

@@ -54,9 +54,16 @@ def publish(options: argparse.Namespace) -> Answer:
 
 
 def status(options: argparse.Namespace) -> Answer:
-    """Show slot, lag and watched tables."""
+    """Show what `rowcast.status()` says of the database; something that somebody must see to makes the exit code 1."""
     found: dict[str, Any] = json.loads(_engine(options).status())
-    return Answer("\n".join(_lines(found)), found)
+    checks: list[dict[str, Any]] = found.get("checks", [])
+    return Answer("\n".join(map(_check, checks)), found, ok=all(check["ok"] for check in checks))
+
+
+def _check(check: dict[str, Any]) -> str:
+    mark = "ok " if check["ok"] else "BAD"
+    hint = f"\n    {check['hint']}" if check.get("hint") else ""
+    return f"{mark} {check['name']:<28} {check['value']}{hint}"
 
 
 def schema(options: argparse.Namespace) -> Answer:
@@ -85,13 +92,3 @@ def _manager(path: str) -> SubscriptionManager:
             f"{path} is a {type(found).__name__}, no SubscriptionManager", code="MANAGER_NOT_FOUND"
         )
     return found
-
-
-def _lines(found: Any, prefix: str = "") -> list[str]:
-    """Nested values as ``path  value`` lines."""
-    if isinstance(found, dict):
-        return [line for name, value in found.items() for line in _lines(value, f"{prefix}.{name}" if prefix else name)]
-    if isinstance(found, list) and found and isinstance(found[0], dict | list):
-        return [line for index, value in enumerate(found) for line in _lines(value, f"{prefix}[{index}]")]
-    shown = ", ".join(map(str, found)) if isinstance(found, list) else found
-    return [f"{prefix:<32} {shown}"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rowcast.cli import _failure, main, parser
-from rowcast.cli.commands import _lines
+from rowcast.cli.commands import _check
 from rowcast.errors import MigrationError
 
 
@@ -67,11 +67,7 @@ def test_a_payload_that_is_no_json_is_refused_before_anything_is_connected(capsy
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "PAYLOAD_NOT_JSON"
 
 
-def test_status_lines_show_nested_values_by_path():
-    found = {"slot": {"name": "rowcast", "lag_bytes": 0}, "tables": ["a", "b"], "sessions": [{"id": 1}]}
-    assert [line.split() for line in _lines(found)] == [
-        ["slot.name", "rowcast"],
-        ["slot.lag_bytes", "0"],
-        ["tables", "a,", "b"],
-        ["sessions[0].id", "1"],
-    ]
+def test_a_check_that_failed_is_marked_and_says_what_to_do():
+    check = {"name": "wal_level", "value": "replica", "ok": False, "hint": "Restart with logical."}
+    assert _check(check).split() == ["BAD", "wal_level", "replica", "Restart", "with", "logical."]
+    assert "\n" not in _check({"name": "primary", "value": "yes", "ok": True, "hint": None})

@@ -11,12 +11,7 @@ from rowcast.settings import Settings
 def test_unset_bounds_are_left_to_the_engine():
     told = json.loads(Settings().as_json())
     assert "queue_bytes_max" not in told
-    assert (told["init_wait_s"], told["ping_interval_s"], told["operations_max"], told["slot"]) == (
-        3.0,
-        12.0,
-        100,
-        "rowcast",
-    )
+    assert (told["init_wait_s"], told["ping_interval_s"], told["operations_max"]) == (3.0, 12.0, 100)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +25,7 @@ def test_unset_bounds_are_left_to_the_engine():
         ("resolver_concurrency", 0),
         ("queue_age_max_s", 0),
         ("init_wait_s", -1),
-        ("ping_interval_s", float("inf")),
+        ("ping_interval_s", 86_401),
         ("pong_timeout_s", "12"),
         ("resolver_timeout_s", float("nan")),
         ("introspection", 1),
@@ -46,3 +41,10 @@ def test_a_wrong_setting_is_refused_by_name(name, wrong):
     with pytest.raises(ConfigurationError, match=name) as caught:
         Settings(**{name: wrong})
     assert caught.value.code == "SETTING_INVALID"
+
+
+def test_the_engine_is_told_nothing_that_it_does_not_know():
+    known = {"naming", "introspection", "auto_migrate", "queue_bytes_max", "queue_age_max_s", "init_wait_s"}
+    known |= {"ping_interval_s", "pong_timeout_s", "operations_max", "message_bytes_max", "resolver_backlog_bytes_max"}
+    bounds = {"queue_bytes_max": 1, "queue_age_max_s": 1, "message_bytes_max": 1, "resolver_backlog_bytes_max": 1}
+    assert set(json.loads(Settings(**bounds).as_json())) == known
