@@ -72,7 +72,8 @@ impl SubscriptionExecutor {
 
     fn status(&self, py: Python<'_>) -> PyResult<String> {
         let lines = py.detach(|| self.runtime.block_on(self.engine.status()))?;
-        let check = |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
+        let check =
+            |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
         Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
     }
 
