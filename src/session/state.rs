@@ -27,7 +27,7 @@ pub(super) enum State {
     Closed,
 }
 
-/// [`State`] without its contents, for status pages and tests.
+/// Where a session stands, without what belongs to the state: for status pages and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nothing has been said yet.

@@ -144,13 +144,13 @@ fn the_cursor_is_that_of_the_last_frame_that_was_taken_not_of_one_that_was_queue
 
 #[test]
 fn an_event_of_which_a_sibling_has_not_had_its_frame_is_not_behind_us() {
-    let (mut queue, now) = queue(1000);
+    let (mut queue, now) = queue(2000);
     for n in 1..=2 {
-        for sibling in ["a", "b"] {
+        for sibling in ["a", "b", "c"] {
             let _ = queue.push(&id(sibling), frame("x"), Some(position(n)), now);
         }
     }
-    let _ = take(&mut queue, 3, 1000);
+    let _ = take(&mut queue, 5, 1000);
     assert_eq!(overflow(&mut queue, now, (3..).map(|n| Some(position(n)))).resume_after, Some(position(1)));
 }
 
