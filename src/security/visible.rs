@@ -33,6 +33,12 @@ impl<'a> Visible<'a> {
         Visible::new(event, image, transition)
     }
 
+    /// A witness without a gate, so that the encoder can be measured alone. No build that ships has this feature.
+    #[cfg(feature = "bench")]
+    pub fn for_bench(event: &'a Event, image: Image<'a>, transition: Transition) -> Self {
+        Visible::new(event, image, transition)
+    }
+
     /// The event.
     pub fn event(&self) -> &'a Event {
         self.event
