@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --features bench --bench payload`. The row has eight text columns, about 270 bytes as a frame, the one
 //! that the first measurements of this project used.
+//!
+//! 2026-11-23, 2 cores of a shared VM under load: plan 305 ns, `serde_json::Value` 3,742 ns (12 times as much);
+//! compiling a known text 2.5 us, a new one 30 us. Only the ratios carry over.
 
 #![allow(clippy::expect_used, clippy::panic)] // a bench has nobody to report to
 
