@@ -80,7 +80,7 @@ impl Definitions {
 
 impl Definition {
     fn check(&self) -> Result<(), SchemaError> {
-        self.check_name(&self.name, "a type")?;
+        check_name(&self.name, "a type")?;
         match &self.kind {
             Kind::Scalar => Ok(()),
             Kind::Enum(values) => self.check_values(values),
@@ -97,7 +97,7 @@ impl Definition {
 
     fn check_members(&self, members: &[Member]) -> Result<(), SchemaError> {
         for member in members {
-            self.check_name(&member.name, &format!("a member of type {}", self.name))?;
+            check_name(&member.name, &format!("a member of type {}", self.name))?;
         }
         self.check_distinct(members.iter().map(|member| member.name.as_str()))
     }
@@ -110,13 +110,13 @@ impl Definition {
         }
         if names.is_empty() { Err(SchemaError::EmptyType { name: self.name.clone() }) } else { Ok(()) }
     }
+}
 
-    fn check_name(&self, text: &str, place: &str) -> Result<(), SchemaError> {
-        if name::is_definable(text) {
-            return Ok(());
-        }
-        Err(SchemaError::InvalidName { name: text.to_owned(), place: place.to_owned() })
+fn check_name(text: &str, place: &str) -> Result<(), SchemaError> {
+    if name::is_definable(text) {
+        return Ok(());
     }
+    Err(SchemaError::InvalidName { name: text.to_owned(), place: place.to_owned() })
 }
 
 impl fmt::Display for Definitions {

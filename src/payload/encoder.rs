@@ -9,7 +9,7 @@ use crate::graphql::Plan;
 use crate::graphql::plan::{
     ColumnValue, EventSelection, EventValue, PlanRoot, PlannedTable, RowSelection, TopicSelection, TopicValue,
 };
-use crate::model::{Change, Datum, Message, Operation, PgType, RowChange, Tuple};
+use crate::model::{Change, Datum, Message, PgType, RowChange, Tuple};
 use crate::security::{Image, Visible};
 
 use super::body::{Meta, PathSegment, close, open_data, write_error};
@@ -212,21 +212,14 @@ impl Pass<'_> {
     /// Names of the columns that an update changed. For a row that left the view there are none: they would tell of
     /// the image that the subscriber may not see.
     fn changed(&mut self) {
-        let mut separator = b'[';
-        if let Image::Row(RowChange { table, operation: Operation::Update, old: Some(old), .. }, new) =
-            self.visible.image()
-        {
-            for (index, column) in table.columns.iter().enumerate() {
-                let (old, new) = (old.get(index), new.get(index));
-                if old.is_known() && new.is_known() && old != new {
-                    self.body.push(separator);
-                    separator = b',';
-                    self.word(&column.field);
+        self.body.push(b'[');
+        if let Image::Row(change, _) = self.visible.image() {
+            for (at, index) in self.visible.changed_columns().enumerate() {
+                if at > 0 {
+                    self.body.push(b',');
                 }
+                self.word(&change.table.columns[index].field);
             }
-        }
-        if separator == b'[' {
-            self.body.push(b'[');
         }
         self.body.push(b']');
     }

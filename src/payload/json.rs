@@ -51,7 +51,7 @@ pub(super) fn write_moment(moment: Timestamp, out: &mut Vec<u8>) {
     if year < 0 {
         out.push(b'-');
     }
-    write_padded(year.abs(), 4, out);
+    write_padded(year.unsigned_abs(), 4, out);
     for (mark, value, digits) in [
         (b'-', month, 2),
         (b'-', day, 2),
@@ -61,13 +61,13 @@ pub(super) fn write_moment(moment: Timestamp, out: &mut Vec<u8>) {
         (b'.', microseconds % 1_000_000, 6),
     ] {
         out.push(mark);
-        write_padded(value, digits, out);
+        write_padded(value.unsigned_abs(), digits, out);
     }
     out.extend_from_slice(b"+00:00\"");
 }
 
 /// `value` with at least `digits` digits.
-fn write_padded(value: i64, digits: u32, out: &mut Vec<u8>) {
+fn write_padded(value: u64, digits: u32, out: &mut Vec<u8>) {
     if digits > 1 || value >= 10 {
         write_padded(value / 10, digits.saturating_sub(1), out);
     }

@@ -14,6 +14,8 @@ mod control;
 mod encoder;
 mod frame;
 mod json;
+#[cfg(test)]
+mod tests;
 
 pub use body::{FieldError, Meta, PathSegment, error_body, resolved_body};
 pub use control::{complete_frame, error_frame};

@@ -1,6 +1,6 @@
 //! Column types, from `create type` to `PgType`.
 
-use rowcast::capture::catalog::Tables;
+use rowcast::capture::Tables;
 use rowcast::model::{Column, PgType};
 
 use crate::store_server::Database;

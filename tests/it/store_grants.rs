@@ -1,6 +1,6 @@
 //! Least privilege: the engine and the application do their work as ordinary roles, and no more than that.
 
-use rowcast::capture::catalog::Tables;
+use rowcast::capture::Tables;
 use rowcast::store::{self, WatchRequest};
 
 use crate::store_server::Database;

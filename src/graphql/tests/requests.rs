@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fixture::{fields, messages, request, schema};
@@ -96,7 +97,7 @@ fn hostile_documents_are_refused_in_time() {
     }
     doubling.push_str(" fragment F25 on __Type { name }");
     let deep = |n: usize, open: &str, close: &str| format!("{}{}", open.repeat(n), close.repeat(n));
-    let wide = |n: usize, field: &str| (0..n).map(|i| format!("a{i}: {field} ")).collect::<String>();
+    let wide = |n: usize, field: &str| (0..n).map(|i| format!("a{i}: {field}")).collect::<Vec<_>>().join(" ");
     let hostile = [
         doubling,
         "{".repeat(30_000),
@@ -108,7 +109,7 @@ fn hostile_documents_are_refused_in_time() {
         format!("{{ {} }}", wide(100, "__schema { types { fields { name args { name } } } }")),
         format!("subscription {{ orders {{ cursor }} }} {}", " ".repeat(70_000)),
         format!("subscription {{ orders {{ {} }} }}", "cursor @skip(if: true) ".repeat(2_500)),
-        (0..3_000).map(|i| format!("query Q{i} {{ __typename }} ")).collect(),
+        (0..3_000).map(|i| format!("query Q{i} {{ __typename }}")).collect::<Vec<_>>().join(" "),
         format!("{{ __type(name: \"Orders\") {{ {} }} }}", "fields { type { ".repeat(20) + "name" + &"} } ".repeat(20)),
         "\u{0}".repeat(10_000),
         "\"\"\"".repeat(9_999),
@@ -125,16 +126,15 @@ fn hostile_documents_are_refused_in_time() {
 
 #[test]
 fn the_widest_document_within_the_limits_compiles_in_time() {
-    let schema = schema();
-    let fields: String = (0..1_900).map(|i| format!("a{i}: note ")).collect();
+    let fields = (0..1_900).map(|i| format!("a{i}: note")).collect::<Vec<_>>().join(" ");
     let limits = Limits { tokens_max: 20_000, ..Limits::default() };
-    let wide = GraphSchema::build(&[], &fields_of(&schema), Options { limits, ..Options::default() }).unwrap();
+    let wide = GraphSchema::build(&[], &envelopes(), Options { limits, ..Options::default() }).unwrap();
     let started = Instant::now();
     compiled(&wide, &format!("subscription {{ orders {{ row {{ {fields} }} }} }}"), json!({}));
     assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
 }
 
-fn fields_of(_: &GraphSchema) -> Vec<crate::graphql::BoundField> {
+fn envelopes() -> Vec<crate::graphql::BoundField> {
     let mut fields = fields();
     fields.retain(|field| field.declaration.resolver.is_none());
     fields
@@ -189,4 +189,127 @@ fn a_request_is_read_with_nulls_in_place_of_what_is_missing() {
     assert!(
         matches!(schema().compile(&request), Ok(Operation::Query(response)) if response == r#"{"data":{"__typename":"Query"}}"#)
     );
+}
+
+/// Half of what a thread of tokio has, in a build whose frames are several times those of a release.
+const STACK: usize = 1024 * 1024;
+
+#[test]
+fn the_deepest_documents_within_the_limit_need_little_stack() {
+    let nested = |open: &str, middle: &str, close: &str| format!("{}{middle}{}", open.repeat(55), close.repeat(55));
+    let chain = |n: usize| format!("fragment F{n} on Orders {{ ...F{} }}", n + 1);
+    let chain = (0..50).map(chain).collect::<Vec<_>>().join(" ");
+    let deepest = [
+        format!("subscription {{ orders(where: {}) {{ cursor }} }}", nested("{NOT: ", "{}", "}")),
+        format!("subscription {{ orders(where: {{details: {{contains: {}}}}}) {{ cursor }} }}", nested("[", "1", "]")),
+        format!("{{ __type(name: \"Orders\") {{ name {} }} }}", nested("ofType { ", "name", " }")),
+        format!("subscription {{ orderViews {{ lines {{ {} }} }} }}", nested("... { ", "label", " }")),
+        format!("query ($x: {}) {{ rowcast {{ version @skip(if: $x) }} }}", nested("[", "Int", "]")),
+        format!("subscription {{ orders {{ row {{ ...F0 }} }} }} {chain} fragment F50 on Orders {{ id }}"),
+    ];
+    let compile = move || {
+        let schema = schema();
+        deepest.map(|query| schema.compile(&request(&query, json!({}))).map_err(|errors| errors[0].code()))
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(compile).unwrap();
+    let codes = thread.join().unwrap().map(Result::err);
+    let invalid = Some("GRAPHQL_VALIDATION_FAILED");
+    assert_eq!(codes, [None, None, None, None, invalid, None]);
+}
+
+const WORDS: &[&str] = &[
+    "{",
+    "}",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ":",
+    "!",
+    "$",
+    "=",
+    "@",
+    "...",
+    "query",
+    "subscription",
+    "mutation",
+    "fragment",
+    "on",
+    "F",
+    "G",
+    "a",
+    "x",
+    "orders",
+    "orderViews",
+    "alerts",
+    "row",
+    "key",
+    "lines",
+    "order",
+    "id",
+    "cursor",
+    "where",
+    "operations",
+    "NOT",
+    "AND",
+    "eq",
+    "skip",
+    "include",
+    "defer",
+    "if",
+    "true",
+    "null",
+    "1",
+    "-1.5e9",
+    "\"s\"",
+    "\"\"\"b\"\"\"",
+    "INSERT",
+    "Orders",
+    "OrdersEvent",
+    "OrderView",
+    "Subscription",
+    "Query",
+    "Boolean",
+    "OrdersWhere",
+    "__typename",
+    "__schema",
+    "__type",
+    "types",
+    "name",
+    "ofType",
+    "type",
+    "enum",
+    "&",
+    "|",
+    "é",
+    "#",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_soup_of_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(WORDS), 0..60)) {
+        thread_local!(static SCHEMA: GraphSchema = schema());
+        let query = words.join(" ");
+        SCHEMA.with(|schema| {
+            let refused = schema.compile(&request(&query, json!({"x": true}))).err();
+            prop_assert!(refused.is_none_or(|errors| !errors.is_empty() && errors.len() <= 50));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_value_of_a_variable_makes_it_panic(text in "[-+.0-9eEa-f]{0,24}", number in any::<f64>(), integer in any::<i64>()) {
+        thread_local!(static SCHEMA: GraphSchema = schema());
+        let query = "subscription ($d: Decimal, $b: BigInt, $i: Int, $u: UUID, $w: OrdersWhere) { \
+                     orders(where: {total: {eq: $d}, id: {eq: $b}, quantity: {eq: $i}, reference: {eq: $u}, NOT: $w}) { cursor } }";
+        for value in [json!(text), json!(number), json!(integer), json!([text]), json!({"total": {"eq": text}})] {
+            for name in ["d", "b", "i", "u", "w"] {
+                let _ = SCHEMA.with(|schema| schema.compile(&request(query, json!({name: value}))));
+            }
+        }
+    }
 }
