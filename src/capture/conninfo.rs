@@ -350,7 +350,7 @@ impl Parts {
             interval: self.seconds("keepalives_interval")?.unwrap_or(Duration::from_secs(10)),
             count: self.number::<u32>("keepalives_count")?.filter(|count| *count > 0).unwrap_or(3),
             user_timeout: timeout
-                .map_or(Some(Duration::from_secs(60)), |ms| (ms > 0).then(|| Duration::from_millis(ms))),
+                .map_or(Some(Duration::from_mins(1)), |ms| (ms > 0).then(|| Duration::from_millis(ms))),
         })
     }
 }
