@@ -9,7 +9,7 @@
 //! consumer's back, because a new slot is a gap.
 //!
 //! ```text
-//! conninfo (syntax, pgpass) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
+//! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
 //!      what to reach             a stream       a session   checked    reconnects    reads    bounded    the consumer
 //! ```
 //!
@@ -26,6 +26,7 @@ mod error;
 mod feedback;
 mod handover;
 mod link;
+mod parameters;
 mod pgpass;
 mod pump;
 mod replication;
