@@ -20,7 +20,7 @@ impl Backoff {
     pub(super) fn next(&mut self, chance: f64) -> Duration {
         let reach = self.floor.saturating_mul(1 << self.attempts.min(20)).min(self.ceiling);
         self.attempts = self.attempts.saturating_add(1);
-        self.floor + (reach - self.floor).mul_f64(chance.clamp(0.0, 1.0))
+        self.floor + reach.saturating_sub(self.floor).mul_f64(chance.clamp(0.0, 1.0))
     }
 
     /// A connection that lived as long as the ceiling ends the outage; a shorter life does not, so that a server which

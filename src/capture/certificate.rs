@@ -23,7 +23,7 @@ impl Certificate {
 
     pub(super) fn common_name(&self) -> Option<String> {
         let attributes = self.0.tbs_certificate.subject.0.iter().flat_map(|names| names.0.iter());
-        let name = attributes.filter(|attribute| attribute.oid == rfc4519::CN).last()?;
+        let name = attributes.rev().find(|attribute| attribute.oid == rfc4519::CN)?;
         std::str::from_utf8(name.value.value()).ok().map(str::to_owned)
     }
 

@@ -8,6 +8,8 @@ use super::{ChannelBinding, Conninfo, Host, SslMode};
 use crate::capture::surroundings::Surroundings;
 use crate::capture::tls::Roots;
 
+type Pairs = &'static [(&'static str, &'static str)];
+
 #[derive(Default)]
 struct Made {
     variables: HashMap<&'static str, &'static str>,
@@ -55,7 +57,6 @@ fn password(info: &Conninfo) -> Option<&str> {
 
 #[test]
 fn a_string_is_completed_as_libpq_completes_it() {
-    type Pairs = &'static [(&'static str, &'static str)];
     let cases: [(&str, Pairs, Pairs, &str); 17] = [
         ("", &[], &[], "ann@localhost:5432/ann"),
         ("", &[], &[("/var/run/postgresql/.s.PGSQL.5432", "")], "ann@/var/run/postgresql/.s.PGSQL.5432/ann"),
@@ -113,7 +114,7 @@ fn what_is_not_understood_is_refused_and_says_why() {
 fn a_password_is_found_and_never_shown() {
     let file = "h:5432:*:ann:from-file\n/run/pg:*:*:*:for-socket\nlocalhost:*:*:*:for-default\n";
     let home = [("/home/ann/.pgpass", file)];
-    let cases: [(&str, &[(&'static str, &'static str)], Option<&str>); 8] = [
+    let cases: [(&str, Pairs, Option<&str>); 8] = [
         ("postgres://u:p%40ss@h/d", &[("PGPASSWORD", "env")], Some("p@ss")),
         ("host=h", &[("PGPASSWORD", "env")], Some("env")),
         ("host=h", &[], Some("from-file")),

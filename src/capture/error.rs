@@ -9,7 +9,7 @@ use std::sync::Arc;
 use postgres_protocol::message::backend::ErrorFields;
 use tokio_postgres::fallible_iterator::FallibleIterator;
 
-/// An ErrorResponse or NoticeResponse, in its fields (manual, section 55.8). DETAIL and HINT are kept.
+/// An `ErrorResponse` or `NoticeResponse`, in its fields (manual, section 55.8). DETAIL and HINT are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerError {
     /// `ERROR`, `FATAL`, `WARNING`, … in English whatever `lc_messages` says.
@@ -91,7 +91,7 @@ pub enum CaptureError {
         /// Which server.
         place: String,
         /// What it said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
     /// 28P01, 28000, or an authentication method that cannot be answered.
     #[error("{place} does not let {user:?} in: {reason}. Check the user, the password and pg_hba.conf.")]
@@ -148,7 +148,7 @@ pub enum CaptureError {
         /// The database role.
         user: String,
         /// What the server said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
     /// Every replication slot is taken (53400).
     #[error(
@@ -161,7 +161,7 @@ pub enum CaptureError {
         /// The slot that was to be made.
         slot: String,
         /// What the server said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
     /// Every walsender is taken (53300).
     #[error("{place} has no free walsender: {server}. Raise max_wal_senders or stop a standby that is not needed.")]
@@ -169,7 +169,7 @@ pub enum CaptureError {
         /// Which server.
         place: String,
         /// What the server said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
     /// Every connection of the server, the database or the role is taken (53300).
     #[error("{place} has no free connection: {server}. Raise max_connections or use fewer.")]
@@ -177,7 +177,7 @@ pub enum CaptureError {
         /// Which server.
         place: String,
         /// What the server said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
     /// Another session streams from the slot (55006).
     #[error(
@@ -278,7 +278,7 @@ pub enum CaptureError {
         /// Which server.
         place: String,
         /// What it said.
-        server: ServerError,
+        server: Box<ServerError>,
     },
 }
 
@@ -352,7 +352,7 @@ mod tests {
     use super::{CaptureError, ServerError};
 
     fn server(sqlstate: &str) -> CaptureError {
-        let server = ServerError { sqlstate: sqlstate.to_owned(), ..ServerError::default() };
+        let server = Box::new(ServerError { sqlstate: sqlstate.to_owned(), ..ServerError::default() });
         CaptureError::Server { place: "here".to_owned(), server }
     }
 

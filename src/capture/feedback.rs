@@ -129,7 +129,7 @@ impl Feedback {
 
 /// `Instant + Duration` panics past the end of time; settings may be that long.
 fn after(start: Instant, wait: Duration) -> Instant {
-    start.checked_add(wait).unwrap_or(start + Duration::from_secs(365 * 86_400))
+    start.checked_add(wait).unwrap_or(start + Duration::from_hours(365 * 24))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const ITEM_BYTES: usize = 64;
 pub(super) fn channel(bytes: usize) -> (Outbox, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let outbox = Outbox { sender, room: Arc::new(Semaphore::new(bytes)), bytes };
-    (outbox, Inbox { receiver, current: Vec::new().into_iter(), _room: None })
+    (outbox, Inbox { receiver, current: Vec::new().into_iter(), room: None })
 }
 
 /// The messages of one read.
@@ -75,7 +75,8 @@ impl Outbox {
 pub(super) struct Inbox {
     receiver: mpsc::UnboundedReceiver<Sent>,
     current: vec::IntoIter<Replication>,
-    _room: Option<OwnedSemaphorePermit>,
+    /// What `current` has reserved; freed when it is used up.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Inbox {
@@ -107,7 +108,7 @@ impl Inbox {
 
     fn unpack(&mut self, items: vec::IntoIter<Replication>, room: OwnedSemaphorePermit) {
         self.current = items;
-        self._room = Some(room);
+        self.room = Some(room);
     }
 
     fn take(&mut self) -> Option<Captured> {
@@ -115,7 +116,7 @@ impl Inbox {
             Some(Replication::Data { wal_start, body }) => Some(Captured::Data { wal_start, body }),
             Some(Replication::Keepalive { wal_end, .. }) => Some(Captured::Keepalive { wal_end }),
             None => {
-                self._room = None;
+                self.room = None;
                 None
             }
         }

@@ -170,6 +170,7 @@ pub(super) fn classify(place: String, info: &Conninfo, server: ServerError) -> C
 
 fn classify_as(session: Session, server: ServerError) -> CaptureError {
     let Session { place, user, database } = session;
+    let server = Box::new(server);
     match server.sqlstate.as_str() {
         "28P01" | "28000" => CaptureError::AuthenticationFailed { place, user, reason: server.to_string() },
         "3D000" => CaptureError::DatabaseMissing { place, database },

@@ -9,7 +9,7 @@
 //! consumer's back, because a new slot is a gap.
 //!
 //! ```text
-//! conninfo (syntax, pgpass) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
+//! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
 //!      what to reach             a stream       a session   checked    reconnects    reads    bounded    the consumer
 //! ```
 //!
@@ -28,6 +28,7 @@ mod feedback;
 mod handover;
 mod link;
 mod naming;
+mod parameters;
 mod pgpass;
 mod pump;
 mod replication;

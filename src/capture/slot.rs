@@ -1,5 +1,5 @@
 //! From a session to a running stream: is this the server, can it decode, is the publication there, is the slot ours
-//! and whole; then START_REPLICATION. The same checks run at the first start and after every outage, but only the first
+//! and whole; then `START_REPLICATION`. The same checks run at the first start and after every outage, but only the first
 //! start may make a slot: one that is made later would hide a gap.
 
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Opening<'_> {
         let now = ServerIdentity { system_id, timeline: timeline as u32 };
         match self.purpose {
             Purpose::Again { identity, seen, .. } if identity != now => {
-                self.check_succession(identity, now, seen).await?
+                self.check_succession(identity, now, seen).await?;
             }
             Purpose::First { .. } | Purpose::Again { .. } => {}
         }

@@ -225,9 +225,9 @@ async fn ask_for_tls(socket: &mut TcpStream) -> io::Result<u8> {
 fn tls_reason(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let advice = match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            "; is sslrootcert the authority that signed the server's certificate?"
-        }
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => "; is sslrootcert the authority that signed the server's certificate?",
         rustls::Error::InvalidCertificate(
             rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
         ) => "; connect by a name that is in the certificate, or use sslmode=verify-ca",

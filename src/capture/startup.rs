@@ -63,7 +63,7 @@ async fn start(info: &Conninfo, at: &Endpoint, stream: Stream, patience: Duratio
     loop {
         match link.receive().await? {
             Incoming::Other(Message::ParameterStatus(status)) if matches!(status.name(), Ok("server_version")) => {
-                link.version = status.value().unwrap_or_default().to_owned();
+                status.value().unwrap_or_default().clone_into(&mut link.version);
             }
             Incoming::Other(Message::BackendKeyData(key)) => link.key = Some((key.process_id(), key.secret_key())),
             Incoming::Other(Message::ReadyForQuery(_)) => return Ok(link),
@@ -87,7 +87,7 @@ impl Session {
     }
 }
 
-/// The exchange until AuthenticationOk.
+/// The exchange until `AuthenticationOk`.
 struct Login<'a> {
     info: &'a Conninfo,
     password: Option<&'a str>,

@@ -55,12 +55,16 @@ impl Supervisor {
             let began = Instant::now();
             let end = self.pump(&mut opened, &mut alarm).await;
             backoff.lived(began.elapsed());
-            opened = match end {
+            let error = match end {
                 End::Stopped => return self.take_leave(*opened).await,
-                End::Broken(error) => match self.reopen(error, opened.identity, &mut backoff).await {
-                    Next::Connection(next) => next,
-                    Next::Nothing => return,
-                },
+                End::Broken(error) => error,
+            };
+            let identity = opened.identity;
+            // Closes the connection: a walsender that was only silent would else hold the slot against us.
+            drop(opened);
+            opened = match self.reopen(error, identity, &mut backoff).await {
+                Next::Connection(next) => next,
+                Next::Nothing => return,
             };
         }
     }

@@ -1,7 +1,7 @@
 //! Bytes become names once: backend messages out of a read buffer, the messages inside of the copy stream, and the
 //! status update that we send (manual, sections 55.4 "Streaming Replication Protocol" and 55.7 "Message Formats").
 //!
-//! A CopyData body is a slice of the buffer it was read into. A length that PostgreSQL cannot mean is refused by name
+//! A `CopyData` body is a slice of the buffer it was read into. A length that PostgreSQL cannot mean is refused by name
 //! before anything is reserved for it.
 
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ const LENGTH_AT: usize = 5;
 const XLOG_DATA: u8 = b'w';
 const KEEPALIVE: u8 = b'k';
 const STATUS_UPDATE: u8 = b'r';
-/// Start, end and clock before the body of XLogData.
+/// Start, end and clock before the body of `XLogData`.
 const XLOG_HEADER: usize = 24;
 /// End, clock and the wish for an answer.
 const KEEPALIVE_BODY: usize = 17;
@@ -34,9 +34,9 @@ pub(super) type Malformed = String;
 
 /// One backend message.
 pub(super) enum Incoming {
-    /// The body of a CopyData message.
+    /// The body of a `CopyData` message.
     Data(Bytes),
-    /// CopyBothResponse: the stream begins.
+    /// `CopyBothResponse`: the stream begins.
     CopyBoth,
     /// Everything that an ordinary session knows too.
     Other(Message),
@@ -85,7 +85,7 @@ impl Frames {
 /// A message of the server inside of the copy stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Replication {
-    /// XLogData: a piece of the output plugin's, with the position it belongs to.
+    /// `XLogData`: a piece of the output plugin's, with the position it belongs to.
     Data { wal_start: Lsn, body: Bytes },
     /// Everything before `wal_end` was sent; maybe the server wants to know what we have.
     Keepalive { wal_end: Lsn, answer: bool },
@@ -112,7 +112,7 @@ impl Replication {
     }
 }
 
-/// A standby status update as a CopyData message: written, flushed and applied are all `lsn`, because what we wrote
+/// A standby status update as a `CopyData` message: written, flushed and applied are all `lsn`, because what we wrote
 /// and did not hand on is nothing. (With a written position ahead of it the server also stops telling where it is.)
 pub(super) fn status_update(lsn: Lsn, ask: bool, now: SystemTime, out: &mut BytesMut) {
     out.put_u8(COPY_DATA_TAG);
@@ -125,7 +125,7 @@ pub(super) fn status_update(lsn: Lsn, ask: bool, now: SystemTime, out: &mut Byte
 
 /// Microseconds since 2000-01-01 00:00 UTC, PostgreSQL's clock on the wire.
 fn postgres_micros(now: SystemTime) -> i64 {
-    let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+    let epoch = SystemTime::UNIX_EPOCH + Duration::from_hours(10_957 * 24);
     now.duration_since(epoch).ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
@@ -145,7 +145,9 @@ mod tests {
 
     fn xlog(lsn: u64, body: &[u8]) -> Vec<u8> {
         let mut out = vec![b'w'];
-        [lsn, lsn, 0].iter().for_each(|number| out.put_u64(*number));
+        out.put_u64(lsn);
+        out.put_u64(lsn);
+        out.put_u64(0);
         out.extend_from_slice(body);
         out
     }

@@ -223,7 +223,7 @@ async fn a_publication_dropped_while_streaming_is_told_before_the_next_change() 
 async fn a_change_after_a_dropped_publication_is_told_by_the_stream_itself() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
-    let unwatched = WalSettings { publication_check: Duration::from_secs(3600), ..settings() };
+    let unwatched = WalSettings { publication_check: Duration::from_hours(1), ..settings() };
     let mut reader = Reader::new(WalCapture::start(conninfo, unwatched, None).await.unwrap());
     reader.live_for(Duration::from_millis(100)).await;
     server.sql("drop publication feed").await;

@@ -23,12 +23,13 @@ async fn a_terminated_session_goes_on_without_loss_or_repeat() {
     let server = prepared(&[]).await;
     let mut reader = Reader::new(start(&server.url()).await.unwrap());
     let admin = server.admin().await;
-    for round in 0..5 {
-        insert(&admin, round * 20 + 1..=round * 20 + 10).await;
+    for round in 0..5_usize {
+        let first = i32::try_from(round * 20).unwrap();
+        insert(&admin, first + 1..=first + 10).await;
         admin.batch_execute("select pg_terminate_backend(active_pid) from pg_replication_slots").await.unwrap();
-        insert(&admin, round * 20 + 11..=round * 20 + 20).await;
-        reader.until("the round", |reader| reader.events.len() as i32 == (round + 1) * 20).await;
-        reader.until("its outage", |reader| reader.resumed as i32 == round + 1).await;
+        insert(&admin, first + 11..=first + 20).await;
+        reader.until("the round", |reader| reader.events.len() == (round + 1) * 20).await;
+        reader.until("its outage", |reader| reader.resumed == round + 1).await;
     }
     assert_eq!(reader.ids(), all(100));
     assert_eq!(reader.interruptions.len(), 5);
@@ -170,4 +171,41 @@ async fn another_cluster_at_the_same_place_is_not_followed() {
     let _other = Server::at(server.port(), &["wal_level=logical"]);
     let error = reader.until_failed().await;
     assert_eq!(error.code(), "SERVER_REPLACED", "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_noticed_and_followed_on_when_it_speaks_again() {
+    let server = prepared(&[]).await;
+    let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
+    let settings = WalSettings { liveness: Duration::from_secs(1), ..settings() };
+    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    server.sql("insert into t values (1)").await;
+    reader.until("the row", |reader| reader.ids() == [1]).await;
+    reader.live_for(Duration::from_secs(3)).await;
+    assert!(reader.interruptions.is_empty(), "an idle server answers when it is asked");
+
+    let walsender = server.value("select active_pid from pg_replication_slots").await.unwrap();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &walsender]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("-STOP");
+    reader.until("the silence", |reader| reader.interruptions == ["CONNECTION_LOST"]).await;
+    server.sql("insert into t values (2)").await;
+    // The slot is still held by the walsender that does not move: not a reason to give up.
+    reader.live_for(Duration::from_millis(500)).await;
+    signal("-CONT");
+    reader.until("the second row", |reader| reader.ids() == [1, 2]).await;
+    assert_eq!((reader.interruptions.len(), reader.resumed), (1, 1));
+}
+
+#[tokio::test]
+async fn a_publication_gone_after_an_outage_is_told_and_not_retried() {
+    let server = prepared(&[]).await;
+    let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
+    let unwatched = WalSettings { publication_check: Duration::from_hours(1), ..settings() };
+    let mut reader = Reader::new(WalCapture::start(conninfo, unwatched, None).await.unwrap());
+    server.sql("drop publication feed; select pg_terminate_backend(active_pid) from pg_replication_slots").await;
+    let error = reader.until_failed().await;
+    assert_eq!(error.code(), "PUBLICATION_MISSING", "{error}");
 }

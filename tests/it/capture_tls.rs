@@ -103,7 +103,7 @@ impl Certificates {
     }
 }
 
-/// Plain connections over TCP are refused by pg_hba.conf, encrypted ones need a password.
+/// Plain connections over TCP are refused by `pg_hba.conf`, encrypted ones need a password.
 async fn encrypted(certificates: &Certificates) -> Server {
     let server = Server::logical();
     server.sql("create table t (id int primary key); create publication feed for table t").await;

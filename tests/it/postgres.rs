@@ -131,7 +131,7 @@ impl Server {
         self.start();
     }
 
-    /// Replaces pg_hba.conf and has it read.
+    /// Replaces `pg_hba.conf` and has it read.
     pub(crate) fn set_hba(&self, lines: &str) {
         fs::write(self.data().join("pg_hba.conf"), lines).unwrap();
         self.reload();
@@ -178,7 +178,7 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A session of the superuser over the socket, whatever pg_hba.conf says of TCP.
+    /// A session of the superuser over the socket, whatever `pg_hba.conf` says of TCP.
     pub(crate) async fn admin(&self) -> Client {
         let url = format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port);
         Conninfo::resolve(Some(&url)).unwrap().connect().await.unwrap().0
