@@ -71,7 +71,9 @@ impl Predicate {
                 test(row, *column, |found| found.comparable(value).then(|| comparison.admits(found.cmp(value))))
             }
             Predicate::In { column, values } => test(row, *column, |found| {
-                values.iter().all(|value| found.comparable(value)).then(|| values.binary_search(found).is_ok())
+                // Sorted by type first: when both ends are of this type, all are.
+                let ends = [values.first(), values.last()];
+                ends.iter().flatten().all(|value| found.comparable(value)).then(|| values.binary_search(found).is_ok())
             }),
             Predicate::IsNull { column } => Truth::of(row.is_null(*column)),
             Predicate::Like { column, pattern } => test(row, *column, |found| match found {

@@ -64,13 +64,13 @@ fn finite(negative: bool, unsigned: &str) -> Option<Numeric> {
         return Some(Numeric::tagged(2));
     }
     let fraction_digits = length(significant)? - magnitude;
-    (magnitude <= WHOLE_DIGITS_MAX && fraction_digits <= FRACTION_DIGITS_MAX)
-        .then(|| encode(negative, magnitude, significant))
+    let fits = magnitude <= WHOLE_DIGITS_MAX && fraction_digits <= FRACTION_DIGITS_MAX;
+    fits.then(|| i32::try_from(magnitude).ok()).flatten().map(|magnitude| encode(negative, magnitude, significant))
 }
 
-/// The bounds above keep the magnitude well inside 32 bits.
-fn encode(negative: bool, magnitude: i64, digits: &str) -> Numeric {
-    let biased = (magnitude + (1 << 31)) as u32;
+fn encode(negative: bool, magnitude: i32, digits: &str) -> Numeric {
+    // With the sign bit turned over, the order of the bytes is that of the integers.
+    let biased = magnitude.cast_unsigned() ^ (1 << 31);
     let plain = biased.to_be_bytes().into_iter().chain(digits.bytes());
     Numeric(if negative {
         std::iter::once(1).chain(plain.map(|byte| !byte)).chain([0xFF]).collect()

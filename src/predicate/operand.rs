@@ -12,7 +12,7 @@ const EXACT_DIGITS: usize = 15;
 
 /// The operand of a comparison. `null` is the caller's to judge.
 pub(super) fn scalar(column: &Column, value: &Value) -> Option<Scalar> {
-    typed(&column.pg_type, value).map(|scalar| scalar.as_in(column))
+    typed(&column.pg_type, value).map(|scalar| scalar.in_column(column))
 }
 
 fn typed(pg_type: &PgType, value: &Value) -> Option<Scalar> {

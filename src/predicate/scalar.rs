@@ -67,10 +67,10 @@ impl Scalar {
 
     /// The same for a value of this column, which knows more than its type: `char(n)` ignores trailing blanks.
     pub fn of_column(column: &Column, text: &[u8]) -> Option<Scalar> {
-        Scalar::from_text(&column.pg_type, text).map(|scalar| scalar.as_in(column))
+        Scalar::from_text(&column.pg_type, text).map(|scalar| scalar.in_column(column))
     }
 
-    pub(super) fn as_in(self, column: &Column) -> Scalar {
+    pub(super) fn in_column(self, column: &Column) -> Scalar {
         if matches!(column.type_oid, BPCHAR | BPCHAR_ARRAY) { self.without_padding() } else { self }
     }
 
