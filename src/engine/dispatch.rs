@@ -51,10 +51,10 @@ impl Index {
     }
 
     pub(super) fn remove(&mut self, subscription: &Subscription) {
-        let id = &subscription.id;
+        let id = subscription.id;
         match &subscription.source {
             Source::Table { table, .. } => {
-                self.matcher.remove(*id);
+                self.matcher.remove(id);
                 prune(&mut self.tables, &table.oid, id);
             }
             Source::Topic(topic) => {
@@ -82,9 +82,9 @@ fn everybody(ids: Option<&FxHashSet<SubscriptionId>>, transition: Transition) ->
     ids.into_iter().flatten().map(|&id| Match { id, transition }).collect()
 }
 
-fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>, key: &K, id: &SubscriptionId) {
+fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>, key: &K, id: SubscriptionId) {
     if let Some(ids) = map.get_mut(key) {
-        ids.remove(id);
+        ids.remove(&id);
         if ids.is_empty() {
             map.remove(key);
         }
@@ -112,6 +112,9 @@ impl Core {
     }
 }
 
+/// Everybody who waits for one resolver's answer.
+type Audience = (Arc<Lane>, Vec<Arc<Subscription>>);
+
 /// One event on its way: what was encoded for one subscription is shared with all that get the same bytes.
 struct Telling<'a> {
     core: &'a Core,
@@ -120,7 +123,7 @@ struct Telling<'a> {
     inspection: Inspection<'a>,
     scratch: payload::Scratch,
     bodies: FxHashMap<(*const Plan, Transition), Option<Bytes>>,
-    calls: FxHashMap<(*const Lane, Transition), (Arc<Lane>, Vec<Arc<Subscription>>)>,
+    calls: FxHashMap<(*const Lane, Transition), Audience>,
 }
 
 impl<'a> Telling<'a> {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::subscription::{Stamp, Subscription};
 use crate::adapter::{RESOLVERS, Wake};
 use crate::graphql::Plan;
-use crate::model::{Change, Datum, Event, Transition};
+use crate::model::{Change, Datum, Event, Transition, Tuple};
 use crate::payload::{FieldError, Meta, PathSegment, error_body};
 use crate::security::{Inspection, Visible};
 
@@ -176,7 +176,7 @@ impl Call {
 /// The bytes that a waiting event keeps alive.
 fn weight(event: &Event) -> usize {
     let tuples = match &event.change {
-        Change::Row(row) => row.old.iter().chain(&row.new).flat_map(|tuple| tuple.values()).map(datum_weight).sum(),
+        Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum_weight).sum(),
         Change::Truncate(_) => 0,
         Change::Message(message) => message.payload.len(),
     };

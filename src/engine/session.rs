@@ -256,5 +256,5 @@ fn instant_of(at: Timestamp) -> Instant {
     let at = Duration::from_micros(u64::try_from(at.0).unwrap_or(0));
     let left = at.saturating_sub(since_epoch);
     // Tokens do not live for centuries; one that says so does not overflow the clock.
-    Instant::now() + left.min(Duration::from_secs(100 * 365 * 86_400))
+    Instant::now() + left.min(Duration::from_hours(100 * 365 * 24))
 }

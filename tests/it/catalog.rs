@@ -1,7 +1,7 @@
 //! `Tables::load`: what may be served, under which names.
 
-use rowcast::capture::{CatalogError, Tables};
 use rowcast::capture::Naming;
+use rowcast::capture::{CatalogError, Tables};
 use rowcast::model::{Column, ReplicaIdentity, Table};
 use tokio_postgres::Client;
 
