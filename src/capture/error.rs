@@ -6,8 +6,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
-use tokio_postgres::fallible_iterator::FallibleIterator;
 
 /// An `ErrorResponse` or `NoticeResponse`, in its fields (manual, section 55.8). DETAIL and HINT are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

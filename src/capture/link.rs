@@ -4,10 +4,10 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_postgres::fallible_iterator::FallibleIterator;
 
 use super::conninfo::{Conninfo, Endpoint};
 use super::error::{CaptureError, ServerError};

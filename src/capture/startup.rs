@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
-use tokio_postgres::fallible_iterator::FallibleIterator;
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint};
 use super::error::{CaptureError, ServerError};
