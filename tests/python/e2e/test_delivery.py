@@ -17,7 +17,7 @@ from rig.postgres import Database
 from rig.shop import ORDERS, ids
 from rig.wait import until, until_async
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SOCKETS_EACH = 50
 ROWS_EACH = 5_000

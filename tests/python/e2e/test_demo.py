@@ -15,7 +15,7 @@ from rig.postgres import Cluster
 from rig.server import Server
 from rig.wait import until
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 ORDERS = "subscription { orders { row { id tenantId status total note sentAt } } }"
 INSERT = "insert into orders (id, tenant_id, status, total, note, sent_at) values (%s, %s, 'open', 12.5, 'by hand', 1)"

@@ -1,4 +1,4 @@
-"""A graphql-transport-ws client that hides nothing: every frame is kept as it came, and only pings are answered unasked."""
+"""A graphql-transport-ws client that hides nothing: frames are kept as they came, and only pings are answered unasked."""
 
 import asyncio
 import json
@@ -108,7 +108,8 @@ async def raw_socket(
 ) -> AsyncIterator[Socket]:
     """A socket that has said nothing yet. ``url`` is the server's ``ws://…`` address without the path."""
     names = None if subprotocols is None else [Subprotocol(name) for name in subprotocols]
-    settings: dict[str, Any] = {"subprotocols": names, "compression": None, "proxy": None, "max_size": None}
+    settings: dict[str, Any] = {"subprotocols": names, "compression": None, "proxy": None}
+    settings |= {"max_size": None, "ping_interval": None}
     async with connect(f"{url}/graphql", **(settings | options)) as connection:
         yield Socket(connection)
 

@@ -6,6 +6,7 @@ refused. No token is an anonymous caller.
 """
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,12 @@ from rowcast.fastapi import subscription_router
 
 TENANTS = {"acme": ACME, "globex": GLOBEX}
 
-manager = SubscriptionManager(init_wait_s=INIT_TIMEOUT, operations_max=OPERATIONS_MAX)
+manager = SubscriptionManager(
+    init_wait_s=INIT_TIMEOUT,
+    operations_max=OPERATIONS_MAX,
+    ping_interval_s=float(os.environ.get("LAB_PING_S", "12")),
+    pong_timeout_s=float(os.environ.get("LAB_PING_S", "12")),
+)
 manager.subscription("orders", tenant="tenant_id")
 manager.subscription(topic="alerts")
 
