@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from rig.lab import Lab, laboratory
-from rig.postgres import Cluster
+from rig.lab import Lab
 from rig.shop import ORDERS
 from rig.wait import until_async
 

@@ -1,4 +1,4 @@
-"""A graphql-transport-ws client that hides nothing: frames are kept as they came, and only pings are answered unasked."""
+"""A graphql-transport-ws client that hides nothing: it keeps frames as they came, and answers nothing but pings."""
 
 import asyncio
 import json

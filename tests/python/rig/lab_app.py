@@ -13,9 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI
+
 from rig.client import ACME, GLOBEX
 from rig.lab import INIT_TIMEOUT, OPERATIONS_MAX
-
 from rowcast import Forbidden, Principal, SubscriptionManager
 from rowcast.fastapi import subscription_router
 
