@@ -15,7 +15,8 @@ export PATH := $(PATH):/usr/lib/postgresql/15/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export CARGO_TERM_COLOR ?= always
 
-NATIVE_SOURCES := $(shell find src sql migrations python -type f -not -name '*.so' -not -path '*/__pycache__/*' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
+# Python sources are not among them: `maturin develop` links them.
+NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test fmt clean \

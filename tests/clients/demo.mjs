@@ -2,6 +2,8 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createClient } from "graphql-ws";
@@ -17,9 +19,11 @@ export const GLOBEX = "22222222-2222-2222-2222-222222222222";
 
 /** The running demo, its writer silent: `{ url, sql, stop }`. */
 export async function startDemo() {
+  const home = await mkdtemp(`${tmpdir()}/rowcast-demo-`);
+  await chmod(home, 0o755); // PostgreSQL may run as another user
   const demo = spawn(`${ROOT}/.venv/bin/python`, ["examples/demo/run.py"], {
     cwd: ROOT,
-    env: { ...process.env, PORT: "0", DEMO_WRITER: "off", PYTHONUNBUFFERED: "1" },
+    env: { ...process.env, PORT: "0", DEMO_WRITER: "off", DEMO_FOLDER: `${home}/data`, PYTHONUNBUFFERED: "1" },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lines = createInterface({ input: demo.stdout });
@@ -33,7 +37,8 @@ export async function startDemo() {
     async stop() {
       await database.end();
       demo.kill("SIGTERM");
-      return (await ended)[0];
+      await ended;
+      await rm(home, { recursive: true, force: true });
     },
   };
 }

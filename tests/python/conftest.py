@@ -4,6 +4,8 @@ A version that is not installed is skipped on a developer's machine and is an er
 there means that both were tried.
 """
 
+import asyncio
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,16 @@ VERSIONS = (15, 18)
 def pytest_configure(config: pytest.Config) -> None:
     """Markers that the command line of the suite selects by."""
     config.addinivalue_line("markers", "browser: looks at a page with headless Chromium")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an ``async def`` test in an event loop of its own. Fixtures are plain functions, so no plugin is needed."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda major: f"pg{major}")

@@ -9,7 +9,7 @@ from rig.browser import Page, page
 from rig.client import ACME, GLOBEX
 from rig.demo import demo
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 TENANTS = {"acme": ACME, "globex": GLOBEX}
 
@@ -25,8 +25,8 @@ async def test_each_column_fills_with_its_own_tenants_rows(tmp_path: Path) -> No
     with demo() as server:
         async with page(server.url()) as tab:
             for column, tenant in TENANTS.items():
-                await tab.until(f"document.querySelector('#tenant-{column}').dataset.state === 'live'")
-                await tab.until(f"Number(document.querySelector('#tenant-{column}').dataset.events) >= 20", 60)
+                await tab.until(f"document.querySelector('#tenant-{column}')?.dataset.state === 'live'")
+                await tab.until(f"Number(document.querySelector('#tenant-{column}')?.dataset.events) >= 20", 60)
                 assert await shown_tenants(tab, column) == {tenant}
             await tab.screenshot(tmp_path / "demo.png")
             assert await tab.evaluate("document.querySelectorAll('[role=status]').length") == 2
@@ -36,7 +36,7 @@ async def test_a_row_written_by_sql_appears_changes_and_leaves_in_its_column_alo
     with demo(DEMO_WRITER="off") as server, psycopg.connect(server.line("postgres "), autocommit=True) as connection:
         async with page(server.url()) as tab:
             for column in TENANTS:
-                await tab.until(f"document.querySelector('#tenant-{column}').dataset.state === 'live'")
+                await tab.until(f"document.querySelector('#tenant-{column}')?.dataset.state === 'live'")
             row = "document.querySelector('#acme-rows tr[data-id=\"{}\"]')"
             order = await first_seen(tab, connection, row)
             connection.execute("update orders set status = 'paid <b>' where id = %s", [order])

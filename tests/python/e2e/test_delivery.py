@@ -17,7 +17,7 @@ from rig.postgres import Database
 from rig.shop import ORDERS, ids
 from rig.wait import until, until_async
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SOCKETS_EACH = 50
 ROWS_EACH = 5_000
@@ -37,11 +37,12 @@ async def test_an_inserted_row_arrives(lab: Lab) -> None:
 async def test_an_update_tells_the_new_row_and_a_delete_the_key_alone(lab: Lab) -> None:
     query = "subscription { orders { operation transition changed key { id } row { status } } }"
     async with signed_in(lab.url) as socket:
-        order = lab.shop.insert()
         await socket.subscribe("1", query)
+        order = lab.shop.insert()
         lab.shop.update(order, status="paid")
         lab.shop.delete(order)
-        updated, deleted = [(await socket.next("1"))["data"]["orders"] for _ in range(2)]
+        inserted, updated, deleted = [(await socket.next("1"))["data"]["orders"] for _ in range(3)]
+        assert inserted["changed"] == []
         assert updated == {
             "operation": "UPDATE", "transition": "STAY", "changed": ["status"],
             "key": {"id": order}, "row": {"status": "paid"},
@@ -65,9 +66,10 @@ async def test_tenant_b_sees_nothing_of_tenant_a(lab: Lab) -> None:
 
 async def test_a_row_that_changes_its_tenant_leaves_one_and_enters_the_other(lab: Lab) -> None:
     async with signed_in(lab.url) as acme, signed_in(lab.url, "globex") as globex:
-        order = lab.shop.insert(ACME)
         await acme.subscribe("1", ORDERS)
         await globex.subscribe("1", ORDERS)
+        order = lab.shop.insert(ACME)
+        assert ids([await acme.next("1")]) == [order]
         lab.shop.update(order, tenant_id=GLOBEX)
         left, entered = (await acme.next("1"))["data"]["orders"], (await globex.next("1"))["data"]["orders"]
         assert (left["transition"], left["row"], left["key"]) == ("LEAVE", None, {"id": order})

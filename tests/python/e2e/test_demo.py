@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from rig.client import ACME, raw_socket, signed_in
-from rig.demo import SCRIPT, demo
+from rig.demo import SCRIPT, data_folder, demo
 from rig.postgres import Cluster
 from rig.server import Server
 from rig.wait import until
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 ORDERS = "subscription { orders { row { id tenantId status total note sentAt } } }"
 INSERT = "insert into orders (id, tenant_id, status, total, note, sent_at) values (%s, %s, 'open', 12.5, 'by hand', 1)"
@@ -70,15 +70,33 @@ async def test_it_leaves_no_process_behind(end: signal.Signals) -> None:
         assert programs(mark) == []
 
 
+async def test_ctrl_c_on_make_demo_leaves_no_process_behind() -> None:
+    mark = uuid.uuid4().hex
+    with data_folder() as folder:
+        server = Server(["make", "--no-print-directory", "demo"], environment(folder, mark))
+        try:
+            server.line("ready ", 600)
+            server.interrupt()
+            until(lambda: programs(mark) == [], "every process of the demo to be gone", 15)
+        finally:
+            server.stop()
+
+
 async def test_it_can_be_interrupted_before_it_is_ready() -> None:
     mark = uuid.uuid4().hex
-    server = Server([sys.executable, SCRIPT], {"PORT": "0", "TEST_MARK": mark})
-    try:
-        until(lambda: "postgres" in programs(mark), "PostgreSQL to be started")
-        server.interrupt()
-        assert programs(mark) == []
-    finally:
-        server.stop()
+    with data_folder() as folder:
+        server = Server([sys.executable, SCRIPT], environment(folder, mark))
+        try:
+            until(lambda: "postgres" in programs(mark), "PostgreSQL to be started")
+            assert server.interrupt() == 0
+            assert programs(mark) == []
+        finally:
+            server.stop()
+
+
+def environment(folder: str, mark: str) -> dict[str, str]:
+    """For a demo whose processes can be told from all others."""
+    return {"PORT": "0", "DEMO_FOLDER": folder, "TEST_MARK": mark}
 
 
 def programs(mark: str) -> list[str]:

@@ -8,7 +8,7 @@ from rig.client import ACME, raw_socket, signed_in
 from rig.lab import Lab, relaunched
 from rig.shop import ORDERS, ids
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 NOTE = "x" * 10_000
 """The kernel's buffers swallow some four megabytes before a client is seen to be slow."""

@@ -10,7 +10,7 @@ from rig.lab import Lab
 from rig.shop import ORDERS
 from rig.wait import until_async
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_rules_22_and_75_a_client_that_answers_no_ping_is_dropped_and_freed(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from rig.postgres import Cluster
 from rig.server import Server
 from rig.shop import ORDERS, Shop, ids
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 MOUNTS = {
     "fastapi": ["-m", "rig.serve", "rig.lab_app:app"],

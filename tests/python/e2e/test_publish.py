@@ -5,7 +5,7 @@ import pytest
 from rig.client import ACME, GLOBEX, signed_in
 from rig.lab import Lab
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 ALERTS = "subscription { alerts { payload } }"
 PUBLISH = "select rowcast.publish('alerts', %s, tenant => %s)"

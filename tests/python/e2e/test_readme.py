@@ -51,4 +51,5 @@ def test_the_quickstart_does_what_it_says(database: Database, tmp_path: Path) ->
         if watcher is not None:
             watcher.stop()
         server.stop()
-        print(server.output)  # noqa: T201 - what pytest captures, it shows beside the failure
+        # What pytest captures, it shows beside the failure.
+        print(server.output, "" if watcher is None else watcher.output)  # noqa: T201

@@ -8,7 +8,7 @@ from rig.client import signed_in
 from rig.lab import Lab
 from rig.shop import ORDERS, ids
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.mark.parametrize(("field", "told"), [("ordersNoted", "HELLO"), ("ordersSync", "hello")])

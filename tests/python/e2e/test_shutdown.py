@@ -10,7 +10,7 @@ from rig.lab import Lab
 from rig.shop import ORDERS, ids
 from rig.wait import until
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_rule_77_a_shutdown_closes_sockets_with_a_code_that_clients_retry_on(lab: Lab) -> None:

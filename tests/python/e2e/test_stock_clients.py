@@ -11,7 +11,7 @@ from gql.transport.websockets import WebsocketsTransport
 from rig.client import ACME, GLOBEX
 from rig.lab import Lab
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def client(lab: Lab) -> Client:

@@ -41,22 +41,22 @@ class Lab:
 
 
 @contextmanager
-def laboratory(database: Database) -> Iterator[Lab]:
+def laboratory(database: Database, **environment: str) -> Iterator[Lab]:
     """A started lab on a new shop; the server's output is shown by pytest when the test fails."""
-    with _served(Shop(database).open()) as lab:
+    with _served(Shop(database).open(), environment) as lab:
         yield lab
 
 
 @contextmanager
 def relaunched(lab: Lab) -> Iterator[Lab]:
     """The same shop with a server of its own, for a lab whose server was stopped."""
-    with _served(lab.shop) as again:
+    with _served(lab.shop, {}) as again:
         yield again
 
 
 @contextmanager
-def _served(shop: Shop) -> Iterator[Lab]:
-    server = serve("rig.lab_app:app", {"ROWCAST_DATABASE_URL": shop.database.url})
+def _served(shop: Shop, environment: dict[str, str]) -> Iterator[Lab]:
+    server = serve("rig.lab_app:app", {"ROWCAST_DATABASE_URL": shop.database.url} | environment)
     try:
         server.line("ready ")
         yield Lab(server, shop)

@@ -6,21 +6,27 @@ refused. No token is an anonymous caller.
 """
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI
+
 from rig.client import ACME, GLOBEX
 from rig.lab import INIT_TIMEOUT, OPERATIONS_MAX
-
 from rowcast import Forbidden, Principal, SubscriptionManager
 from rowcast.fastapi import subscription_router
 
 TENANTS = {"acme": ACME, "globex": GLOBEX}
 
-manager = SubscriptionManager(init_wait_s=INIT_TIMEOUT, operations_max=OPERATIONS_MAX)
+manager = SubscriptionManager(
+    init_wait_s=INIT_TIMEOUT,
+    operations_max=OPERATIONS_MAX,
+    ping_interval_s=float(os.environ.get("LAB_PING_S", "12")),
+    pong_timeout_s=float(os.environ.get("LAB_PING_S", "12")),
+)
 manager.subscription("orders", tenant="tenant_id")
 manager.subscription(topic="alerts")
 

@@ -91,9 +91,9 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        log = (self._home / "log").open("ab")
         command = [*self._as_user, str(self._binaries / "postgres"), "-D", str(self._data)]
-        self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._home)
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._home)
         until(self._answers, f"PostgreSQL {self.major} to start; its log:\n{self.log()}")
 
     def stop(self) -> float:

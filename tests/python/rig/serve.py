@@ -18,8 +18,7 @@ async def main(target: str) -> None:
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=1 << 20,
-        ws_ping_interval=1.0,
-        ws_ping_timeout=2.0,
+        ws_ping_interval=None,  # the engine pings by itself, and a client that is slow to read is its business too
         log_level="warning",
         timeout_graceful_shutdown=5,
     )

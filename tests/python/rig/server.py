@@ -42,7 +42,7 @@ class Server:
 
     def line(self, prefix: str, patience: float = 120.0) -> str:
         """What follows ``prefix`` on the first line that starts with it."""
-        return until(lambda: self._find(prefix), f"a line `{prefix}…`", patience)
+        return until(lambda: self._find(prefix), f"a line `{prefix}…`", patience)[0]
 
     def url(self, scheme: str = "http") -> str:
         """The address that it announced, without a slash at the end."""
@@ -65,17 +65,17 @@ class Server:
         self._reader.join(10)
         return self.process.returncode
 
-    def _find(self, prefix: str) -> str | None:
-        for line in list(self._lines):
-            if line.startswith(prefix):
-                return line.removeprefix(prefix).strip()
-        assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.output}"
-        return None
+    def _find(self, prefix: str) -> list[str]:
+        found = [line.removeprefix(prefix).strip() for line in list(self._lines) if line.startswith(prefix)]
+        ended = self.process.poll()
+        assert found or ended is None, f"the server ended with {ended}:\n{self.output}"
+        return found
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.append(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.append(line)
 
 
 def serve(app: str, environment: dict[str, str] | None = None) -> Server:
