@@ -83,7 +83,7 @@ impl Default for Settings {
             introspection: true,
             auto_migrate: true,
             queue_bytes_max: 1024 * 1024,
-            queue_age_max_s: 10.0,
+            queue_age_max_s: 30.0,
             init_wait_s: 3.0,
             ping_interval_s: 12.0,
             pong_timeout_s: 12.0,

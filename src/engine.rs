@@ -16,6 +16,7 @@ mod evict;
 mod failure;
 mod housekeeping;
 mod live;
+mod pace;
 mod pull;
 mod refresh;
 mod registry;
@@ -56,6 +57,7 @@ use crate::store::{self, StatusLine, WatchRequest};
 use dispatch::Index;
 use evict::{Eviction, Evictions};
 use live::Live;
+use pace::Pace;
 use registry::Registry;
 use resolve::{CallQueue, Lanes};
 use subscribe::Subscribed;
@@ -74,6 +76,7 @@ pub(crate) struct Core {
     lanes: Lanes,
     calls: CallQueue,
     encoder: Encoder,
+    pace: Pace,
     evictions: Evictions,
     live: RwLock<Option<Arc<Live>>>,
     origin: OnceLock<Origin>,
@@ -217,7 +220,11 @@ impl Engine {
     /// Publishes JSON text to a topic, in a transaction of its own.
     pub async fn publish(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
         match &self.bus {
-            Bus::Memory => self.publish_here(topic, payload, tenant),
+            Bus::Memory => {
+                self.publish_here(topic, payload, tenant)?;
+                self.core.pace().await;
+                Ok(())
+            }
             Bus::PostgreSql(_) => {
                 let client = self.pool()?.get().await?;
                 store::publish(&client, topic, payload, tenant).await.map(drop).map_err(Error::Publish)
@@ -308,6 +315,7 @@ impl Core {
             lanes: Lanes::default(),
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
+            pace: Pace::default(),
             evictions,
             live: RwLock::new(None),
             origin: OnceLock::new(),

@@ -39,6 +39,11 @@ impl Registry {
         self.sessions.get(&id).map(|entry| Arc::clone(entry.value()))
     }
 
+    /// Looks at every session; `look` must not touch the registry.
+    pub(super) fn each_session(&self, mut look: impl FnMut(&SessionHandle)) {
+        self.sessions.iter().for_each(|entry| look(entry.value()));
+    }
+
     /// A copy, so that nobody holds the map while it acts on a session.
     pub(super) fn sessions(&self) -> Vec<Arc<SessionHandle>> {
         self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::Core;
 use super::evict::Eviction;
 use super::failure::Failure;
+use super::pace::Sender;
 use super::subscribe::Subscribed;
 use super::subscription::{Sink, Stamp};
 use crate::adapter::Wake;
@@ -35,6 +36,7 @@ pub struct SessionHandle {
     wake: Arc<dyn Wake>,
     conversation: Mutex<Conversation>,
     queue: Mutex<Queue>,
+    sender: Sender,
 }
 
 struct Conversation {
@@ -53,6 +55,7 @@ impl SessionHandle {
             wake,
             conversation: Mutex::new(Conversation { machine, principal: None, operations: HashMap::new() }),
             queue: Mutex::new(Queue::new(&limits)),
+            sender: Sender::new(limits.queue_bytes_max),
         })
     }
 
@@ -91,7 +94,7 @@ impl SessionHandle {
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);
-        self.queue.lock().finish(Close::shutting_down().at_once());
+        self.free(Close::shutting_down().at_once());
         if self.core.registry.remove_session(self.id) {
             self.core.metrics.sessions.sub(1);
         }
@@ -100,8 +103,15 @@ impl SessionHandle {
     /// Up to `limit` frames to send, in order.
     pub fn take(&self, limit: usize) -> Vec<Frame> {
         let mut frames = Vec::new();
-        self.queue.lock().take(limit, TAKE_BYTES, &mut frames);
+        let mut queue = self.queue.lock();
+        queue.take(limit, TAKE_BYTES, &mut frames);
+        self.sender.came(queue.bytes(), &self.core.pace);
         frames
+    }
+
+    /// Where the sender stands, for the pace of the stream.
+    pub(super) fn sender(&self) -> &Sender {
+        &self.sender
     }
 
     /// How the socket is to be closed, once it is.
@@ -115,6 +125,7 @@ impl SessionHandle {
         let mut queue = self.queue.lock();
         if live.load(Ordering::Acquire) {
             let pushed = queue.push(operation, frame, Some(stamp.position), Instant::now());
+            self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }
     }
@@ -136,6 +147,7 @@ impl SessionHandle {
     pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
         let overflow = self.queue.lock().overdue(now);
         if let Some(overflow) = overflow {
+            self.sender.came(0, &self.core.pace);
             self.close(self.slow_client(overflow));
         }
         let mut conversation = self.conversation.lock();
@@ -171,7 +183,9 @@ impl SessionHandle {
                 Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
                 Action::Release { id } => self.release(conversation, &id),
                 Action::Purge { id } => {
-                    self.queue.lock().purge(&id);
+                    let mut queue = self.queue.lock();
+                    queue.purge(&id);
+                    self.sender.came(queue.bytes(), &self.core.pace);
                 }
                 Action::Transmit { frame, lane } => {
                     let mut queue = self.queue.lock();
@@ -179,7 +193,7 @@ impl SessionHandle {
                     self.pushed(queue, pushed);
                 }
                 Action::Close(close) => {
-                    self.queue.lock().finish(close);
+                    self.free(close);
                     self.wake.wake(self.id.0);
                 }
             }
@@ -207,6 +221,13 @@ impl SessionHandle {
         }
     }
 
+    /// Lets nothing more into the queue; what is in it goes out first or not at all, as `close` says.
+    fn free(&self, close: Close) {
+        let mut queue = self.queue.lock();
+        queue.finish(close);
+        self.sender.came(queue.bytes(), &self.core.pace);
+    }
+
     fn answer(&self, id: &OperationId, body: Bytes) {
         self.queue_last(id, Frame::next(Frame::next_head(id), body));
         self.queue_last(id, ServerMessage::Complete { id }.frame());
@@ -226,11 +247,13 @@ impl SessionHandle {
         match pushed {
             Pushed::More | Pushed::Shut => {}
             Pushed::First => {
+                self.sender.rung();
                 drop(queue);
                 self.wake.wake(self.id.0);
             }
             Pushed::Overflow(overflow) => {
                 queue.finish(self.slow_client(overflow));
+                self.sender.came(0, &self.core.pace);
                 drop(queue);
                 self.wake.wake(self.id.0);
                 self.core.evictions.send(Eviction::SlowClient(self.id));

@@ -37,7 +37,11 @@ impl Stream {
                 captured = self.capture.next() => captured,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            if let Err(reason) = self.drain(captured).await {
+            let drained = tokio::select! {
+                drained = self.drain(captured) => drained,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            if let Err(reason) = drained {
                 self.core.fail(&reason);
                 break;
             }
@@ -78,7 +82,10 @@ impl Stream {
 
     async fn message(&mut self, body: Bytes) -> Result<(), String> {
         match self.decode(body) {
-            Next::Continue => Ok(()),
+            Next::Continue => {
+                self.core.pace().await;
+                Ok(())
+            }
             Next::Refresh => {
                 self.refresh().await;
                 Ok(())
