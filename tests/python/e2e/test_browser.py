@@ -26,7 +26,7 @@ async def test_each_column_fills_with_its_own_tenants_rows(tmp_path: Path) -> No
         async with page(server.url()) as tab:
             for column, tenant in TENANTS.items():
                 await tab.until(f"document.querySelector('#tenant-{column}')?.dataset.state === 'live'")
-                await tab.until(f"Number(document.querySelector('#tenant-{column}')?.dataset.events) >= 20", 60)
+                await tab.until(f"Number(document.querySelector('#tenant-{column}')?.dataset.events) >= 10", 60)
                 assert await shown_tenants(tab, column) == {tenant}
             await tab.screenshot(tmp_path / "demo.png")
             assert await tab.evaluate("document.querySelectorAll('[role=status]').length") == 2

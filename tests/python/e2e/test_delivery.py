@@ -148,6 +148,12 @@ class Reader:
             elif message["type"] == "next":
                 self.seen.append(int(message["payload"]["data"]["orders"]["key"]["id"]))
 
+    @property
+    def closed(self) -> tuple[int, str | None] | None:
+        """Code and reason, once the socket is closed."""
+        code = self.socket.connection.close_code
+        return None if code is None else (code, self.socket.connection.close_reason)
+
     def stop(self) -> None:
         """Stop reading."""
         self._task.cancel()
@@ -174,14 +180,15 @@ def everybody(readers: dict[str, list[Reader]]) -> list[Reader]:
 
 
 def all_have(readers: dict[str, list[Reader]], count: int) -> bool:
-    """Whether every socket was told at least so many rows."""
+    """Whether every socket was told at least so many rows; a closed one never will be."""
+    closed = {reader.closed for reader in everybody(readers)} - {None}
+    assert not closed, f"sockets were closed: {closed}"
     return all(len(reader.seen) >= count for reader in everybody(readers))
 
 
 async def every_reader_has_every_row(readers: dict[str, list[Reader]], database: Database) -> None:
     """Wait until each socket was told as many rows as its tenant has, then compare them one by one."""
     await until_async(partial(all_have, readers, ROWS_EACH), "every row at every socket", patience=180)
-    assert {reader.socket.connection.close_code for reader in everybody(readers)} == {None}
     for name, tenant in TENANTS.items():
         rows = committed(database, tenant)
         assert len(rows) == ROWS_EACH

@@ -3,18 +3,27 @@
 import asyncio
 import json
 import os
+from collections.abc import Iterator
 
 import pytest
 
-from rig.lab import Lab
+from rig.lab import Lab, laboratory
+from rig.postgres import Cluster
 from rig.shop import ORDERS
 from rig.wait import until_async
 
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.fixture
+def lab(newest_postgres: Cluster) -> Iterator[Lab]:
+    """A server that pings each second."""
+    with newest_postgres.database() as database, laboratory(database, LAB_PING_S="1") as lab:
+        yield lab
+
+
 async def test_rules_22_and_75_a_client_that_answers_no_ping_is_dropped_and_freed(lab: Lab) -> None:
-    """The lab's server pings each second: a peer that is gone without FIN looks just like this one."""
+    """A peer that is gone without FIN looks just like this one."""
     host, port = lab.url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(handshake(f"{host}:{port}"))
@@ -22,9 +31,14 @@ async def test_rules_22_and_75_a_client_that_answers_no_ping_is_dropped_and_free
     writer.write(text_frame(json.dumps({"type": "connection_init", "payload": {"token": "acme"}})))
     writer.write(text_frame(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": ORDERS}})))
     await until_async(lambda: lab.subscriptions() == 1, "the subscription to be counted")
-    await asyncio.wait_for(reader.read(), 30)
+    await asyncio.wait_for(reader.readuntil(close_frame(3008)), 30)
     await until_async(lambda: lab.subscriptions() == 0, "the subscription to be freed")
     writer.close()
+
+
+def close_frame(code: int) -> bytes:
+    """What of the server's close frame follows its length: RFC 6455, section 5.5.1."""
+    return code.to_bytes(2, "big")
 
 
 def handshake(host: str) -> bytes:
