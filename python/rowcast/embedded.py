@@ -31,7 +31,8 @@ from rowcast.shared_lock import SharedLock
 _log = logging.getLogger("rowcast")
 
 FOLDER = ".rowcast"
-_USER = "rowcast"
+# Not "rowcast": the default search_path begins with "$user", so unqualified tables would go into the schema rowcast.
+_USER = "postgres"
 _STOP_WAIT_S = 10
 _ATTEMPTS = 3
 _SERVER_SETTINGS = {

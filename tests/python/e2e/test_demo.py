@@ -43,6 +43,18 @@ async def test_the_writer_changes_rows_of_both_tenants_and_keeps_the_table_small
         assert connection.execute("select count(*) < 200 from orders").fetchone() == (True,)
 
 
+async def test_it_starts_again_on_the_data_that_it_left() -> None:
+    with data_folder() as folder:
+        for order in (1, 2):
+            with demo(DEMO_WRITER="off", DEMO_FOLDER=folder) as server:
+                async with signed_in(server.url("ws")) as socket:
+                    await socket.subscribe("1", ORDERS)
+                    with psycopg.connect(server.line("postgres "), autocommit=True) as connection:
+                        connection.execute(INSERT, [order, ACME])
+                        assert connection.execute("select count(*) from orders").fetchone() == (order,)
+                    assert (await socket.next("1"))["data"]["orders"]["row"]["id"] == str(order)
+
+
 async def test_an_unknown_token_is_refused() -> None:
     with demo(DEMO_WRITER="off") as server:
         async with raw_socket(server.url("ws")) as socket:
