@@ -44,6 +44,19 @@ async def test_the_engine_comes_back_after_its_connection_was_cut(lab: Lab) -> N
         assert ids([await socket.next("1", 60) for _ in range(2)]) == [before, after]
 
 
+async def test_rule_58_a_stream_that_is_lost_for_good_ends_each_subscription_with_one_error(lab: Lab) -> None:
+    async with signed_in(lab.url) as socket:
+        await socket.subscribe("1", ORDERS)
+        lab.shop.database.execute("drop publication rowcast")
+        lab.shop.insert()
+        errors = await socket.error("1")
+        assert errors[0]["extensions"]["code"] == "CAPTURE_FAILED"
+        assert "publication" in errors[0]["message"]
+        await socket.fence()  # the socket is open
+        assert [message["type"] for message in socket.of("1")].count("error") == 1
+        assert not [message for message in socket.of("1") if message["type"] == "complete"]
+
+
 async def test_a_table_with_row_security_is_refused(lab: Lab) -> None:
     """This version does not evaluate policies, so it must not show such a table at all."""
     lab.server.stop()
