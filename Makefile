@@ -21,7 +21,7 @@ NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.tom
 .DEFAULT_GOAL := help
 .PHONY: help build demo test fmt clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
-	rust-test python-test client-test browser-test
+	rust-test schema-test python-test client-test browser-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,10 @@ test: ## everything: lint, Rust, Python on PostgreSQL 15 and 18, stock clients, 
 	@$(PYTHON) scripts/suite.py
 fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
-	$(BIN)/ruff check --fix-only python tests examples scripts
-	$(BIN)/ruff format python tests examples scripts
+	$(BIN)/ruff check --fix-only python tests examples scripts benches
+	$(BIN)/ruff format python tests examples scripts benches
 clean: ## remove what the targets here made
-	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
 
 # --- lint: each its own target, so that one failure hides no other ---
 
@@ -50,8 +50,8 @@ rust-clippy-python:
 rust-deny: # the advisory database has to be fetched: that check is for people, not for this target
 	cargo deny check --hide-inclusion-graph licenses bans sources
 python-ruff: $(VENV)/tools
-	$(BIN)/ruff check python tests examples scripts
-	$(BIN)/ruff format --check python tests examples scripts
+	$(BIN)/ruff check python tests examples scripts benches
+	$(BIN)/ruff format --check python tests examples scripts benches
 python-mypy: $(VENV)/built $(VENV)/tools
 	$(BIN)/mypy
 	MYPYPATH=python:tests/python:examples/demo $(BIN)/mypy tests/python/rig examples/demo scripts
@@ -75,6 +75,9 @@ client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws c
 	node --test --test-reporter=spec --test-reporter-destination=stdout \
 	  --test-reporter=junit --test-reporter-destination=$(REPORTS)/clients.xml $(CLIENTS)/*.test.mjs
 
+schema-test: $(CLIENTS)/graphql-differential/node_modules ## npm graphql reads our introspection and judges the corpus as we do
+	cargo test --locked --lib -- --ignored graphql_js
+
 # --- stamps ---
 
 $(VENV)/python:
@@ -91,6 +94,6 @@ $(VENV)/tools: tests/requirements.txt $(VENV)/demo-tools
 $(VENV)/built: $(NATIVE_SOURCES) $(VENV)/demo-tools
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked
 	@touch $@
-$(CLIENTS)/node_modules: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
-	npm ci --prefix $(CLIENTS) --no-audit --no-fund --loglevel=error
+%/node_modules: %/package.json %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
 	@touch $@

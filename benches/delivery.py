@@ -1,11 +1,12 @@
+# ruff: noqa: INP001, T201 - a script that prints
 """Commit to client, through everything: PostgreSQL, the engine, uvicorn and real sockets on loopback.
 
     .venv/bin/python benches/delivery.py [--sockets 100] [--rows 10000] [--rate 1000] [--seconds 5]
 
 Starts the demo without its writer, subscribes ``--sockets`` clients (half of them each tenant), and prints two things:
-the time from just before an INSERT's commit until the frame is parsed by the first and the last client of its tenant, at
-``--rate`` transactions a second; and how many frames a second arrive when ``--rows`` rows are committed in one go.
-Writer, server and clients share the machine, and the clients are Python: read the figures as a lower bound.
+the time from just before an INSERT's commit until a client of its tenant has parsed the frame, at ``--rate``
+transactions a second; and how many frames a second arrive when ``--rows`` rows are committed in one go. Writer, server
+and clients share the machine, and the clients are Python: read the figures as a lower bound.
 """
 
 import argparse

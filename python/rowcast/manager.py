@@ -296,9 +296,9 @@ class SubscriptionManager:
         return response
 
     async def schema(self) -> str:
-        """The GraphQL schema in SDL: the one that is served, or, when the manager is not running, the one it would serve.
+        """The GraphQL schema in SDL.
 
-        Raises as `start` does, but takes no slot.
+        When the manager is not running, the one that it would serve: raises as `start` does, but takes no slot.
         """
         if self._engine is not None:
             return self._engine.schema()
