@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rowcast::capture::{CaptureError, Conninfo};
 
-use crate::capture::{Reader, start};
+use crate::capture::reader::{Reader, start};
 use crate::postgres::Server;
 
 struct Certificates(tempfile::TempDir);

@@ -1,7 +1,7 @@
 //! Every built-in type's JSON form against PostgreSQL's own `to_json`, where the two are meant to be equal; where they
 //! differ (long numbers are strings, floats that are not finite are null) the difference is written down as SQL.
 
-use crate::decode_server::Database;
+use crate::postgres::Database;
 use rowcast::decode::json::{self, Written};
 use rowcast::model::{CompositeType, EnumType, PgType};
 use std::sync::Arc;
@@ -222,7 +222,7 @@ const ARRAYS: &[(&str, &str, &[&str])] = &[
 
 #[tokio::test]
 async fn every_built_in_type_has_the_json_form_that_postgresql_gives_it() {
-    let database = Database::new().await;
+    let database = Database::empty().await;
     let client = database.connect().await;
     let mut values = 0;
     for (name, oracle, literals) in SCALARS.iter().chain(ARRAYS) {
@@ -240,7 +240,7 @@ async fn every_built_in_type_has_the_json_form_that_postgresql_gives_it() {
 
 #[tokio::test]
 async fn enums_composites_domains_and_what_they_nest_have_postgresqls_json_form() {
-    let database = Database::new().await;
+    let database = Database::empty().await;
     let client = database.connect().await;
     let types = r#"create type mood as enum ('it''s "ok"', 'sad');
         create type inner_c as (x int, "odd ""name""" text, l text[]);
