@@ -11,6 +11,9 @@
 /// The fixture: a cluster of a test's own, or a database on one that is shared.
 mod postgres;
 
+/// Rooms import each other in one direction; stages have neither sockets nor clocks; Python is met in one room.
+mod architecture;
+
 /// The rim that reads PostgreSQL.
 mod capture {
     /// `Tables::load`: what may be served, under which names.
