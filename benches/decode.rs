@@ -3,15 +3,15 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../tests/it/decode_wire.rs"]
-mod decode_wire;
+#[path = "../tests/it/decode/wire.rs"]
+mod wire;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use decode_wire::{Col, begin, insert, relation, table, tables, text, update};
 use rowcast::decode::{Decoder, json};
 use rowcast::model::{PgType, ReplicaIdentity};
+use wire::{Col, begin, insert, relation, table, tables, text, update};
 
 const COLUMNS: [(&str, u32); 8] =
     [("id", 25), ("tenant", 25), ("status", 25), ("name", 25), ("mail", 25), ("city", 25), ("total", 25), ("note", 25)];

@@ -3,10 +3,10 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../tests/it/decode_harness.rs"]
-mod decode_harness;
+#[path = "../../tests/it/decode/harness.rs"]
+mod harness;
 #[allow(dead_code)]
-#[path = "../../tests/it/decode_wire.rs"]
-mod decode_wire;
+#[path = "../../tests/it/decode/wire.rs"]
+mod wire;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| decode_harness::json(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| harness::json(input));

@@ -3,7 +3,7 @@
 //! What comes in: conditions of subscriptions, once, and row changes. What is promised: exactly the subscriptions whose
 //! condition says so, at a cost that follows the matches and not the subscriptions. What is never done: no condition is
 //! guessed. An index only proposes candidates, and each is evaluated before it matches; what cannot be told from a
-//! partial image does not match ([`transition`]).
+//! partial image does not match ([`transition()`]).
 //!
 //! ```text
 //! table ─▶ entries (equal condition and operations: one entry, many subscriptions)

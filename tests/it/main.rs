@@ -1,5 +1,5 @@
-//! Rust integration tests: one target, so that the crate is linked once. They need real PostgreSQL binaries, from
-//! `ROWCAST_TEST_PG_BIN` or the PATH.
+//! Rust integration tests: one target, so that the crate is linked once. What follows lists what is proved, room by room;
+//! most of it runs against real PostgreSQL, whose programs come from `ROWCAST_TEST_PG_BIN` or the PATH.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,28 +8,68 @@
     reason = "a test may fail; helpers of tests are not recognised as tests by the lints"
 )]
 
-mod capture;
-mod capture_errors;
-mod capture_outage;
-mod capture_tls;
-mod catalog;
-mod catalog_types;
-mod decode_corpus;
-mod decode_harness;
-mod decode_json;
-mod decode_json_postgres;
-mod decode_postgres;
-mod decode_server;
-mod decode_stream;
-mod decode_wire;
+/// The fixture: a cluster of a test's own, or a database on one that is shared.
 mod postgres;
-mod predicate_corpus;
-mod predicate_oracle;
-mod predicate_server;
-mod store_grants;
-mod store_migrate;
-mod store_publish;
-mod store_server;
-mod store_status;
-mod store_watch;
-mod store_watch_refuses;
+
+/// Rooms import each other in one direction; stages have neither sockets nor clocks; Python is met in one room.
+mod architecture;
+
+/// The rim that reads PostgreSQL.
+mod capture {
+    /// `Tables::load`: what may be served, under which names.
+    mod catalog;
+    /// Column types, from `create type` to `PgType`.
+    mod catalog_types;
+    /// Every way a start can be refused has a stable code and says what to do.
+    mod errors;
+    /// Outages: nothing lost, nothing handled twice; what cannot be bridged is said.
+    mod outage;
+    /// A consumer as the engine is one, for the tests of capture.
+    mod reader;
+    /// What a capture promises while nothing goes wrong.
+    mod stream;
+    /// TLS as libpq's users know it.
+    mod tls;
+}
+
+/// From bytes of the stream to events and JSON.
+mod decode {
+    /// Inputs of the fuzz targets and cases that they found, each run again.
+    mod corpus;
+    /// What must hold of any bytes; shared with the fuzz targets.
+    mod harness;
+    /// Every type's text form gives its documented JSON or a coded refusal.
+    mod json;
+    /// The same forms are PostgreSQL's own `to_json`, or differ as written down.
+    mod json_postgres;
+    /// The decoder follows what a real server sends, through changes of shape too.
+    mod postgres;
+    /// Streams that no server would send: decoded as documented or refused by code.
+    mod stream;
+    /// Messages by hand; shared with the benches and the fuzz targets.
+    mod wire;
+}
+
+/// Conditions over rows.
+mod predicate {
+    /// `tests/corpus/predicate`: what is decided and what is refused.
+    mod corpus;
+    /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
+    mod oracle;
+}
+
+/// The schema in the database and the calls into it.
+mod store {
+    /// Engine and application work as ordinary roles, and can do no more than that.
+    mod grants;
+    /// The schema is whole, made once, and never downgraded.
+    mod migrate;
+    /// A published message commits or vanishes with its transaction.
+    mod publish;
+    /// Each thing that can be wrong has a line, and each bad line says what to do.
+    mod status;
+    /// Watching and unwatching do what they say, once.
+    mod watch;
+    /// Watching refuses before it could harm the table's owner.
+    mod watch_refuses;
+}

@@ -3,7 +3,7 @@
 use rowcast::store::{self, StatusLine};
 use tokio_postgres::Client;
 
-use crate::store_server::Database;
+use crate::postgres::Database;
 
 async fn line(client: &Client, name: &str) -> StatusLine {
     let lines = store::status(client).await.unwrap();

@@ -1,7 +1,7 @@
 //! Inputs that the fuzz targets start from and cases that they found, each run again.
 
-use crate::decode_harness;
-use crate::decode_wire::{Col, begin, commit, delete, insert, message, relation, text, truncate, update};
+use crate::decode::harness;
+use crate::decode::wire::{Col, begin, commit, delete, insert, message, relation, text, truncate, update};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,12 @@ fn each(target: &str, run: impl Fn(&[u8])) {
 
 #[test]
 fn every_stream_of_the_corpus_is_decoded_or_refused() {
-    each("pgoutput", decode_harness::pgoutput);
+    each("pgoutput", harness::pgoutput);
 }
 
 #[test]
 fn every_value_of_the_corpus_is_valid_json_or_refused() {
-    each("json", decode_harness::json);
+    each("json", harness::json);
 }
 
 /// `cargo test -- --ignored write_the_seeds`: the inputs that the fuzz targets start from.

@@ -3,8 +3,8 @@
 use rowcast::capture::Tables;
 use rowcast::store::{self, WatchRequest};
 
-use crate::store_server::Database;
-use crate::store_watch::request;
+use crate::postgres::Database;
+use crate::store::watch::request;
 
 #[tokio::test]
 async fn an_engine_role_does_all_that_the_engine_does() {

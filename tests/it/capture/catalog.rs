@@ -5,7 +5,7 @@ use rowcast::capture::{CatalogError, Tables};
 use rowcast::model::{Column, ReplicaIdentity, Table};
 use tokio_postgres::Client;
 
-use crate::store_server::Database;
+use crate::postgres::Database;
 
 async fn load(client: &Client, setup: &str) -> Tables {
     client.batch_execute(setup).await.unwrap();

@@ -1,6 +1,6 @@
 //! What must hold of any bytes. The fuzz targets run it on what they invent, the corpus test on what they found.
 
-use crate::decode_wire::{table, tables};
+use super::wire::{table, tables};
 use bytes::Bytes;
 use rowcast::decode::{Decoded, Decoder, json};
 use rowcast::model::{ArrayType, Change, CompositeType, EnumType, Event, PgType, ReplicaIdentity, RowChange, Tuple};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rowcast::capture::{CaptureError, Conninfo, WalCapture, WalSettings};
 use rowcast::model::Lsn;
 
-use crate::capture::{Reader, prepared, settings, start};
+use crate::capture::reader::{Reader, prepared, settings, start};
 use crate::postgres::Server;
 
 async fn refused(url: &str) -> CaptureError {

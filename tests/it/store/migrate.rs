@@ -3,7 +3,7 @@
 use rowcast::store::{self, StoreError};
 use tokio_postgres::Client;
 
-use crate::store_server::Database;
+use crate::postgres::Database;
 
 /// Everything in schema rowcast that somebody could rely on, one line each.
 const INVENTORY: &str = "

@@ -1,20 +1,20 @@
-//! A real PostgreSQL of a test's own: made by initdb in a temporary folder, on a free port and a socket folder, driven
-//! by its process id, gone when dropped. As root the server runs as an unprivileged user (`ROWCAST_TEST_PG_USER`,
-//! by default `postgres`).
-
-#![allow(dead_code, reason = "each test module uses its own part of the fixture")]
+//! A PostgreSQL of a test's own: in a temporary folder, on a free port and a socket folder, driven by its process id, gone
+//! when dropped.
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rowcast::capture::Conninfo;
 use tempfile::TempDir;
 use tokio_postgres::Client;
+
+use super::guard::Guard;
+use super::programs::{hand_over, program, run, unprivileged};
+use super::template;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ pub(crate) struct Server {
     port: u16,
     settings: Vec<String>,
     process: Option<Child>,
+    /// Last, so that it finds nothing to do when everything else is dropped.
+    guard: Guard,
 }
 
 impl Server {
@@ -44,22 +46,24 @@ impl Server {
         Self::with(&["wal_level=logical"])
     }
 
-    /// A server with these settings. `initdb` trusts everybody on this machine.
+    /// A server with these settings, for `postgres -c`.
     pub(crate) fn with(settings: &[&str]) -> Self {
-        Self::at(0, settings)
+        Self::made(0, settings, false)
     }
 
-    /// The same at a given port; at any free one for 0.
-    pub(crate) fn at(port: u16, settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("rowcast-pg-").tempdir().unwrap();
-        let data = folder.path().join("data");
-        fs::create_dir(&data).unwrap();
+    /// Another cluster, as its system identifier tells, at a given port.
+    pub(crate) fn another_at(port: u16, settings: &[&str]) -> Self {
+        Self::made(port, settings, true)
+    }
+
+    fn made(port: u16, settings: &[&str], fresh: bool) -> Self {
+        let folder = tempfile::Builder::new().prefix("rowcast-pg-").tempdir_in(template::parent()).unwrap();
+        let guard = Guard::over(folder.path());
         run(Command::new("chmod").arg("0755").arg(folder.path()));
         hand_over(folder.path());
-        let initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
-        run(unprivileged(&program("initdb")).args(initdb).arg(&data).stdout(Stdio::null()));
+        template::data_folder(&folder.path().join("data"), fresh);
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { folder, port, settings, process: None };
+        let mut server = Self { folder, port, settings, process: None, guard };
         server.start();
         server
     }
@@ -85,7 +89,8 @@ impl Server {
         command.arg("-D").arg(self.data()).arg("-p").arg(port.to_string()).arg("-k").arg(self.folder.path());
         command.args(["-h", "127.0.0.1", "-F", "-c", "autovacuum=off"]);
         command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
-        let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.guard.tell(Some(child.id()));
         let ready = loop {
             if child.try_wait().unwrap().is_some() {
                 break false;
@@ -95,7 +100,11 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        self.process = ready.then_some(child);
+        if ready {
+            self.process = Some(child);
+        } else {
+            self.guard.tell(None);
+        }
         ready
     }
 
@@ -122,6 +131,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.guard.tell(None);
         started.elapsed()
     }
 
@@ -216,44 +226,4 @@ fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-fn program(name: &str) -> PathBuf {
-    let folder = std::env::var_os("ROWCAST_TEST_PG_BIN").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = folder.into_iter().chain(std::env::split_paths(&path));
-    let found = folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.exists()));
-    found.unwrap_or_else(|| panic!("no {name}: put PostgreSQL's programs on the PATH or into ROWCAST_TEST_PG_BIN"))
-}
-
-fn is_root() -> bool {
-    static ROOT: OnceLock<bool> = OnceLock::new();
-    *ROOT.get_or_init(|| fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0))
-}
-
-fn server_user() -> String {
-    std::env::var("ROWCAST_TEST_PG_USER").unwrap_or_else(|_| "postgres".to_owned())
-}
-
-/// PostgreSQL refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let user = server_user();
-    let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"]).arg(program);
-    command.current_dir("/");
-    command
-}
-
-fn hand_over(path: &Path) {
-    if is_root() {
-        run(Command::new("chown").arg("-R").arg(server_user()).arg(path));
-    }
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?}: {status}");
 }

@@ -3,7 +3,7 @@
 use rowcast::capture::Tables;
 use rowcast::model::{Column, PgType};
 
-use crate::store_server::Database;
+use crate::postgres::Database;
 
 const TYPES: &str = "
     create type mood as enum ('sad', 'ok');

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rowcast::capture::{CaptureError, Conninfo};
 
-use crate::capture::{Reader, start};
+use crate::capture::reader::{Reader, start};
 use crate::postgres::Server;
 
 struct Certificates(tempfile::TempDir);
@@ -103,9 +103,14 @@ impl Certificates {
     }
 }
 
-/// Plain connections over TCP are refused by `pg_hba.conf`, encrypted ones need a password.
-async fn encrypted(certificates: &Certificates) -> Server {
+/// Plain connections over TCP are refused by `pg_hba.conf`, encrypted ones need a password. None, and a word about it, if
+/// the server was built without OpenSSL.
+async fn encrypted(certificates: &Certificates) -> Option<Server> {
     let server = Server::logical();
+    if server.value("show ssl_library").await.unwrap_or_default() != "OpenSSL" {
+        println!("skipped: this PostgreSQL was built without OpenSSL; ROWCAST_TEST_PG_BIN may name another");
+        return None;
+    }
     server.sql("create table t (id int primary key); create publication feed for table t").await;
     server.sql("create role ann superuser login password 'geheim'").await;
     for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "root.crt")] {
@@ -115,7 +120,7 @@ async fn encrypted(certificates: &Certificates) -> Server {
     server.set_hba("local all all trust\nhostssl all all all scram-sha-256\n");
     let mut server = server;
     certificates.serve(&mut server, "server");
-    server
+    Some(server)
 }
 
 fn url(server: &Server, host: &str, rest: &str) -> String {
@@ -141,7 +146,7 @@ async fn outcome(url: &str) -> Result<(), CaptureError> {
 async fn each_sslmode_does_what_libpq_does() {
     let certificates = Certificates::make();
     let (ca, other) = (certificates.path("ca.crt"), certificates.path("other.crt"));
-    let mut server = encrypted(&certificates).await;
+    let Some(mut server) = encrypted(&certificates).await else { return };
     let at = |server: &Server, host: &str, rest: &str| url(server, host, rest);
     for (host, rest) in [
         ("localhost", "sslmode=prefer".to_owned()),
@@ -190,7 +195,7 @@ async fn each_sslmode_does_what_libpq_does() {
 #[tokio::test]
 async fn a_client_certificate_is_shown_and_rows_flow_through_tls() {
     let certificates = Certificates::make();
-    let server = encrypted(&certificates).await;
+    let Some(server) = encrypted(&certificates).await else { return };
     server.set_hba("local all all trust\nhostssl all all all cert\n");
     let rest = with_root("verify-full", &certificates.path("ca.crt"));
     let own = format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rowcast::capture::{Conninfo, WalCapture, WalSettings};
 use tokio_postgres::Client;
 
-use crate::capture::{Reader, prepared, settings, start};
+use crate::capture::reader::{Reader, prepared, settings, start};
 use crate::postgres::{Server, Stop};
 
 async fn insert(client: &Client, ids: std::ops::RangeInclusive<i32>) {
@@ -41,13 +41,11 @@ async fn survives(how: Stop) {
     let mut reader = Reader::new(start(&server.url()).await.unwrap());
     insert(&server.admin().await, 1..=50).await;
     reader.until("half of the rows", |reader| reader.events.len() >= 25).await;
-    let mut server = tokio::task::spawn_blocking(move || {
-        server.stop(how);
-        server
-    })
-    .await
-    .unwrap();
+    // A fast shutdown waits until what was sent is acknowledged: the consumer has to go on reading.
+    let stopping = tokio::task::spawn_blocking(move || (server.stop(how), server));
     reader.until("the outage", |reader| reader.interruptions.len() == 1).await;
+    let (took, mut server) = stopping.await.unwrap();
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", server.log());
     tokio::time::sleep(Duration::from_millis(300)).await;
     let server = tokio::task::spawn_blocking(move || {
         server.start();
@@ -168,7 +166,7 @@ async fn another_cluster_at_the_same_place_is_not_followed() {
     let mut reader = Reader::new(start(&server.url()).await.unwrap());
     reader.live_for(Duration::from_millis(50)).await;
     server.stop(Stop::Immediate);
-    let _other = Server::at(server.port(), &["wal_level=logical"]);
+    let _other = Server::another_at(server.port(), &["wal_level=logical"]);
     let error = reader.until_failed().await;
     assert_eq!(error.code(), "SERVER_REPLACED", "{error}");
 }

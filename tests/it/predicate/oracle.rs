@@ -1,7 +1,7 @@
 //! PostgreSQL as the oracle: random rows of every type, random conditions as GraphQL and as SQL side by side, and
 //! `select (condition)` must say what `eval` says of the row's text, in all three values.
 //!
-//! `ROWCAST_SEED=… cargo test --test it predicate_oracle` replays a run.
+//! `ROWCAST_SEED=… cargo test --test it predicate::oracle` replays a run.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use rowcast::predicate::{Operator, Predicate, RowImage, Truth, operators};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::predicate_corpus::{column, decisions, table};
-use crate::predicate_server::Postgres;
+use crate::postgres::Database;
+use crate::predicate::corpus::{column, decisions, table};
 
 const ROWS: usize = 200;
 const TREES: usize = 300;
@@ -389,8 +389,8 @@ async fn conditions_say_what_postgresql_says() {
     let seed = std::env::var("ROWCAST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("ROWCAST_SEED={seed}");
     let mut generator = Generator::new(seed);
-    let postgres = Postgres::start();
-    let client = postgres.connect().await;
+    let database = Database::empty().await;
+    let client = database.connect().await;
     let columns: Vec<_> = COLUMNS.iter().map(|(name, type_name, _)| format!("{name} {type_name}")).collect();
     let labels: Vec<_> = LABELS.iter().map(|label| quoted(label)).collect();
     let schema = format!("create type mood as enum ({}); create table t ({})", labels.join(", "), columns.join(", "));
@@ -438,8 +438,8 @@ async fn conditions_say_what_postgresql_says() {
 
 #[tokio::test]
 async fn the_corpus_is_what_postgresql_says() {
-    let postgres = Postgres::start();
-    let client = postgres.connect().await;
+    let database = Database::empty().await;
+    let client = database.connect().await;
     for case in decisions() {
         let value = case.value.as_deref().map_or("null".into(), quoted);
         let sql = format!("select {} from (select {value}::{} as c) as t", case.sql, case.type_name);

@@ -1,5 +1,5 @@
 //! `tests/corpus/predicate`: what conditions decide and what is refused, as data that other languages can read too.
-//! `predicate_oracle` asks PostgreSQL the same `decisions.json`.
+//! `predicate::oracle` asks PostgreSQL the same `decisions.json`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Decision {
 }
 
 pub(crate) fn decisions() -> Vec<Decision> {
-    serde_json::from_str(include_str!("../corpus/predicate/decisions.json")).unwrap()
+    serde_json::from_str(include_str!("../../corpus/predicate/decisions.json")).unwrap()
 }
 
 #[derive(serde::Deserialize)]
@@ -115,7 +115,7 @@ fn orders() -> Table {
 
 #[test]
 fn what_is_refused_says_where_and_what_would_be_right() {
-    let cases: Vec<Refusal> = serde_json::from_str(include_str!("../corpus/predicate/refusals.json")).unwrap();
+    let cases: Vec<Refusal> = serde_json::from_str(include_str!("../../corpus/predicate/refusals.json")).unwrap();
     for case in cases {
         let error = Predicate::parse_where(&orders(), &case.input).expect_err(&case.name);
         assert_eq!((error.to_string().as_str(), error.code()), (case.error.as_str(), "BAD_WHERE"), "{}", case.name);

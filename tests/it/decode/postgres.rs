@@ -1,6 +1,6 @@
 //! The decoder against the messages of a real server, fetched through `pg_logical_slot_get_binary_changes`.
 
-use crate::decode_server::Database;
+use crate::postgres::Database;
 use bytes::Bytes;
 use rowcast::decode::{Decoded, Decoder, Tables, json};
 use rowcast::model::{
@@ -20,7 +20,7 @@ struct Stream {
 impl Stream {
     /// Runs `setup`, then watches the tables named.
     async fn new(setup: &str, watched: &[&str]) -> Stream {
-        let database = Database::new().await;
+        let database = Database::empty().await;
         let client = database.connect().await;
         client.batch_execute(setup).await.unwrap();
         let publication = "create publication p for all tables with (publish_via_partition_root = true)";

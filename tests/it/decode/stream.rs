@@ -1,6 +1,6 @@
 //! Streams by hand: what the decoder makes of them, and what it refuses.
 
-use crate::decode_wire::{
+use crate::decode::wire::{
     COMMIT_LSN, Col, begin, commit, commit_at, delete, insert, message, relation, row, table, tables, text, truncate,
     update,
 };

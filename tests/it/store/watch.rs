@@ -3,7 +3,7 @@
 use rowcast::store::{self, ReplicaIdentityChoice, WatchRequest};
 use tokio_postgres::Client;
 
-use crate::store_server::Database;
+use crate::postgres::Database;
 
 pub(crate) fn request(relation: &str) -> WatchRequest {
     WatchRequest { relation: relation.to_owned(), ..WatchRequest::default() }

@@ -3,8 +3,8 @@
 use rowcast::model::Lsn;
 use rowcast::store;
 
-use crate::store_server::Database;
-use crate::store_watch::text;
+use crate::postgres::Database;
+use crate::store::watch::text;
 
 #[tokio::test]
 async fn a_message_is_sent_on_commit_and_only_then() {

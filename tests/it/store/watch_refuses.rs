@@ -2,8 +2,8 @@
 
 use rowcast::store::{self, ReplicaIdentityChoice, WatchRequest};
 
-use crate::store_server::Database;
-use crate::store_watch::request;
+use crate::postgres::Database;
+use crate::store::watch::request;
 
 #[tokio::test]
 async fn what_is_not_in_the_wal_is_refused() {

@@ -1,10 +1,11 @@
 //! Every built-in type's JSON form against PostgreSQL's own `to_json`, where the two are meant to be equal; where they
 //! differ (long numbers are strings, floats that are not finite are null) the difference is written down as SQL.
 
-use crate::decode_server::Database;
+use crate::postgres::Database;
 use rowcast::decode::json::{self, Written};
 use rowcast::model::{CompositeType, EnumType, PgType};
 use std::sync::Arc;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// What `to_json` says.
@@ -222,7 +223,7 @@ const ARRAYS: &[(&str, &str, &[&str])] = &[
 
 #[tokio::test]
 async fn every_built_in_type_has_the_json_form_that_postgresql_gives_it() {
-    let database = Database::new().await;
+    let database = Database::empty().await;
     let client = database.connect().await;
     let mut values = 0;
     for (name, oracle, literals) in SCALARS.iter().chain(ARRAYS) {
@@ -240,7 +241,7 @@ async fn every_built_in_type_has_the_json_form_that_postgresql_gives_it() {
 
 #[tokio::test]
 async fn enums_composites_domains_and_what_they_nest_have_postgresqls_json_form() {
-    let database = Database::new().await;
+    let database = Database::empty().await;
     let client = database.connect().await;
     let types = r#"create type mood as enum ('it''s "ok"', 'sad');
         create type inner_c as (x int, "odd ""name""" text, l text[]);
@@ -299,7 +300,13 @@ fn composite(attributes: &[(&str, PgType)]) -> PgType {
 /// Writes the value's text, which is what the stream carries, and compares it with what the server says.
 async fn check(client: &Client, pg_type: &PgType, name: &str, oracle: &str, literal: &str) {
     let sql = format!("select v, ({oracle})::text from (select cast({literal} as {name}) as v) as t");
-    let answer = client.simple_query(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let answer = match client.simple_query(&sql).await {
+        Ok(answer) => answer,
+        Err(error) if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
+            return println!("skipped: this PostgreSQL was built without {name}");
+        }
+        Err(error) => panic!("{sql}: {error:?}"),
+    };
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
