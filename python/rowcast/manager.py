@@ -296,7 +296,7 @@ class SubscriptionManager:
         return response
 
     async def schema(self) -> str:
-        """The GraphQL schema in SDL: the one that is served, or, when the manager is not running, the one it would serve.
+        """The GraphQL schema in SDL: the one that is served, or, while the manager does not run, the one that would be.
 
         Raises as `start` does, but takes no slot.
         """
