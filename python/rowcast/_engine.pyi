@@ -3,7 +3,11 @@
 from datetime import datetime
 from typing import Any, final
 
+from typing_extensions import Never, Self
+
 from rowcast.principal import Principal
+
+__all__ = ["Call", "Event", "EventBusConfig", "Hub", "Session", "SubscriptionExecutor", "__version__"]
 
 __version__: str
 
@@ -34,9 +38,13 @@ class EventBusConfig:
 
 @final
 class SubscriptionExecutor:
-    """The engine: capture, matching, security, serialization and delivery for one process."""
+    """The engine: capture, matching, security, serialization and delivery for one process.
 
-    def __init__(self, bus: EventBusConfig, *, settings: str = "{}") -> None:
+    One that is dropped without ``stop`` closes its sessions and does not wait for anything. After a fork it belongs to
+    the parent: in the child its methods raise ``ConfigurationError`` with ``FORKED``.
+    """
+
+    def __new__(cls, bus: EventBusConfig, *, settings: str = "{}") -> Self:
         """``settings`` is a JSON object, see the configuration table of the README. Raises ``ConfigurationError``."""
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
@@ -90,7 +98,11 @@ class SubscriptionExecutor:
         principal: Principal,
         operation_name: str | None = None,
     ) -> None:
-        """Start a subscription whose results are fetched with ``next_event``. Raises ``RequestRefused``."""
+        """Start a subscription whose results are fetched with ``next_event``.
+
+        Raises ``RequestRefused``; ``ConfigurationError`` with ``SUBSCRIPTION_EXISTS`` when the id is taken;
+        ``ValueError`` when ``variables`` is no JSON object.
+        """
 
     def resolve_on(self, hub: Hub) -> None:
         """Announce resolver calls on this hub, as token 0. Called before ``start``."""
@@ -119,7 +131,8 @@ class SubscriptionExecutor:
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
         """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.
 
-        ``timeout=None`` waits for ever. Raises ``SubscriptionEnded`` when the subscription failed or is unknown.
+        ``timeout=None`` waits for ever. Raises ``SubscriptionEnded`` when the subscription failed, was ended by
+        ``complete`` or ``stop``, or is unknown; results that had arrived before its end are given out first.
         """
 
     def complete(self, subscription_id: str) -> bool:
@@ -132,7 +145,7 @@ class SubscriptionExecutor:
 class Hub:
     """One event loop's door into the engine: a file descriptor that becomes readable when there is work."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def fileno(self) -> int:
         """For ``loop.add_reader``."""
 
@@ -143,6 +156,7 @@ class Hub:
 class Session:
     """One client's graphql-transport-ws conversation."""
 
+    def __new__(cls, _the_engine_makes_these: Never, /) -> Self: ...
     @property
     def token(self) -> int:
         """The number by which ``Hub.drain`` names this session; never 0."""
@@ -154,7 +168,7 @@ class Session:
         """Handle a binary frame: the session closes with 4400."""
 
     def accept(self, principal: Principal, payload: str | None = None) -> None:
-        """The connection is authenticated; ``payload`` is JSON text for the connection_ack."""
+        """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``."""
 
     def refuse(self, code: int, reason: str) -> None:
         """The connection is not authenticated; close it."""
@@ -169,12 +183,16 @@ class Session:
         """
 
     def disconnect(self) -> None:
-        """The socket is gone; every operation ends. Idempotent."""
+        """The socket is gone; every operation ends. Idempotent, and implied when the session is dropped."""
 
 @final
 class Event:
-    """One committed change, as a resolver receives it. Values are Python's own types."""
+    """One committed change, as a resolver receives it. Values are Python's own types.
 
+    Dicts are made when first asked for and then kept, for this call alone: they may be changed.
+    """
+
+    def __new__(cls, _the_engine_makes_these: Never, /) -> Self: ...
     @property
     def operation(self) -> str:
         """``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE`` or ``MESSAGE``."""
@@ -210,6 +228,7 @@ class Event:
 class Call:
     """One resolver call that waits for its result."""
 
+    def __new__(cls, _the_engine_makes_these: Never, /) -> Self: ...
     @property
     def pending(self) -> bool:
         """Whether anybody still waits for the result."""
@@ -221,7 +240,11 @@ class Call:
     @property
     def variables(self) -> dict[str, Any]:
         """The operation's coerced variables."""
-    def finish(self, result: object) -> None:
-        """Deliver the result; ``None`` skips the event."""
+    def finish(self, result: object) -> str | None:
+        """Deliver the result; ``None`` skips the event.
+
+        What the declared type does not allow is delivered as an error with its path; the first such error's message
+        is returned, for the log.
+        """
     def fail(self, message: str, code: str) -> None:
         """Deliver a ``next`` with this error."""

@@ -120,14 +120,17 @@ class _Watcher:
         self._descriptor = descriptor
         self._callback = callback
         self._handled = threading.Event()
+        self._ended = False
         self._stopped, self._stopping = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="rowcast-hub", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        # In this order: the thread looks at `_ended` after it has cleared `_handled`, so it sees one or the other.
+        self._ended = True
+        self._handled.set()
         with contextlib.suppress(OSError):
             self._stopping.send(b"x")
-        self._handled.set()
         self._thread.join()
         self._stopping.close()
         self._stopped.close()
@@ -138,6 +141,8 @@ class _Watcher:
             if self._stopped.fileno() in readable:
                 return
             self._handled.clear()
+            if self._ended:
+                return  # the loop's thread waits for this one, and would not call back
             try:
                 self._loop.call_soon_threadsafe(self._handle)
             except RuntimeError:

@@ -167,11 +167,15 @@ class Lane:
         self._fail(call, f"{type(error).__name__}: {error}" if self._debug else HIDDEN, "RESOLVER_FAILED")
 
     def _finish(self, call: Call, result: object) -> None:
+        """Deliver a result. What its type does not allow is told to the subscribers; the log says whose fault it is."""
         try:
-            call.finish(result)
+            problem = call.finish(result)
         except Exception as error:
-            _log.exception("%s returned what its annotation does not allow", self._task.resolver.where)
+            _log.exception("the engine did not take a result of %s", self._task.resolver.where)
             self._fail(call, str(error) if self._debug else HIDDEN, "RESOLVER_RESULT_INVALID")
+        else:
+            if problem is not None:
+                _log.error("%s returned what its annotation does not allow: %s", self._task.resolver.where, problem)
 
     def _fail(self, call: Call, message: str, code: str) -> None:
         try:

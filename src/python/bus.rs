@@ -17,8 +17,9 @@ impl EventBusConfig {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (url = None, *, slot = "rowcast".to_owned(), publication = "rowcast".to_owned()))]
-    fn postgresql(url: Option<String>, slot: String, publication: String) -> Self {
+    #[pyo3(signature = (url = None, *, slot = "rowcast", publication = "rowcast"))]
+    fn postgresql(url: Option<String>, slot: &str, publication: &str) -> Self {
+        let (slot, publication) = (slot.to_owned(), publication.to_owned());
         EventBusConfig(Bus::PostgreSql(PostgreSqlBus { url, slot, publication }))
     }
 

@@ -1,7 +1,7 @@
 //! PostgreSQL's text format to Python's own types, for the events that resolvers receive.
 //!
-//! A value that its Python type cannot hold (`infinity`, a year BC or past 9999) stays PostgreSQL's text, so nothing is
-//! lost. Arrays, composites and JSON arrive in their JSON form, parsed.
+//! A value that its Python type cannot hold (`infinity`, a year BC or past 9999) is the text of its JSON form, so nothing
+//! is lost. Arrays, composites and JSON arrive in their JSON form, parsed.
 
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
@@ -49,9 +49,11 @@ fn value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound
         PgType::Numeric => class(py, &DECIMAL, "decimal", "Decimal")?.call1((text,)),
         PgType::Float4 | PgType::Float8 => parse_float(text)?.into_bound_py_any(py),
         PgType::Uuid => class(py, &UUID, "uuid", "UUID")?.call1((text,)),
-        PgType::Date => from_iso(py, &DATE, "date", text),
-        PgType::Time => from_iso(py, &TIME, "time", &with_microseconds(text)),
-        PgType::Timestamp | PgType::TimestampTz => from_iso(py, &DATETIME, "datetime", &iso_timestamp(text)),
+        PgType::Date => from_iso(py, &DATE, "date", text, (pg_type, bytes)),
+        PgType::Time => from_iso(py, &TIME, "time", &with_microseconds(text), (pg_type, bytes)),
+        PgType::Timestamp | PgType::TimestampTz => {
+            from_iso(py, &DATETIME, "datetime", &iso_timestamp(text), (pg_type, bytes))
+        }
         PgType::Json | PgType::Array(_) | PgType::Composite(_) => json_value(py, pg_type, bytes),
         PgType::Bytea => match text.strip_prefix("\\x") {
             Some(hex) => py.get_type::<pyo3::types::PyBytes>().call_method1("fromhex", (hex,)),
@@ -99,17 +101,18 @@ fn parse_float(text: &str) -> PyResult<f64> {
     parsed.map_err(|_| PyValueError::new_err("the server sent a float column that is no number"))
 }
 
-/// `fromisoformat`, or the text itself when Python's type cannot hold it.
+/// `fromisoformat`, or the JSON form's text when Python's type cannot hold the value.
 fn from_iso<'py>(
     py: Python<'py>,
     cell: &'static PyOnceLock<Py<PyType>>,
     name: &str,
     iso: &str,
+    (pg_type, bytes): (&PgType, &[u8]),
 ) -> PyResult<Bound<'py, PyAny>> {
     let class = class(py, cell, "datetime", name)?;
     match class.call_method1("fromisoformat", (iso,)) {
         Ok(value) => Ok(value),
-        Err(error) if error.is_instance_of::<PyValueError>(py) => iso.into_bound_py_any(py),
+        Err(error) if error.is_instance_of::<PyValueError>(py) => json_value(py, pg_type, bytes),
         Err(error) => Err(error),
     }
 }
@@ -127,6 +130,31 @@ fn with_microseconds(text: &str) -> String {
         Some((whole, fraction)) => format!("{whole}.{fraction:0<6}"),
         None => text.to_owned(),
     }
+}
+
+/// `isinstance` for the classes that have a scalar of their own; a `datetime` is no date here, whatever Python says.
+pub(super) fn is_decimal(value: &Bound<'_, PyAny>) -> bool {
+    is_a(value, &DECIMAL, "decimal", "Decimal")
+}
+
+pub(super) fn is_uuid(value: &Bound<'_, PyAny>) -> bool {
+    is_a(value, &UUID, "uuid", "UUID")
+}
+
+pub(super) fn is_datetime(value: &Bound<'_, PyAny>) -> bool {
+    is_a(value, &DATETIME, "datetime", "datetime")
+}
+
+pub(super) fn is_date(value: &Bound<'_, PyAny>) -> bool {
+    is_a(value, &DATE, "datetime", "date") && !is_datetime(value)
+}
+
+pub(super) fn is_time(value: &Bound<'_, PyAny>) -> bool {
+    is_a(value, &TIME, "datetime", "time")
+}
+
+fn is_a(value: &Bound<'_, PyAny>, cell: &'static PyOnceLock<Py<PyType>>, module: &str, name: &str) -> bool {
+    class(value.py(), cell, module, name).and_then(|class| value.is_instance(class)).unwrap_or(false)
 }
 
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();

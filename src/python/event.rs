@@ -1,20 +1,30 @@
-//! Events and resolver calls as Python sees them. Dicts are made when first asked for.
+//! Events and resolver calls as Python sees them. Dicts are made when first asked for, and then kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
 use super::convert;
+use super::home::Home;
 use super::walker;
-use crate::engine::Call as EngineCall;
+use crate::engine::{Call as EngineCall, Outcome};
 use crate::model::Change;
 use crate::security::Image;
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
-pub(super) struct Event(Arc<EngineCall>);
+pub(super) struct Event {
+    call: Arc<EngineCall>,
+    row: Kept,
+    key: Kept,
+    payload: Kept,
+}
+
+/// A value that is made once, so that a resolver may change what it was given.
+type Kept = OnceLock<Py<PyAny>>;
 
 #[pymethods]
 impl Event {
@@ -46,19 +56,21 @@ impl Event {
     }
 
     #[getter]
-    fn row<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        match self.visible()?.image() {
-            Image::Row(change, tuple) => convert::row(py, &change.table, tuple).map(Some),
-            Image::Key(..) | Image::None => Ok(None),
-        }
+    fn row<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        kept(py, &self.row, || match self.visible()?.image() {
+            Image::Row(change, tuple) => Ok(convert::row(py, &change.table, tuple)?.into_any()),
+            Image::Key(..) | Image::None => Ok(py.None().into_bound(py)),
+        })
     }
 
     #[getter]
-    fn key<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        match self.visible()?.image() {
-            Image::Row(change, tuple) | Image::Key(change, tuple) => convert::key(py, &change.table, tuple).map(Some),
-            Image::None => Ok(None),
-        }
+    fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        kept(py, &self.key, || match self.visible()?.image() {
+            Image::Row(change, tuple) | Image::Key(change, tuple) => {
+                Ok(convert::key(py, &change.table, tuple)?.into_any())
+            }
+            Image::None => Ok(py.None().into_bound(py)),
+        })
     }
 
     #[getter]
@@ -71,15 +83,15 @@ impl Event {
 
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match &self.visible()?.event().change {
+        kept(py, &self.payload, || match &self.visible()?.event().change {
             Change::Message(message) => convert::loads(py, convert::utf8(&message.payload)?),
             Change::Row(_) | Change::Truncate(_) => Ok(py.None().into_bound(py)),
-        }
+        })
     }
 
     #[getter]
     fn cursor(&self) -> &str {
-        self.0.cursor()
+        self.call.cursor()
     }
 
     #[getter]
@@ -93,17 +105,35 @@ impl Event {
         let what = self.table()?.or(self.topic()?.map(str::to_owned)).unwrap_or_default();
         Ok(format!("<Event {} {what} {}>", visible.event().operation().name(), self.cursor()))
     }
+
+    /// A cycle goes through one of these, and the collector empties dicts and lists.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        [&self.row, &self.key, &self.payload].into_iter().try_for_each(|value| visit.call(value.get()))
+    }
 }
 
 impl Event {
     fn visible(&self) -> PyResult<crate::security::Visible<'_>> {
-        self.0.visible().ok_or_else(|| PyRuntimeError::new_err("the event is visible to nobody any more"))
+        self.call.visible().ok_or_else(|| PyRuntimeError::new_err("the event is visible to nobody any more"))
     }
+}
+
+fn kept<'py>(
+    py: Python<'py>,
+    cell: &Kept,
+    value: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(known) = cell.get() {
+        return Ok(known.bind(py).clone());
+    }
+    // Making it may let other threads run; whoever is first is kept.
+    let value = value()?;
+    Ok(cell.get_or_init(|| value.unbind()).bind(py).clone())
 }
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
-pub(super) struct Call(pub(super) Arc<EngineCall>);
+pub(super) struct Call(Arc<EngineCall>, Home);
 
 #[pymethods]
 impl Call {
@@ -114,7 +144,7 @@ impl Call {
 
     #[getter]
     fn event(&self) -> Event {
-        Event(Arc::clone(&self.0))
+        Event { call: Arc::clone(&self.0), row: Kept::new(), key: Kept::new(), payload: Kept::new() }
     }
 
     #[getter]
@@ -128,9 +158,10 @@ impl Call {
         self.0.pending()
     }
 
-    fn finish(&self, py: Python<'_>, result: &Bound<'_, PyAny>) {
-        let outcome = walker::outcome(&self.0, result);
+    fn finish(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Option<String> {
+        let (outcome, problem) = walker::outcome(&self.0, result);
         py.detach(|| self.0.settle(outcome));
+        problem
     }
 
     fn fail(&self, py: Python<'_>, message: &Bound<'_, PyString>, code: &Bound<'_, PyString>) -> PyResult<()> {
@@ -140,11 +171,22 @@ impl Call {
     }
 }
 
+impl Call {
+    pub(super) fn new(call: Arc<EngineCall>) -> Self {
+        Call(call, Home::here())
+    }
+}
+
 impl Drop for Call {
     /// A call that a worker lost must neither hold up its lane for ever nor end in silence.
     fn drop(&mut self) {
+        if !self.1.is_here() {
+            return;
+        }
         if self.0.pending() {
             self.0.fail("the resolver call was given up", "RESOLVER_FAILED");
         }
+        // Nobody waits for it any more, but others may have joined the lane behind it. Without effect once settled.
+        self.0.settle(Outcome::Skip);
     }
 }

@@ -1,9 +1,14 @@
 //! The engine and its threads, owned by one Python object.
+//!
+//! What is promised: no lock of this file is held while another thread may be waiting for the interpreter; an engine
+//! that nobody stopped closes its sessions and gives its threads back when it is dropped, without waiting for them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
+use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -12,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::bus::EventBusConfig;
 use super::event::Call;
+use super::home::Home;
 use super::hub::Hub;
 use super::principal;
 use super::session::Session;
@@ -19,14 +25,20 @@ use crate::config::Settings;
 use crate::engine::{Engine, PullQueue};
 use crate::error::Error;
 use crate::graphql::Request;
-use crate::store::{ReplicaIdentityChoice, StatusLine, WatchRequest};
+use crate::model::SubscriptionId;
+use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
+
+/// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
+const SIGNALS: Duration = Duration::from_millis(100);
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
 pub(super) struct SubscriptionExecutor {
     engine: Arc<Engine>,
-    runtime: Runtime,
-    pulled: DashMap<String, (crate::model::SubscriptionId, Arc<PullQueue>)>,
+    /// Only `drop` takes it out.
+    runtime: Option<Runtime>,
+    pulled: Mutex<HashMap<String, (SubscriptionId, Arc<PullQueue>)>>,
+    home: Home,
 }
 
 #[pymethods]
@@ -37,13 +49,14 @@ impl SubscriptionExecutor {
         let settings = Settings::parse(settings).map_err(Error::from)?;
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("rowcast").enable_all().build()?;
         let engine = Arc::new(Engine::new(bus.get().0.clone(), settings));
-        Ok(SubscriptionExecutor { engine, runtime, pulled: DashMap::new() })
+        Ok(SubscriptionExecutor { engine, runtime: Some(runtime), pulled: Mutex::default(), home: Home::here() })
     }
 
     #[pyo3(signature = (*, dry_run = false))]
     fn migrate(&self, py: Python<'_>, dry_run: bool) -> PyResult<Vec<String>> {
+        let runtime = self.runtime()?;
         Ok(py.detach(|| {
-            self.runtime.block_on(async {
+            runtime.block_on(async {
                 if dry_run { self.engine.pending_migrations().await } else { self.engine.migrate().await }
             })
         })?)
@@ -51,18 +64,23 @@ impl SubscriptionExecutor {
 
     #[pyo3(signature = (fields = "[]"))]
     fn start(&self, py: Python<'_>, fields: &str) -> PyResult<()> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.start(fields)))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.start(fields)))?)
     }
 
     #[pyo3(signature = (fields = "[]"))]
     fn describe(&self, py: Python<'_>, fields: &str) -> PyResult<String> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.describe(fields)))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.describe(fields)))?)
     }
 
     #[pyo3(signature = (timeout = 5.0))]
     fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        let timeout = duration(timeout)?;
-        py.detach(|| self.runtime.block_on(self.engine.stop(timeout)));
+        let (timeout, runtime) = (duration(timeout)?, self.runtime()?);
+        py.detach(|| {
+            runtime.block_on(self.engine.stop(timeout));
+            self.end_pulled();
+        });
         Ok(())
     }
 
@@ -71,7 +89,8 @@ impl SubscriptionExecutor {
     }
 
     fn status(&self, py: Python<'_>) -> PyResult<String> {
-        let lines = py.detach(|| self.runtime.block_on(self.engine.status()))?;
+        let runtime = self.runtime()?;
+        let lines = py.detach(|| runtime.block_on(self.engine.status()))?;
         let check =
             |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
         Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
@@ -81,11 +100,13 @@ impl SubscriptionExecutor {
     fn watch(&self, py: Python<'_>, table: String, tenant: Option<String>, public: bool) -> PyResult<bool> {
         let replica_identity = ReplicaIdentityChoice::Full;
         let request = WatchRequest { relation: table, tenant_column: tenant, public, replica_identity };
-        Ok(py.detach(|| self.runtime.block_on(self.engine.watch(&request)))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.watch(&request)))?)
     }
 
     fn unwatch(&self, py: Python<'_>, table: &str) -> PyResult<bool> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.unwatch(table)))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.unwatch(table)))?)
     }
 
     #[pyo3(signature = (query, variables = None, operation_name = None))]
@@ -101,8 +122,8 @@ impl SubscriptionExecutor {
     }
 
     fn connect(&self, hub: &Bound<'_, Hub>) -> PyResult<Session> {
-        let _entered = self.runtime.enter();
-        Ok(Session(self.engine.connect(hub.get().0.clone())?))
+        self.home.check()?;
+        Ok(Session::new(self.engine.connect(hub.get().0.clone())?))
     }
 
     fn resolve_on(&self, hub: &Bound<'_, Hub>) {
@@ -110,7 +131,7 @@ impl SubscriptionExecutor {
     }
 
     fn take_calls(&self, limit: usize) -> Vec<Call> {
-        self.engine.take_calls(limit).into_iter().map(Call).collect()
+        self.engine.take_calls(limit).into_iter().map(Call::new).collect()
     }
 
     #[pyo3(signature = (subscription_id, query, variables = None, *, principal, operation_name = None))]
@@ -123,42 +144,52 @@ impl SubscriptionExecutor {
         principal: &Bound<'_, PyAny>,
         operation_name: Option<String>,
     ) -> PyResult<()> {
+        self.home.check()?;
         let principal = Arc::new(principal::extract(principal)?);
         let request = Arc::new(request(query, variables, operation_name)?);
-        let entry = match self.pulled.entry(subscription_id) {
-            dashmap::Entry::Vacant(entry) => entry,
-            dashmap::Entry::Occupied(entry) => {
-                let message = format!("a subscription with the id {:?} exists: complete it first", entry.key());
-                return Err(Error::Declaration { code: "SUBSCRIPTION_EXISTS", message }.into());
+        Ok(py.detach(|| {
+            if self.pulled.lock().contains_key(&subscription_id) {
+                return Err(exists(&subscription_id));
             }
-        };
-        entry.insert(py.detach(|| self.engine.register(&principal, &request))?);
-        Ok(())
+            let registered = self.engine.register(&principal, &request).map_err(registration)?;
+            self.keep(subscription_id, registered)
+        })?)
     }
 
     #[pyo3(signature = (topic, payload, tenant = None))]
     fn publish(&self, py: Python<'_>, topic: &str, payload: &str, tenant: Option<&str>) -> PyResult<()> {
-        Ok(py.detach(|| self.runtime.block_on(self.engine.publish(topic, payload, tenant)))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.publish(topic, payload, tenant))).map_err(publication)?)
     }
 
-    #[pyo3(signature = (subscription_id, timeout = Some(0.0)))]
+    #[pyo3(signature = (subscription_id, timeout = Some(0.0)), text_signature = "($self, subscription_id, timeout=0.0)")]
     fn next_event<'py>(
         &self,
         py: Python<'py>,
         subscription_id: &str,
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let timeout = timeout.map(duration).transpose()?;
-        let queue = self.pulled.get(subscription_id).map(|entry| Arc::clone(&entry.1)).ok_or_else(|| Error::Ended {
-            code: "SUBSCRIPTION_UNKNOWN",
-            message: format!("there is no subscription with the id {subscription_id:?}: register it first"),
-        })?;
-        let result = py.detach(|| queue.next(timeout))?;
-        Ok(result.map(|bytes| PyBytes::new(py, &bytes)))
+        self.home.check()?;
+        let deadline = timeout.map(duration).transpose()?.and_then(|timeout| Instant::now().checked_add(timeout));
+        let queue = self.pulled.lock().get(subscription_id).map(|(_, queue)| Arc::clone(queue));
+        let queue = queue.ok_or_else(|| unknown(subscription_id))?;
+        // Other threads hear no signals, so they wait in one piece.
+        let slice = if is_main_thread(py)? { SIGNALS } else { Duration::MAX };
+        loop {
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            if let Some(result) = py.detach(|| queue.next(Some(left.min(slice))))? {
+                return Ok(Some(PyBytes::new(py, &result)));
+            }
+            py.check_signals()?;
+            if left <= slice {
+                return Ok(None);
+            }
+        }
     }
 
     fn complete(&self, py: Python<'_>, subscription_id: &str) -> bool {
-        let Some((_, (id, _))) = self.pulled.remove(subscription_id) else { return false };
+        let removed = self.pulled.lock().remove(subscription_id);
+        let Some((id, _)) = removed else { return false };
         py.detach(|| self.engine.complete(id));
         true
     }
@@ -170,6 +201,76 @@ impl SubscriptionExecutor {
         }
         Ok(dict)
     }
+}
+
+impl SubscriptionExecutor {
+    fn runtime(&self) -> Result<&Runtime, Error> {
+        self.home.check()?;
+        self.runtime.as_ref().ok_or(Error::NotStarted)
+    }
+
+    /// Two threads may have registered one id at once: the first stays.
+    fn keep(&self, subscription_id: String, registered: (SubscriptionId, Arc<PullQueue>)) -> Result<(), Error> {
+        let id = registered.0;
+        let taken = match self.pulled.lock().entry(subscription_id) {
+            Entry::Vacant(entry) => {
+                entry.insert(registered);
+                return Ok(());
+            }
+            Entry::Occupied(entry) => exists(entry.key()),
+        };
+        self.engine.complete(id);
+        Err(taken)
+    }
+
+    /// Whoever waits for an event that will not come is woken; what had arrived can still be fetched.
+    fn end_pulled(&self) {
+        let ids: Vec<_> = self.pulled.lock().values().map(|(id, _)| *id).collect();
+        for id in ids {
+            self.engine.complete(id);
+        }
+    }
+}
+
+impl Drop for SubscriptionExecutor {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        if !self.home.is_here() {
+            std::mem::forget((runtime, Arc::clone(&self.engine)));
+            return;
+        }
+        runtime.block_on(self.engine.stop(Duration::ZERO));
+        self.end_pulled();
+        // Calls that nobody took hold their lanes, and those their calls; a `Call` that is dropped lets go.
+        drop(self.take_calls(usize::MAX));
+        // A worker may be looking up a host's name, and that cannot be hurried.
+        runtime.shutdown_background();
+    }
+}
+
+fn exists(subscription_id: &str) -> Error {
+    let message = format!("a subscription with the id {subscription_id:?} exists: complete it first");
+    Error::Declaration { code: "SUBSCRIPTION_EXISTS", message }
+}
+
+fn unknown(subscription_id: &str) -> Error {
+    let message = format!("there is no subscription with the id {subscription_id:?}: register it first");
+    Error::Ended { code: "SUBSCRIPTION_UNKNOWN", message }
+}
+
+/// An engine that does not run refuses no request: it is the engine that is wrong.
+fn registration(error: Error) -> Error {
+    if error.code() == "NOT_STARTED" { Error::NotStarted } else { error }
+}
+
+/// What is no JSON is told in the same way on both buses.
+fn publication(error: Error) -> Error {
+    if error.code() == "PAYLOAD_INVALID" { Error::Publish(StoreError::InvalidJson) } else { error }
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    Ok(threading.call_method0("current_thread")?.is(&threading.call_method0("main_thread")?))
 }
 
 fn request(query: String, variables: Option<&str>, operation_name: Option<String>) -> PyResult<Request> {

@@ -9,6 +9,7 @@ mod convert;
 mod errors;
 mod event;
 mod executor;
+mod home;
 mod hub;
 mod leaf;
 mod principal;

@@ -46,15 +46,7 @@ fn claims(principal: &Bound<'_, PyAny>) -> PyResult<serde_json::Map<String, serd
     serde_json::from_str(&json).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
 }
 
-/// Seconds since the epoch, as a token's `exp` has them, or an aware `datetime`.
 fn expiry(principal: &Bound<'_, PyAny>) -> PyResult<Option<Timestamp>> {
-    let value = principal.getattr("expires_at")?;
-    if value.is_none() {
-        return Ok(None);
-    }
-    let seconds: f64 = match value.call_method0("timestamp") {
-        Ok(seconds) => seconds.extract()?,
-        Err(_) => value.extract()?,
-    };
-    Ok(Some(Timestamp((seconds * 1e6) as i64)))
+    let microseconds: Option<i64> = principal.getattr("expires_at_us")?.extract()?;
+    Ok(microseconds.map(Timestamp))
 }

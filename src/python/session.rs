@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use super::home::Home;
 use super::principal;
 use crate::engine::SessionHandle;
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
-pub(super) struct Session(pub(super) Arc<SessionHandle>);
+pub(super) struct Session(Arc<SessionHandle>, Home);
 
 #[pymethods]
 impl Session {
@@ -30,6 +32,7 @@ impl Session {
     #[pyo3(signature = (principal, payload = None))]
     fn accept(&self, py: Python<'_>, principal: &Bound<'_, PyAny>, payload: Option<&str>) -> PyResult<()> {
         let principal = principal::extract(principal)?;
+        payload.map(check_object).transpose()?;
         py.detach(|| self.0.accept(principal, payload));
         Ok(())
     }
@@ -59,4 +62,27 @@ impl Session {
     fn disconnect(&self, py: Python<'_>) {
         py.detach(|| self.0.disconnect());
     }
+}
+
+impl Session {
+    pub(super) fn new(handle: Arc<SessionHandle>) -> Self {
+        Session(handle, Home::here())
+    }
+}
+
+impl Drop for Session {
+    /// The engine and its sessions hold each other until somebody disconnects.
+    fn drop(&mut self) {
+        if self.1.is_here() {
+            self.0.disconnect();
+        } else {
+            std::mem::forget(Arc::clone(&self.0));
+        }
+    }
+}
+
+/// The ack's payload goes into a frame as it is.
+fn check_object(payload: &str) -> PyResult<()> {
+    let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(payload);
+    parsed.map(drop).map_err(|error| PyValueError::new_err(format!("payload must be a JSON object: {error}")))
 }

@@ -3,10 +3,9 @@
 //! A value that its type does not allow is null with an error; where null is not allowed either, null moves up to the
 //! nearest place that may be null.
 
-use std::sync::Arc;
-
+use pyo3::exceptions::{PyAttributeError, PyIndexError, PyKeyError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMapping, PyString, PyTuple};
 
 use super::leaf;
 use crate::engine::{Call, Outcome};
@@ -14,15 +13,22 @@ use crate::graphql::Plan;
 use crate::graphql::plan::{ObjectShape, PlanRoot, Shape, ValueField};
 use crate::payload::{FieldError, PathSegment, resolved_body};
 
-/// The bodies for everybody who waits for this call; `None` skips the event.
-pub(super) fn outcome(call: &Call, result: &Bound<'_, PyAny>) -> Outcome {
+/// The bodies for everybody who waits for this call, and the first thing that is wrong with the result, for the log;
+/// `None` skips the event.
+pub(super) fn outcome(call: &Call, result: &Bound<'_, PyAny>) -> (Outcome, Option<String>) {
     if result.is_none() {
-        return Outcome::Skip;
+        return (Outcome::Skip, None);
     }
-    Outcome::Bodies(call.plans().into_iter().map(|plan| (Arc::clone(&plan), body(call, &plan, result))).collect())
+    let mut problem = None;
+    let bodies = call.plans().into_iter().map(|plan| {
+        let (body, first) = body(call, &plan, result);
+        problem = problem.take().or(first);
+        (plan, body)
+    });
+    (Outcome::Bodies(bodies.collect()), problem)
 }
 
-fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> bytes::Bytes {
+fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> (bytes::Bytes, Option<String>) {
     let mut walk = Walk { out: Vec::with_capacity(256), errors: Vec::new(), path: Vec::new() };
     let written = match &plan.root {
         PlanRoot::Value(shape) => {
@@ -31,7 +37,8 @@ fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> bytes::Bytes {
         // Only fields with a resolver are called, and their plans have a value at the root.
         PlanRoot::Event(_) | PlanRoot::Topic(_) => Err(Nulled),
     };
-    resolved_body(plan, written.is_ok().then_some(&*walk.out), &walk.errors, &call.meta())
+    let body = resolved_body(plan, written.is_ok().then_some(&*walk.out), &walk.errors, &call.meta());
+    (body, walk.errors.first().map(|error| error.message.clone()))
 }
 
 /// A place that may not be null has no value.
@@ -81,8 +88,9 @@ impl Walk {
     }
 
     fn list(&mut self, shape: &Shape, value: &Bound<'_, PyAny>) -> Result<(), Nulled> {
-        let is_list = !value.is_instance_of::<PyString>() && !value.is_instance_of::<PyDict>();
-        let Some(items) = is_list.then(|| value.try_iter().ok()).flatten() else {
+        let Some(items) =
+            (!is_atom(value) && value.cast::<PyMapping>().is_err()).then(|| value.try_iter().ok()).flatten()
+        else {
             return self.wrong(value, "a list");
         };
         self.out.push(b'[');
@@ -98,7 +106,7 @@ impl Walk {
     }
 
     fn object(&mut self, object: &ObjectShape, value: &Bound<'_, PyAny>) -> Result<(), Nulled> {
-        if value.is_instance_of::<PyString>()
+        if is_atom(value)
             || value.is_instance_of::<PyList>()
             || value.is_instance_of::<PyTuple>() && !value.hasattr("_fields").unwrap_or(false)
         {
@@ -118,14 +126,20 @@ impl Walk {
 
     fn field(&mut self, field: &ValueField, parent: &Bound<'_, PyAny>) -> Result<(), Nulled> {
         match member(field, parent) {
-            Some(value) => self.value(&field.shape, &value),
-            None => self.missing(field, parent),
+            Ok(value) => self.value(&field.shape, &value),
+            Err(error) => self.missing(field, parent, &error),
         }
     }
 
     /// A key that is not there is a mistake in the resolver, never a quiet null.
-    fn missing(&mut self, field: &ValueField, parent: &Bound<'_, PyAny>) -> Result<(), Nulled> {
-        let message = format!("The resolver's result ({}) has no {:?}.", type_name(parent), field.attribute);
+    fn missing(&mut self, field: &ValueField, parent: &Bound<'_, PyAny>, error: &PyErr) -> Result<(), Nulled> {
+        let (parent, py) = (type_name(parent), parent.py());
+        let message = if is_absence(error, py) {
+            format!("The resolver's result ({parent}) has no {:?}.", field.attribute)
+        } else {
+            let raised = error.get_type(py).name().map_or_else(|_| "an error".to_owned(), |name| name.to_string());
+            format!("Reading {:?} of the resolver's result ({parent}) raised {raised}.", field.attribute)
+        };
         let refused = self.refuse("RESOLVER_RESULT_INVALID", message);
         if matches!(field.shape, Shape::NonNull(_)) {
             return refused;
@@ -152,15 +166,33 @@ impl Walk {
     }
 }
 
-/// The value of a field: a dict's item, or an attribute. A dict may use the column's name or the response's.
-fn member<'py>(field: &ValueField, parent: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
-    if field.attribute.is_empty() {
-        return Some(parent.py().None().into_bound(parent.py()));
+/// The value of a field: a mapping's item, or an attribute. A mapping has attributes as well (`items`, `keys`), and they
+/// are not meant.
+fn member<'py>(field: &ValueField, parent: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, name) = (parent.py(), &*field.attribute);
+    if name.is_empty() {
+        return Ok(py.None().into_bound(py));
     }
-    match parent.cast::<PyDict>() {
-        Ok(dict) => dict.get_item(&*field.attribute).ok().flatten(),
-        Err(_) => parent.getattr(&*field.attribute).or_else(|_| parent.get_item(&*field.attribute)).ok(),
+    if parent.cast::<PyMapping>().is_ok() {
+        return parent.get_item(name);
     }
+    match parent.getattr(name) {
+        Err(error) if error.is_instance_of::<PyAttributeError>(py) => parent.get_item(name).map_err(|_| error),
+        found => found,
+    }
+}
+
+/// Not there, as opposed to: reading it went wrong.
+fn is_absence(error: &PyErr, py: Python<'_>) -> bool {
+    let kind = error.get_type(py);
+    error.is_instance_of::<PyAttributeError>(py)
+        || kind.is(py.get_type::<PyKeyError>())
+        || kind.is(py.get_type::<PyIndexError>())
+}
+
+/// Iterable, but one value.
+fn is_atom(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() || value.is_instance_of::<PyByteArray>()
 }
 
 /// The type's name alone: an error must not repeat a value.
