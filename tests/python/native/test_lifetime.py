@@ -132,7 +132,7 @@ def test_memory_does_not_grow_with_engines_sessions_and_calls():
 def kib(): return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
 payload = json.dumps("x" * 200_000)
 def turn():
-    made = engine(queue_bytes_max=1 << 24); session = connected(made)
+    made = engine(queue_bytes_max=1 << 26); session = connected(made)
     for _ in range(20): made.publish("alerts", payload); made.publish("made", payload)
     made.take_calls(10)
 for _ in range(3): turn()
