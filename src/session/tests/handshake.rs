@@ -163,9 +163,9 @@ fn rule_18_a_ping_after_the_ack_is_answered() {
 #[test]
 fn rule_19_a_ping_s_payload_is_echoed_and_an_absent_one_stays_absent() {
     let mut pair = Pair::ready();
-    pair.says(r#"{"type":"ping","payload":{"at":[1e2,"\u00e9",null],"at":{}}}"#);
+    pair.says(r#"{"type":"ping","payload":{"at":[1e2,1e999,"\u00e9","\ud800",null],"at":{}}}"#);
     pair.says(r#"{"type":"ping","payload":null}"#);
-    assert_eq!(pair.hears(), [r#"{"type":"pong","payload":{"at":[1e2,"\u00e9",null],"at":{}}}"#, PONG]);
+    assert_eq!(pair.hears(), [r#"{"type":"pong","payload":{"at":[1e2,1e999,"\u00e9","\ud800",null],"at":{}}}"#, PONG]);
 }
 
 #[test]

@@ -120,9 +120,13 @@ fn perform(pair: &mut Pair, step: &Step, old: &mut Vec<crate::model::OperationId
     }
 }
 
+/// Reads no payload: a pong repeats its ping's, where `1e999` or a lone surrogate is JSON that not every reader can hold.
 fn kind(frame: &str) -> String {
-    let frame: serde_json::Value = serde_json::from_str(frame).unwrap();
-    frame["type"].as_str().unwrap().to_owned()
+    #[derive(serde::Deserialize)]
+    struct Frame {
+        r#type: String,
+    }
+    serde_json::from_str::<Frame>(frame).unwrap().r#type
 }
 
 proptest! {
