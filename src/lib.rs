@@ -42,7 +42,7 @@
 //!
 //! * [`Visible`](security::Visible): this event, with this image, may be shown to this subscriber. The gate alone makes
 //!   it, and the encoder and the resolvers are given nothing else of a row.
-//! * [`Durable`](journal::Durable): nothing before this LSN is unhandled. The journal alone makes it, and the engine
+//! * [`Durable`](journal::Durable): nothing before this LSN is unhandled. The journal alone makes it, and a capture
 //!   confirms nothing else to the server: what was not handled is sent again.
 //!
 //! # What holds

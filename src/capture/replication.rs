@@ -15,6 +15,7 @@ use super::handover::{self, Inbox};
 use super::settings::WalSettings;
 use super::slot::{self, Opened, Purpose};
 use super::supervisor::Supervisor;
+use crate::journal::Durable;
 use crate::model::Lsn;
 
 /// What a capture hands over, in the order of the WAL.
@@ -148,10 +149,10 @@ impl WalCapture {
         Some(self.remember(next))
     }
 
-    /// Everything that committed before `lsn` is safe with the consumer and need never be sent again. Use the end
-    /// position of a commit, or a keepalive's when nothing is pending. A smaller position than before changes nothing.
-    pub fn acknowledge(&mut self, lsn: Lsn) {
-        self.acknowledged.raise(lsn);
+    /// Everything that committed before this position is safe with the consumer and need never be sent again: the
+    /// journal says so. A smaller position than before changes nothing.
+    pub fn acknowledge(&mut self, durable: Durable) {
+        self.acknowledged.raise(durable.lsn());
     }
 
     /// The position that was acknowledged last.

@@ -124,7 +124,7 @@ impl Stream {
 
     fn confirm(&mut self, durable: Durable) {
         self.core.metrics.confirmed_lsn.set(durable.lsn().0);
-        self.capture.acknowledge(durable.lsn());
+        self.capture.acknowledge(durable);
     }
 
     fn interrupted(&mut self, error: &CaptureError) {

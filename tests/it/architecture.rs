@@ -21,8 +21,9 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ),
     ("session", &["model", "payload::Frame"]),
     ("store", &["model"]),
-    // The catalog reads the view that the store's migrations made: it fails as the store's own calls do.
-    ("capture", &["model", "store::StoreError"]),
+    // The catalog reads the view that the store's migrations made: it fails as the store's own calls do. What is
+    // confirmed to the server is the journal's word alone.
+    ("capture", &["model", "store::StoreError", "journal::Durable"]),
     ("adapter", &[]),
     ("metrics", &[]),
 ];

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rowcast::capture::{CaptureError, Captured, Conninfo, WalCapture, WalSettings};
+use rowcast::journal::Journal;
 use rowcast::model::Lsn;
 
 use crate::postgres::Server;
@@ -102,7 +103,7 @@ impl Reader {
             Captured::Data { body, .. } => self.take_message(&body),
             Captured::Keepalive { wal_end } => {
                 if !self.open && self.acknowledges {
-                    self.capture.acknowledge(wal_end);
+                    self.capture.acknowledge(Journal::default().commit(wal_end));
                 }
             }
             Captured::Interrupted(error) => self.interruptions.push(error.code()),
@@ -125,7 +126,7 @@ impl Reader {
             b'C' => {
                 self.open = false;
                 if self.acknowledges {
-                    self.capture.acknowledge(Lsn(number(10)));
+                    self.capture.acknowledge(Journal::default().commit(Lsn(number(10))));
                 }
             }
             tag @ (b'I' | b'U' | b'D') => self.keep(format!("{}:{}", char::from(tag), first_column(body))),
