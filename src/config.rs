@@ -63,8 +63,8 @@ pub struct Settings {
     pub operations_max: usize,
     /// Bytes of one message from a client; a longer one closes the session.
     pub message_bytes_max: usize,
-    /// Bytes of events that may wait for one resolver lane (resolver and variables). At the bound its subscriptions
-    /// end with `RESOLVER_OVERLOADED`.
+    /// Bytes of events that may wait for one resolver lane (resolver, variables, and tenant unless events are for
+    /// several). At the bound its subscriptions end with `RESOLVER_OVERLOADED`.
     pub resolver_backlog_bytes_max: usize,
 }
 

@@ -28,7 +28,7 @@ metrics! {
     deliveries_total,
     /// Results serialized; `deliveries_total` divided by this is how often a payload was shared.
     payloads_total,
-    /// Matches that the gate refused: stays 0 while the index and the gate agree.
+    /// Matches that the gate refused: 0 while the index and the gate agree.
     gate_refusals_total,
     /// Logical messages that were not understood.
     messages_ignored_total,
@@ -46,6 +46,12 @@ metrics! {
     subscriptions,
     /// Resolver calls that wait or run.
     resolver_calls,
+    /// 1 while the replication stream flows, 0 while it is interrupted, has failed or there is none.
+    capture_streaming,
+    /// 1 when the replication stream has ended for good.
+    capture_failed,
+    /// 1 while the catalog has changed and could not be read again.
+    catalog_stale,
     /// Commit LSN of the newest event.
     commit_lsn,
     /// LSN confirmed to the server.

@@ -1,6 +1,6 @@
 //! Why an operation did not start or could not go on, in the form that its client is told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::graphql::RequestError;
 use crate::predicate::PredicateError;
@@ -17,22 +17,12 @@ pub enum Failure {
         code: &'static str,
         /// What is wrong and what to do.
         message: String,
-        /// The first event that was not told, when events were being told.
-        cursor: Option<String>,
     },
 }
 
 impl Failure {
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Failure::Coded { code, message: message.into(), cursor: None }
-    }
-
-    /// The same, with the event from which nothing was told.
-    pub(super) fn with_cursor(self, cursor: &str) -> Self {
-        match self {
-            Failure::Coded { code, message, .. } => Failure::Coded { code, message, cursor: Some(cursor.to_owned()) },
-            Failure::Request(errors) => Failure::Request(errors),
-        }
+        Failure::Coded { code, message: message.into() }
     }
 
     /// The stable code of the first error.
@@ -45,15 +35,22 @@ impl Failure {
 
     /// A JSON array of GraphQL errors.
     pub fn to_json(&self) -> String {
+        self.to_value().to_string()
+    }
+
+    /// The same, each with the cursor at which the operation stood.
+    pub(super) fn to_json_at(&self, cursor: &str) -> String {
+        let mut errors = self.to_value();
+        for error in errors.as_array_mut().into_iter().flatten() {
+            error["extensions"]["rowcast"] = json!({ "cursor": cursor });
+        }
+        errors.to_string()
+    }
+
+    fn to_value(&self) -> Value {
         match self {
-            Failure::Request(errors) => json!(errors).to_string(),
-            Failure::Coded { code, message, cursor: None } => {
-                json!([{ "message": message, "extensions": { "code": code } }]).to_string()
-            }
-            Failure::Coded { code, message, cursor: Some(cursor) } => {
-                let extensions = json!({ "code": code, "rowcast": { "cursor": cursor } });
-                json!([{ "message": message, "extensions": extensions }]).to_string()
-            }
+            Failure::Request(errors) => json!(errors),
+            Failure::Coded { code, message } => json!([{ "message": message, "extensions": { "code": code } }]),
         }
     }
 }

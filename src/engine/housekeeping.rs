@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Core;
+use super::core::Core;
 use super::evict::Eviction;
 
 /// Timers are this exact. Looking at 10,000 idle sessions takes about a millisecond.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs until the engine's last handle is gone.
+/// Runs until it is aborted.
 pub(super) async fn run(core: Arc<Core>, mut evictions: UnboundedReceiver<Eviction>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
-use crate::capture::Tables;
+use crate::capture::{CatalogError, Tables};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::graphql::{BoundField, GraphSchema, Options};
@@ -19,7 +19,24 @@ pub(super) struct Live {
 impl Live {
     /// Binds the declarations to the tables. A watched table that nobody declared is a field of its own.
     pub(super) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let mut bound = declared.iter().map(|declaration| declaration.bind(&tables)).collect::<Result<Vec<_>, _>>()?;
+        let bound = declared.iter().map(|declaration| declaration.bind(&tables)).collect::<Result<Vec<_>, _>>()?;
+        Self::of(tables, bound, settings)
+    }
+
+    /// The same for a catalog that has changed: a declared table that is gone takes its field with it and nothing else.
+    pub(super) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
+        let bind = |declaration: &Declaration| match declaration.bind(&tables) {
+            Err(Error::Catalog(CatalogError::UnknownTable(name))) => {
+                tracing::warn!("table {name} is declared but not watched any more: its field is gone");
+                None
+            }
+            bound => Some(bound),
+        };
+        let bound = declared.iter().filter_map(bind).collect::<Result<Vec<_>, _>>()?;
+        Self::of(tables, bound, settings)
+    }
+
+    fn of(tables: Tables, mut bound: Vec<(BoundField, Field)>, settings: &Settings) -> Result<Live, Error> {
         for table in undeclared(&tables, &bound) {
             bound.push(Declaration::of_table(&table).bind(&tables)?);
         }
@@ -32,6 +49,12 @@ impl Live {
     /// The field of a compiled subscription.
     pub(super) fn field(&self, index: usize) -> &Field {
         &self.fields[index]
+    }
+
+    /// Whether these are the tables that it serves, to the last detail.
+    pub(super) fn serves(&self, tables: &Tables) -> bool {
+        let (served, found) = (&self.tables.by_oid, &tables.by_oid);
+        served.len() == found.len() && found.iter().all(|(oid, table)| served.get(oid) == Some(table))
     }
 }
 

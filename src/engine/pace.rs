@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Core;
+use super::core::Core;
 
 /// A session is behind from this part of its `queue_bytes_max` on: room for what is told until the stream waits.
 const BEHIND_PART: usize = 8;

@@ -1,43 +1,100 @@
 //! A changed catalog: read it again, make a new schema, and carry every live subscription over.
+//!
+//! A transaction is in the stream before other sessions see it (up to 0.1 s, measured, and for as long as a synchronous
+//! standby keeps it waiting). So the catalog is not read before the transaction that told of the change has let go of
+//! its own lock: what is read then contains the change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Core;
+use deadpool_postgres::{Object, Pool};
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use super::core::Core;
 use super::declare::Declaration;
 use super::live::Live;
 use super::subscription::{Source, Subscription};
-use crate::capture::{Conninfo, Tables};
+use crate::capture::{CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
 
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A transaction holds a lock on its own number until others see what it did.
+const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
+                       where locktype = 'transactionid' and transactionid = $1::text::xid)";
+
 /// What is needed to read the catalog again.
 pub(super) struct Refresher {
-    pub(super) conninfo: Conninfo,
+    pub(super) pool: Pool,
     pub(super) declared: Vec<Declaration>,
 }
 
+/// Why the catalog was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RefreshError {
+    /// The transaction that changed it is not visible yet.
+    #[error("the transaction that changed it is not visible to others yet")]
+    NotVisible,
+    /// No answer.
+    #[error("no answer within {PATIENCE:?}")]
+    Silence,
+    /// The database cannot be asked, or what it says makes no schema.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+impl RefreshError {
+    /// Whether the same question may have another answer a moment later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::NotVisible | Self::Silence => true,
+            Self::Engine(error) => matches!(error, Error::Pool(_) | Error::Catalog(CatalogError::Store(_))),
+        }
+    }
+}
+
 impl Refresher {
-    /// The tables that the decoder is to use from here on.
-    pub(super) async fn refresh(&self, core: &Core) -> Result<Arc<decode::Tables>, Error> {
-        let tables = self.load(core).await?.keeping(&core.live()?.tables);
+    /// The tables that the decoder is to use from here on; they contain what transaction `xid` did.
+    pub(super) async fn refresh(&self, core: &Core, xid: u32) -> Result<Arc<decode::Tables>, RefreshError> {
+        let served = core.live().map_err(Error::from)?;
+        let tables = self.read(core.settings.naming, xid).await?.keeping(&served.tables);
         let by_oid = Arc::new(tables.by_oid.clone());
-        let live = Arc::new(Live::build(tables, &self.declared, &core.settings)?);
-        core.serve(&live);
-        carry_over(core, &live);
+        // The stream may only have been behind, and the tables known already.
+        if !served.serves(&tables) {
+            let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
+            core.serve(&live)?;
+            carry_over(core, &live);
+        }
+        core.readmit();
         Ok(by_oid)
     }
 
-    async fn load(&self, core: &Core) -> Result<Tables, Error> {
-        let (client, connection) = self.conninfo.connect().await?;
-        let tables = Tables::load_named(&client, core.settings.naming).await;
-        connection.abort();
-        Ok(tables?)
+    async fn read(&self, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
+        let client = timeout(PATIENCE, self.pool.get()).await.map_err(|_| RefreshError::Silence)?;
+        let client = client.map_err(Error::from)?;
+        if let Ok(read) = timeout(PATIENCE, read(&client, naming, xid)).await {
+            return read;
+        }
+        // A session that does not answer is of no use to whoever would get it next.
+        drop(Object::take(client));
+        Err(RefreshError::Silence)
     }
+}
+
+async fn read(client: &Client, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
+    let open = client.query_one(IS_OPEN, &[&xid.to_string()]).await;
+    if open.and_then(|row| row.try_get(0)).map_err(CatalogError::from).map_err(Error::from)? {
+        return Err(RefreshError::NotVisible);
+    }
+    Ok(Tables::load_named(client, naming).await.map_err(Error::from)?)
 }
 
 /// Compiles each subscription of a changed table anew; one that no longer makes sense fails with the reason.
 fn carry_over(core: &Core, live: &Live) {
-    for subscription in core.registry.subscriptions() {
+    for subscription in core.subscriptions() {
         if is_current(&subscription, live) {
             continue;
         }
@@ -49,7 +106,7 @@ fn carry_over(core: &Core, live: &Live) {
 
 fn is_current(subscription: &Subscription, live: &Live) -> bool {
     match &subscription.source {
-        Source::Table { table, .. } => live.tables.iter().any(|served| Arc::ptr_eq(served, table)),
+        Source::Table(table) => live.tables.by_oid.get(&table.oid).is_some_and(|served| Arc::ptr_eq(served, table)),
         Source::Topic(_) => true,
     }
 }

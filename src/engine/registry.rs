@@ -1,4 +1,4 @@
-//! Who is connected and what they subscribed to: the maps that Python's threads and the dispatcher share.
+//! Who is connected. What they subscribed to is in the index.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 
 use super::session::SessionHandle;
-use super::subscription::Subscription;
 use crate::model::{SessionId, SubscriptionId};
 
-/// Sessions and subscriptions by id. Ids start at 1 and are never reused.
+/// Sessions by id. Ids, also those of subscriptions, start at 1 and are never reused.
 #[derive(Default)]
 pub(super) struct Registry {
     sessions: DashMap<SessionId, Arc<SessionHandle>>,
-    subscriptions: DashMap<SubscriptionId, Arc<Subscription>>,
     last_id: AtomicU64,
 }
 
@@ -49,26 +47,8 @@ impl Registry {
         self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Also replaces: a subscription that was compiled anew keeps its id.
-    pub(super) fn put_subscription(&self, subscription: &Arc<Subscription>) {
-        self.subscriptions.insert(subscription.id, Arc::clone(subscription));
-    }
-
-    pub(super) fn remove_subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
-        self.subscriptions.remove(&id).map(|(_, subscription)| subscription)
-    }
-
-    pub(super) fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
-        self.subscriptions.get(&id).map(|entry| Arc::clone(entry.value()))
-    }
-
-    /// A copy, as of the sessions.
-    pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.subscriptions.iter().map(|entry| Arc::clone(entry.value())).collect()
-    }
-
-    pub(super) fn subscription_count(&self) -> u64 {
-        self.subscriptions.len() as u64
+    pub(super) fn forget_sessions(&self) {
+        self.sessions.clear();
     }
 
     fn next_id(&self) -> u64 {

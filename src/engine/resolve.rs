@@ -1,19 +1,20 @@
 //! Resolver calls: asked once for everybody who would get the same answer, answered in any order, told in commit order.
 //!
-//! A [`Lane`] is one resolver with one set of variables. Every event that matched one of its subscriptions becomes a
-//! [`Call`] at the lane's end; several may run at once, and a finished one waits until all before it are finished. So
-//! a slow call delays its own lane and nobody else.
+//! A [`Lane`] is one resolver with one set of variables, and one tenant where events belong to tenants. Every event that
+//! matched one of its subscriptions becomes a [`Call`] at the lane's end; several may run at once, and a finished one
+//! waits until all before it are finished. So a slow call delays its own lane and nobody else.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::subscription::{Stamp, Subscription};
-use crate::adapter::{RESOLVERS, Wake};
 use crate::graphql::Plan;
+use crate::metrics::Metrics;
 use crate::model::{Change, Datum, Event, Transition, Tuple};
 use crate::payload::{FieldError, Meta, PathSegment, error_body};
 use crate::security::{Inspection, Visible};
@@ -30,8 +31,9 @@ pub enum Outcome {
 /// One resolver with one set of variables.
 pub(super) struct Lane {
     resolver: usize,
-    variables: Arc<Map<String, Value>>,
+    variables: Map<String, Value>,
     bytes_max: usize,
+    metrics: Arc<Metrics>,
     queue: Mutex<LaneQueue>,
 }
 
@@ -59,6 +61,15 @@ pub(super) enum Enqueued {
 }
 
 impl Lane {
+    pub(super) fn new(
+        resolver: usize,
+        variables: Map<String, Value>,
+        bytes_max: usize,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Lane { resolver, variables, bytes_max, metrics: Arc::clone(metrics), queue: Mutex::default() })
+    }
+
     /// Puts a call at the end, unless the lane's events would exceed their bound.
     pub(super) fn enqueue(&self, call: &Arc<Call>) -> Enqueued {
         let mut queue = self.queue.lock();
@@ -68,7 +79,17 @@ impl Lane {
         }
         queue.bytes += weight;
         queue.calls.push_back(Arc::clone(call));
+        self.metrics.resolver_calls.add(1);
+        self.metrics.resolver_calls_total.add(1);
         Enqueued::Yes
+    }
+
+    /// Gives up every call. A lane and its calls know each other, so this also lets both go.
+    pub(super) fn close(&self) {
+        let calls: Vec<_> = self.queue.lock().calls.iter().cloned().collect();
+        for call in calls {
+            call.settle(Outcome::Skip);
+        }
     }
 
     /// Tells every finished call that no unfinished one precedes. The lock is held while telling: it is what keeps the
@@ -125,9 +146,17 @@ impl Call {
         &self.audience
     }
 
-    /// Whether somebody still waits for the result.
+    /// Whether somebody still waits for the result. If nobody does the call is settled by that: whoever asks need not
+    /// run it, and may drop it without holding up the calls behind it.
     pub fn pending(&self) -> bool {
-        self.outcome.get().is_none() && self.audience.iter().any(|subscription| subscription.is_live())
+        if self.outcome.get().is_some() {
+            return false;
+        }
+        let awaited = self.audience.iter().any(|subscription| subscription.is_live());
+        if !awaited {
+            self.settle(Outcome::Skip);
+        }
+        awaited
     }
 
     /// The distinct plans of the audience: the result is serialized once for each.
@@ -152,22 +181,26 @@ impl Call {
             let path = vec![PathSegment::Key(plan.response_key.clone())];
             error_body(plan, &FieldError { message: message.to_owned(), path, code: code.to_owned() }, &self.meta())
         };
+        self.lane.metrics.resolver_failures_total.add(1);
         self.settle(Outcome::Bodies(self.plans().into_iter().map(|plan| (Arc::clone(&plan), body(&plan))).collect()));
     }
 
     /// Delivers the outcome, after those of all earlier events. Only the first outcome counts.
     pub fn settle(&self, outcome: Outcome) {
         if self.outcome.set(outcome).is_ok() {
+            self.lane.metrics.resolver_calls.sub(1);
             self.lane.release();
         }
     }
 
     fn tell(&self) {
         let Some(Outcome::Bodies(bodies)) = self.outcome.get() else { return };
+        let now = Instant::now();
         for subscription in self.audience.iter().filter(|subscription| subscription.is_live()) {
             let body = bodies.iter().find(|(plan, _)| Arc::ptr_eq(plan, &subscription.plan));
             if let Some((_, body)) = body {
-                subscription.tell(body.clone(), &self.stamp);
+                self.lane.metrics.deliveries_total.add(1);
+                subscription.tell(body.clone(), &self.stamp, now);
             }
         }
     }
@@ -185,51 +218,4 @@ fn weight(event: &Event) -> usize {
 
 fn datum_weight(datum: &Datum) -> usize {
     size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len)
-}
-
-/// Lanes by resolver and variables. A lane lives as long as a subscription or a call holds it.
-#[derive(Default)]
-pub(super) struct Lanes(Mutex<HashMap<(usize, String), Weak<Lane>>>);
-
-impl Lanes {
-    pub(super) fn lane(&self, resolver: usize, variables: Map<String, Value>, bytes_max: usize) -> Arc<Lane> {
-        let mut lanes = self.0.lock();
-        // `Map` is ordered by key, so equal variables have equal text.
-        let key = (resolver, Value::Object(variables.clone()).to_string());
-        if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade) {
-            return lane;
-        }
-        lanes.retain(|_, lane| lane.strong_count() > 0);
-        let lane = Arc::new(Lane { resolver, variables: Arc::new(variables), bytes_max, queue: Mutex::default() });
-        lanes.insert(key, Arc::downgrade(&lane));
-        lane
-    }
-}
-
-/// Calls that wait for a Python worker. Bounded by the lanes' bounds.
-#[derive(Default)]
-pub(super) struct CallQueue {
-    calls: Mutex<VecDeque<Arc<Call>>>,
-    wake: Mutex<Option<Arc<dyn Wake>>>,
-}
-
-impl CallQueue {
-    /// Says whose workers take the calls.
-    pub(super) fn resolve_on(&self, wake: Arc<dyn Wake>) {
-        *self.wake.lock() = Some(wake);
-    }
-
-    pub(super) fn push(&self, call: Arc<Call>) {
-        self.calls.lock().push_back(call);
-        if let Some(wake) = &*self.wake.lock() {
-            wake.wake(RESOLVERS);
-        }
-    }
-
-    /// Up to `limit` calls, oldest first.
-    pub(super) fn take(&self, limit: usize) -> Vec<Arc<Call>> {
-        let mut calls = self.calls.lock();
-        let count = limit.min(calls.len());
-        calls.drain(..count).collect()
-    }
 }

@@ -5,25 +5,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Core;
+use super::core::Core;
 use super::evict::Eviction;
 use super::failure::Failure;
 use super::pace::Sender;
 use super::subscribe::Subscribed;
-use super::subscription::{Sink, Stamp};
+use super::subscription::{Progress, Sink};
 use crate::adapter::Wake;
 use crate::graphql::Request;
 use crate::journal::Cursor;
-use crate::model::{OperationId, Principal, SessionId, SubscriptionId, Timestamp};
+use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
 use crate::payload::Frame;
 use crate::session::{
-    Action, Close, CloseCode, Input, Overflow, Pushed, Queue, ServerMessage, Session, SubscribeRequest,
+    Action, Close, CloseCode, Input, Overflow, Phase, Pushed, Queue, ServerMessage, Session, SubscribeRequest,
 };
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
@@ -75,11 +74,15 @@ impl SessionHandle {
         self.handle(Input::Binary);
     }
 
-    /// The client is this principal; `payload` is a JSON object for the ack.
+    /// The client is this principal; `payload` is a JSON object for the ack. Only an answer to the question counts:
+    /// nobody becomes somebody else in the middle of a conversation.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
         let expires = principal.expires_at.map(instant_of);
-        self.conversation.lock().principal = Some(Arc::new(principal));
-        self.handle(Input::Accepted { ack_payload: payload, expires });
+        let mut conversation = self.conversation.lock();
+        if conversation.machine.phase() == Phase::Authenticating {
+            conversation.principal = Some(Arc::new(principal));
+            self.proceed(&mut conversation, Input::Accepted { ack_payload: payload, expires });
+        }
     }
 
     /// The client is nobody that we know, or its hook failed.
@@ -94,7 +97,7 @@ impl SessionHandle {
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);
-        self.free(Close::shutting_down().at_once());
+        self.finish(Close::shutting_down().at_once());
         if self.core.registry.remove_session(self.id) {
             self.core.metrics.sessions.sub(1);
         }
@@ -121,10 +124,11 @@ impl SessionHandle {
 
     /// Queues a result, unless its subscription has ended: that is asked under the queue's lock, so that nothing comes
     /// after a client's `complete` has purged the queue.
-    pub(super) fn tell(&self, live: &AtomicBool, operation: &OperationId, frame: Frame, stamp: &Stamp) {
+    pub(super) fn tell(&self, to: &Progress, operation: &OperationId, frame: Frame, position: Position, now: Instant) {
         let mut queue = self.queue.lock();
-        if live.load(Ordering::Acquire) {
-            let pushed = queue.push(operation, frame, Some(stamp.position), Instant::now());
+        if to.is_live() {
+            to.told(position);
+            let pushed = queue.push(operation, frame, Some(position), now);
             self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }
@@ -135,12 +139,25 @@ impl SessionHandle {
         self.handle(Input::GoingAway(close));
     }
 
-    /// The engine ends an operation with errors.
-    pub(super) fn fail(self: &Arc<Self>, operation: &OperationId, failure: &Failure) {
+    /// The engine ends an operation with errors, unless its client has been quicker: then the id may belong to another
+    /// operation by now.
+    pub(super) fn fail(
+        self: &Arc<Self>,
+        operation: &OperationId,
+        subscription: SubscriptionId,
+        failure: &Failure,
+        progress: &Progress,
+    ) {
         let mut conversation = self.conversation.lock();
-        conversation.operations.remove(operation);
-        self.answer_with_errors(operation, failure);
-        self.proceed(&mut conversation, Input::OperationEnded(operation));
+        if conversation.operations.get(operation) == Some(&subscription) {
+            conversation.operations.remove(operation);
+            let errors = match self.last_told(progress) {
+                Some(cursor) => failure.to_json_at(&cursor),
+                None => failure.to_json(),
+            };
+            self.answer_with_errors(operation, &errors);
+            self.proceed(&mut conversation, Input::OperationEnded(operation));
+        }
     }
 
     /// Timers of the protocol and the age of the queue.
@@ -149,6 +166,8 @@ impl SessionHandle {
         if let Some(overflow) = overflow {
             self.sender.came(0, &self.core.pace);
             self.close(self.slow_client(overflow));
+            // One that was closing already closes at once now, and that is all that changes.
+            self.wake.wake(self.id.0);
         }
         let mut conversation = self.conversation.lock();
         if conversation.machine.poll_timeout().is_some_and(|at| at <= now) {
@@ -193,7 +212,7 @@ impl SessionHandle {
                     self.pushed(queue, pushed);
                 }
                 Action::Close(close) => {
-                    self.free(close);
+                    self.finish(close);
                     self.wake.wake(self.id.0);
                 }
             }
@@ -210,7 +229,7 @@ impl SessionHandle {
                 return;
             }
             Ok(Subscribed::Answer(body)) => self.answer(id, body),
-            Err(failure) => self.answer_with_errors(id, &failure),
+            Err(failure) => self.answer_with_errors(id, &failure.to_json()),
         }
         conversation.machine.handle(Input::OperationEnded(id), Instant::now());
     }
@@ -222,7 +241,7 @@ impl SessionHandle {
     }
 
     /// Lets nothing more into the queue; what is in it goes out first or not at all, as `close` says.
-    fn free(&self, close: Close) {
+    fn finish(&self, close: Close) {
         let mut queue = self.queue.lock();
         queue.finish(close);
         self.sender.came(queue.bytes(), &self.core.pace);
@@ -233,8 +252,8 @@ impl SessionHandle {
         self.queue_last(id, ServerMessage::Complete { id }.frame());
     }
 
-    fn answer_with_errors(&self, id: &OperationId, failure: &Failure) {
-        self.queue_last(id, ServerMessage::Error { id, errors: &failure.to_json() }.frame());
+    fn answer_with_errors(&self, id: &OperationId, errors: &str) {
+        self.queue_last(id, ServerMessage::Error { id, errors }.frame());
     }
 
     fn queue_last(&self, id: &OperationId, frame: Frame) {
@@ -263,8 +282,17 @@ impl SessionHandle {
 
     fn slow_client(&self, overflow: Overflow) -> Close {
         self.core.metrics.slow_clients_total.add(1);
-        let cursor = overflow.resume_after.map(|position| Cursor { origin: self.core.origin(), position }.to_string());
+        let cursor = overflow.resume_after.map(|position| self.cursor(position));
         Close::slow_client(cursor.as_deref())
+    }
+
+    fn last_told(&self, progress: &Progress) -> Option<String> {
+        let _queue = self.queue.lock();
+        progress.last_told().map(|position| self.cursor(position))
+    }
+
+    fn cursor(&self, position: Position) -> String {
+        Cursor { origin: self.core.origin(), position }.to_string()
     }
 }
 

@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use deadpool_postgres::Pool;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 
-use super::Core;
+use super::core::Core;
 use super::declare::Declaration;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::Stream;
+use super::{Tasks, policy_watch};
 use crate::capture::{Conninfo, Tables, WalCapture, WalSettings};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
 use crate::journal::{Journal, Origin};
+use crate::model::Lsn;
 use crate::store;
 
 /// Serves topics that this process publishes.
-pub(super) fn memory(core: &Core, fields: &str) -> Result<Option<JoinHandle<()>>, Error> {
-    core.serve(&Arc::new(describe_memory(core, fields)?));
-    Ok(None)
+pub(super) fn memory(core: &Core, fields: &str) -> Result<Tasks, Error> {
+    core.serve(&Arc::new(describe_memory(core, fields)?))?;
+    Ok(Tasks::default())
 }
 
 /// What [`memory`] would serve.
@@ -33,18 +35,20 @@ pub(super) fn describe_memory(core: &Core, fields: &str) -> Result<Live, Error> 
 pub(super) async fn postgresql(
     core: &Arc<Core>,
     bus: &PostgreSqlBus,
+    pool: Pool,
     fields: &str,
     stop: watch::Receiver<bool>,
-) -> Result<Option<JoinHandle<()>>, Error> {
+) -> Result<Tasks, Error> {
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
     let (mut client, connection) = conninfo.connect().await?;
-    let stream = match prepare(core, &mut client, &declared).await {
-        Ok(tables) => open(core, bus, conninfo, &client, tables, declared).await,
-        Err(error) => Err(error),
-    };
+    let prepared = prepare_to_stream(core, &mut client, &declared).await;
     connection.abort();
-    Ok(Some(tokio::spawn(stream?.run(stop))))
+    let (tables, live_from) = prepared?;
+    let refresher = Refresher { pool: pool.clone(), declared };
+    let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
+    let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool, Arc::clone(&stream.moved)));
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch] })
 }
 
 /// What [`postgresql`] would serve; declared tables are watched for it.
@@ -71,28 +75,40 @@ async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> 
     Ok(Tables::load_named(client, core.settings.naming).await?)
 }
 
-/// Nobody can have subscribed before this process serves, so what the slot still holds from before is passed over.
+/// Nobody can have subscribed before this process serves, so what the slot still holds from before the position that
+/// is read here is passed over.
+async fn prepare_to_stream(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<(Tables, Lsn), Error> {
+    let tables = prepare(core, client, declared).await?;
+    Ok((tables, store::wal_position(client).await?))
+}
+
+/// Opening the slot comes last: a start that fails before it leaves nothing behind.
 async fn open(
     core: &Arc<Core>,
     bus: &PostgreSqlBus,
     conninfo: Conninfo,
-    client: &Client,
     tables: Tables,
-    declared: Vec<Declaration>,
+    live_from: Lsn,
+    refresher: Refresher,
 ) -> Result<Stream, Error> {
     let decoder = Decoder::new(Arc::new(tables.by_oid.clone()));
-    let live = Arc::new(Live::build(tables, &declared, &core.settings)?);
+    let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
     let settings = WalSettings::new(&bus.slot, &bus.publication);
-    let capture = WalCapture::start(conninfo.clone(), settings, None).await?;
-    let live_from = store::wal_position(client).await?;
+    let capture = WalCapture::start(conninfo.clone(), settings.clone(), None).await?;
     let identity = capture.identity();
     let _ = core.origin.set(Origin { system_id: identity.system_id, timeline: identity.timeline });
-    core.serve(&live);
+    core.serve(&live)?;
     Ok(Stream {
         core: Arc::clone(core),
+        conninfo,
+        settings,
         capture,
         decoder,
         journal: Journal::new(live_from),
-        refresher: Refresher { conninfo, declared },
+        refresher,
+        moved: Arc::new(Notify::new()),
+        xid: 0,
+        stale: None,
+        doubt: None,
     })
 }

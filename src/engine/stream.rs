@@ -4,114 +4,180 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
-use super::Core;
-use super::refresh::Refresher;
-use crate::capture::{CaptureError, Captured, WalCapture};
-use crate::decode::{Decoded, Decoder};
+use super::core::Core;
+use super::failure::Failure;
+use super::refresh::{RefreshError, Refresher};
+use crate::capture::{CaptureError, Captured, Conninfo, WalCapture, WalSettings};
+use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::journal::{Durable, Journal, Novelty};
-use crate::model::Event;
+use crate::model::{Event, Lsn};
+
+/// How many messages are handled before the loop looks up.
+const BATCH: usize = 1024;
+
+/// How long the stream waits for a catalog that it needs, and how long between two attempts.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
+const CATALOG_PAUSE: Duration = Duration::from_millis(20);
+
+/// After that the stream goes on, and tries again this often.
+const CATALOG_RETRY: Duration = Duration::from_secs(1);
+
+/// How long between two attempts to take up a stream that could not be understood.
+const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 
 /// One stream, from its start to the engine's stop.
 pub(super) struct Stream {
     pub(super) core: Arc<Core>,
+    pub(super) conninfo: Conninfo,
+    pub(super) settings: WalSettings,
     pub(super) capture: WalCapture,
     pub(super) decoder: Decoder,
     pub(super) journal: Journal,
     pub(super) refresher: Refresher,
+    /// Rings when the catalog has changed in a way that the stream does not tell.
+    pub(super) moved: Arc<Notify>,
+    /// The transaction that is open or was last.
+    pub(super) xid: u32,
+    /// When to read a catalog that could not be read.
+    pub(super) stale: Option<Instant>,
+    /// Where the stream could not be understood.
+    pub(super) doubt: Option<Lsn>,
 }
 
-/// What follows from one message.
+/// What ends a connection, or the stream.
+enum Trouble {
+    /// Nobody wants more.
+    Stopped,
+    /// Whatever follows cannot be trusted; the server can send it again.
+    Garbled(DecodeError, Lsn),
+    /// It will not be better the next time.
+    Final(String),
+}
+
+/// What a message asks for that takes time.
 enum Next {
-    Continue,
-    Refresh,
-    Broken(String),
+    Nothing,
+    /// The catalog has changed; the table that looks different, if it is one.
+    Refresh(Option<u32>),
+}
+
+/// Tells everybody when the stream's task ends by a defect.
+struct Vigil(Arc<Core>);
+
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a defect ended the stream; the log has its traces");
+        }
+    }
 }
 
 impl Stream {
-    /// Runs until `stop` says so or the capture fails for good; then every session is told.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        loop {
-            let captured = tokio::select! {
-                captured = self.capture.next() => captured,
-                _ = stop.wait_for(|stop| *stop) => break,
+    /// Runs until `stop` says so or the capture fails for good; then everybody who listens is told.
+    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let core = Arc::clone(&self.core);
+        let _vigil = Vigil(Arc::clone(&core));
+        core.metrics.capture_streaming.set(1);
+        let mut stream = Some(self);
+        while let Some(mut following) = stream.take() {
+            let trouble = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => Trouble::Stopped,
+                trouble = following.follow() => trouble,
             };
-            let drained = tokio::select! {
-                drained = self.drain(captured) => drained,
-                _ = stop.wait_for(|stop| *stop) => break,
-            };
-            if let Err(reason) = drained {
-                self.core.fail(&reason);
-                break;
+            match trouble {
+                Trouble::Stopped => following.capture.stop().await,
+                Trouble::Final(reason) => core.fail(&reason),
+                Trouble::Garbled(error, at) => tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => {}
+                    reopened = following.reopen(&error, at) => match reopened {
+                        Ok(reopened) => stream = Some(reopened),
+                        Err(reason) => core.fail(&reason),
+                    },
+                },
             }
         }
-        self.capture.stop().await;
+        core.metrics.capture_streaming.set(0);
     }
 
-    /// Everything that one read of the socket brought.
-    async fn drain(&mut self, first: Captured) -> Result<(), String> {
-        let mut next = Some(first);
-        while let Some(captured) = next {
-            self.handle(captured).await?;
-            next = self.capture.try_next();
+    /// Returns when something is wrong.
+    async fn follow(&mut self) -> Trouble {
+        loop {
+            if let Err(trouble) = self.step().await {
+                return trouble;
+            }
         }
+    }
+
+    async fn step(&mut self) -> Result<(), Trouble> {
+        let stale = self.stale;
+        tokio::select! {
+            captured = self.capture.next() => return self.drain(captured).await,
+            () = self.moved.notified() => {}
+            () = tokio::time::sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => {}
+        }
+        self.refresh_now().await;
         Ok(())
     }
 
-    async fn handle(&mut self, captured: Captured) -> Result<(), String> {
+    /// What one read of the socket brought, or a good part of it.
+    async fn drain(&mut self, first: Captured) -> Result<(), Trouble> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(captured) = next else { return Ok(()) };
+            self.handle(captured).await?;
+            next = self.capture.try_next();
+        }
+        match next {
+            Some(captured) => self.handle(captured).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn handle(&mut self, captured: Captured) -> Result<(), Trouble> {
         match captured {
-            Captured::Data { body, .. } => self.message(body).await,
+            Captured::Data { body, wal_start } => match self.message(body) {
+                Ok(Next::Nothing) => self.core.pace().await,
+                Ok(Next::Refresh(table)) => self.refresh(table).await,
+                Err(error) => return Err(Trouble::Garbled(error, wal_start)),
+            },
             Captured::Keepalive { wal_end } => {
                 if let Some(durable) = self.journal.keepalive(wal_end) {
                     self.confirm(durable);
                 }
-                Ok(())
             }
-            Captured::Interrupted(error) => {
-                self.interrupted(&error);
-                Ok(())
-            }
-            Captured::Resumed => {
-                tracing::info!("the replication stream goes on");
-                Ok(())
-            }
-            Captured::Failed(error) => Err(error.to_string()),
+            Captured::Interrupted(error) => self.interrupted(&error),
+            Captured::Resumed => self.resumed(),
+            Captured::Failed(error) => return Err(Trouble::Final(format!("{error} ({})", error.code()))),
         }
+        Ok(())
     }
 
-    async fn message(&mut self, body: Bytes) -> Result<(), String> {
-        match self.decode(body) {
-            Next::Continue => {
-                self.core.pace().await;
-                Ok(())
+    fn message(&mut self, body: Bytes) -> Result<Next, DecodeError> {
+        match self.decoder.decode(body)? {
+            Decoded::Begin { xid, .. } => {
+                self.xid = xid;
+                self.journal.begin();
             }
-            Next::Refresh => {
-                self.refresh().await;
-                Ok(())
-            }
-            Next::Broken(reason) => Err(reason),
-        }
-    }
-
-    fn decode(&mut self, body: Bytes) -> Next {
-        match self.decoder.decode(body) {
-            Ok(Decoded::Begin { .. }) => self.journal.begin(),
-            Ok(Decoded::Event(event)) => self.event(&event),
-            Ok(Decoded::Events(events)) => events.iter().for_each(|event| self.event(event)),
-            Ok(Decoded::Commit { end_lsn, .. }) => {
+            Decoded::Event(event) => self.event(&event),
+            Decoded::Events(events) => events.iter().for_each(|event| self.event(event)),
+            Decoded::Commit { end_lsn, .. } => {
                 let durable = self.journal.commit(end_lsn);
                 self.confirm(durable);
             }
-            Ok(Decoded::SchemaChanged { .. } | Decoded::CatalogChanged) => return Next::Refresh,
-            Ok(Decoded::Ignored(ignored)) => {
+            Decoded::SchemaChanged { oid } => return Ok(Next::Refresh(Some(oid))),
+            Decoded::CatalogChanged => return Ok(Next::Refresh(None)),
+            Decoded::Ignored(ignored) => {
                 self.core.metrics.messages_ignored_total.add(1);
                 tracing::warn!(code = ignored.code(), "a published message was set aside: {ignored}");
             }
-            Ok(Decoded::Nothing) => {}
-            Err(error) => return Next::Broken(format!("{} ({})", error, error.code())),
+            Decoded::Nothing => {}
         }
-        Next::Continue
+        Ok(Next::Nothing)
     }
 
     fn event(&mut self, event: &Arc<Event>) {
@@ -128,20 +194,86 @@ impl Stream {
     }
 
     fn interrupted(&mut self, error: &CaptureError) {
-        self.core.metrics.capture_interruptions_total.add(1);
         tracing::warn!(code = error.code(), "the replication stream was interrupted, reconnecting: {error}");
+        self.start_over();
+    }
+
+    fn resumed(&mut self) {
+        tracing::info!("the replication stream goes on");
+        self.core.metrics.capture_streaming.set(1);
+    }
+
+    /// The transaction that is open comes again as a whole.
+    fn start_over(&mut self) {
+        self.core.metrics.capture_interruptions_total.add(1);
+        self.core.metrics.capture_streaming.set(0);
         self.journal.interrupted();
         self.decoder.reset();
     }
 
-    /// The stream waits while the catalog is read, so that rows after the change meet the new shape. If the catalog
-    /// cannot be read, the old shape stays in force: columns that it lacks are absent, never guessed.
-    async fn refresh(&mut self) {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        match tokio::time::timeout(PATIENCE, self.refresher.refresh(&self.core)).await {
-            Ok(Ok(tables)) => self.decoder.set_tables(tables),
-            Ok(Err(error)) => tracing::error!(code = error.code(), "the catalog could not be read again: {error}"),
-            Err(_) => tracing::error!("the catalog could not be read again within {PATIENCE:?}"),
+    /// Has the server send everything again that was not confirmed. What cannot be understood a second time is not the
+    /// connection's fault.
+    async fn reopen(mut self, error: &DecodeError, at: Lsn) -> Result<Self, String> {
+        if self.doubt.replace(at) == Some(at) {
+            return Err(format!("{error} ({}), twice at {at}", error.code()));
+        }
+        tracing::warn!(code = error.code(), "the replication stream at {at} is asked for again: {error}");
+        self.start_over();
+        let from = self.capture.acknowledged();
+        self.capture.stop().await;
+        self.capture = open_again(&self.conninfo, &self.settings, from).await?;
+        self.resumed();
+        Ok(self)
+    }
+
+    /// The stream waits while the catalog is read, so that rows after the change meet the new shape. When that takes
+    /// too long, subscriptions to the changed table end with the reason and the stream goes on without them: to tell
+    /// of rows whose shape is not known would be guessing.
+    async fn refresh(&mut self, table: Option<u32>) {
+        let deadline = Instant::now() + CATALOG_PATIENCE;
+        while let Err(error) = self.refresh_once().await {
+            if !error.is_transient() || Instant::now() >= deadline {
+                return self.postpone(&error, table);
+            }
+            tokio::time::sleep(CATALOG_PAUSE).await;
+        }
+    }
+
+    /// The same without waiting.
+    async fn refresh_now(&mut self) {
+        if let Err(error) = self.refresh_once().await {
+            self.postpone(&error, None);
+        }
+    }
+
+    async fn refresh_once(&mut self) -> Result<(), RefreshError> {
+        let tables = self.refresher.refresh(&self.core, self.xid).await?;
+        self.decoder.set_tables(tables);
+        self.stale = None;
+        self.core.metrics.catalog_stale.set(0);
+        Ok(())
+    }
+
+    fn postpone(&mut self, error: &RefreshError, table: Option<u32>) {
+        if self.stale.is_none() {
+            tracing::error!("the catalog has changed and could not be read again, which is tried on: {error}");
+        }
+        self.stale = Some(Instant::now() + CATALOG_RETRY);
+        self.core.metrics.catalog_stale.set(1);
+        if let Some(table) = table {
+            let message = format!("the table has changed and its new shape is not known: {error}");
+            self.core.set_aside(table, &Failure::new("SCHEMA_UNREADABLE", message));
+        }
+    }
+}
+
+async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> Result<WalCapture, String> {
+    loop {
+        match WalCapture::start(conninfo.clone(), settings.clone(), Some(from)).await {
+            Ok(capture) if capture.begins_at() <= from => return Ok(capture),
+            Ok(_) => return Err("somebody else moved the position of the slot".to_owned()),
+            Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,
+            Err(error) => return Err(format!("{error} ({})", error.code())),
         }
     }
 }

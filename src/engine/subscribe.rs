@@ -1,15 +1,16 @@
 //! From a request to a live subscription: compile, ask the gate, put it into the index.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
-use super::Core;
+use super::core::Core;
 use super::declare::{Field, Source as FieldSource};
 use super::failure::Failure;
+use super::index::Condition;
 use super::live::Live;
-use super::subscription::{Maker, Sink, Source, Subscription};
+use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
@@ -32,26 +33,26 @@ impl Core {
         request: &Arc<Request>,
         sink: Sink,
     ) -> Result<Subscribed, Failure> {
-        let live = self.live()?;
-        match live.schema.compile(request)? {
-            Compiled::Query(response) => Ok(Subscribed::Answer(response)),
-            Compiled::Subscription(compiled) => {
-                let id = self.registry.next_subscription_id();
-                let flag = Arc::new(AtomicBool::new(true));
-                let draft = Draft { id, principal, request, sink: Arc::new(sink), live: flag };
-                let subscription = self.build(&live, *compiled, draft)?;
-                self.enlist(&Arc::new(subscription));
-                Ok(Subscribed::Live(id))
+        let draft = Draft { id: self.registry.next_subscription_id(), principal, request, sink: Arc::new(sink) };
+        let progress = Progress::new();
+        loop {
+            let live = self.live()?;
+            match live.schema.compile(request)? {
+                Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
+                Compiled::Subscription(compiled) => {
+                    let made = self.make(&live, *compiled, &draft, &progress)?;
+                    if self.enlist(&live, &made)? {
+                        return Ok(Subscribed::Live(draft.id));
+                    }
+                }
             }
         }
     }
 
     /// Ends a subscription without telling its reader; `None` when it had ended.
     pub(super) fn complete(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
-        let mut index = self.index.lock();
-        let subscription = self.registry.remove_subscription(id)?;
-        subscription.live.store(false, Ordering::Release);
-        index.remove(&subscription);
+        let subscription = self.index.lock().remove(id)?;
+        subscription.progress.end();
         Some(subscription)
     }
 
@@ -60,54 +61,62 @@ impl Core {
         let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
-        let draft = Draft {
-            id: old.id,
-            principal: &old.principal,
-            request: &old.request,
-            sink: Arc::clone(&old.sink),
-            live: Arc::clone(&old.live),
-        };
-        let subscription = Arc::new(self.build(live, *compiled, draft)?);
+        let sink = Arc::clone(&old.sink);
+        let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
+        let made = self.make(live, *compiled, &draft, &old.progress)?;
         let mut index = self.index.lock();
-        if let Some(replaced) = self.registry.subscription(old.id) {
-            index.remove(&replaced);
-            self.registry.put_subscription(&subscription);
-            index.insert(&subscription);
+        if index.remove(old.id).is_some() {
+            index.insert(&made.subscription, made.condition.as_ref());
         }
         Ok(())
     }
 
-    fn enlist(&self, subscription: &Arc<Subscription>) {
+    /// False when the schema has been replaced since the subscription was compiled.
+    fn enlist(&self, live: &Arc<Live>, made: &Made) -> Result<bool, Failure> {
         let mut index = self.index.lock();
-        self.registry.put_subscription(subscription);
-        index.insert(subscription);
+        let current = self.is_served(&index, live)?;
+        if current {
+            index.admits(&made.subscription.source)?;
+            index.insert(&made.subscription, made.condition.as_ref());
+        }
+        Ok(current)
     }
 
-    fn build(&self, live: &Live, compiled: CompiledSubscription, draft: Draft<'_>) -> Result<Subscription, Failure> {
+    fn make(
+        &self,
+        live: &Live,
+        compiled: CompiledSubscription,
+        draft: &Draft<'_>,
+        progress: &Arc<Progress>,
+    ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
-        let (admission, source) = source(draft.principal, field, &compiled)?;
-        Ok(Subscription {
+        let (admission, source, condition) = source(draft.principal, field, &compiled)?;
+        let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
             request: Arc::clone(draft.request),
             source,
+            maker: self.maker(field, compiled.variables, draft.principal, &admission),
             admission,
-            maker: self.maker(field, compiled.variables),
             plan: compiled.plan,
-            sink: draft.sink,
-            live: draft.live,
+            sink: Arc::clone(&draft.sink),
+            progress: Arc::clone(progress),
             evictions: self.evictions.clone(),
-        })
+        });
+        Ok(Made { subscription, condition })
     }
 
-    fn maker(&self, field: &Field, variables: serde_json::Map<String, serde_json::Value>) -> Maker {
-        match &field.resolver {
-            None => Maker::Engine,
-            Some(resolver) => {
-                let bytes_max = self.settings.resolver_backlog_bytes_max;
-                Maker::Resolver { lane: self.lanes.lane(resolver.index, variables, bytes_max), leave: resolver.leave }
-            }
-        }
+    fn maker(
+        &self,
+        field: &Field,
+        variables: Map<String, Value>,
+        principal: &Principal,
+        admission: &Admission,
+    ) -> Maker {
+        let Some(resolver) = &field.resolver else { return Maker::Engine };
+        let tenant = principal.tenant_id.as_deref().filter(|_| !admission.spans_tenants());
+        let lane = self.lanes.lane(resolver.index, variables, tenant, self.settings.resolver_backlog_bytes_max);
+        Maker::Resolver { lane, leave: resolver.leave }
     }
 }
 
@@ -117,30 +126,36 @@ struct Draft<'a> {
     principal: &'a Arc<Principal>,
     request: &'a Arc<Request>,
     sink: Arc<Sink>,
-    live: Arc<AtomicBool>,
+}
+
+/// A subscription that is not in the index yet, and by what it is found there.
+struct Made {
+    subscription: Arc<Subscription>,
+    condition: Option<Condition>,
 }
 
 fn source(
     principal: &Principal,
     field: &Field,
     compiled: &CompiledSubscription,
-) -> Result<(Admission, Source), Failure> {
+) -> Result<(Admission, Source, Option<Condition>), Failure> {
     match &field.source {
         FieldSource::Table(table) => {
             let admission = admit_table(principal, table)?;
-            let predicate = Arc::new(condition(table, &admission, compiled)?);
-            let operations =
-                compiled.arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
-            Ok((admission, Source::Table { table: Arc::clone(table), predicate, operations }))
+            let condition = condition(table, &admission, compiled)?;
+            Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
         }
         FieldSource::Topic { name, public } => {
-            Ok((admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into())))
+            Ok((admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
         }
     }
 }
 
-fn condition(table: &Table, admission: &Admission, compiled: &CompiledSubscription) -> Result<Predicate, Failure> {
-    let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
+fn condition(table: &Table, admission: &Admission, compiled: &CompiledSubscription) -> Result<Condition, Failure> {
+    let arguments = &compiled.arguments;
+    let filter = Some(&arguments.filter).filter(|filter| !filter.is_null());
     let wanted = filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?;
-    Ok(Predicate::and(wanted.into_iter().chain(admission.condition().cloned())))
+    let predicate = Predicate::and(wanted.into_iter().chain(admission.condition().cloned()));
+    let operations = arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
+    Ok(Condition { predicate: Arc::new(predicate), operations })
 }

@@ -1,7 +1,8 @@
 //! One live subscription: what it wants, what it may see, and where its results go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,10 +12,8 @@ use super::pull::{Kept, PullQueue};
 use super::resolve::Lane;
 use super::session::SessionHandle;
 use crate::graphql::{Plan, Request};
-use crate::matcher::OperationSet;
-use crate::model::{OperationId, Position, Principal, SubscriptionId, Table};
+use crate::model::{Lsn, OperationId, Position, Principal, SubscriptionId, Table};
 use crate::payload::Frame;
-use crate::predicate::Predicate;
 use crate::security::Admission;
 
 /// Where an event stands, as a position and as the text that clients are given.
@@ -26,10 +25,57 @@ pub(super) struct Stamp {
 
 /// What its results are made from.
 pub(super) enum Source {
-    /// Rows of a table that satisfy a predicate.
-    Table { table: Arc<Table>, predicate: Arc<Predicate>, operations: OperationSet },
+    /// Rows of a table, in the shape that the subscription was compiled for.
+    Table(Arc<Table>),
     /// Messages of a topic.
     Topic(Box<str>),
+}
+
+impl Source {
+    /// The table's OID.
+    pub(super) fn table(&self) -> Option<u32> {
+        match self {
+            Source::Table(table) => Some(table.oid),
+            Source::Topic(_) => None,
+        }
+    }
+}
+
+/// What changes while a subscription lives: whether it still does, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Progress {
+    live: AtomicBool,
+    /// The position told last, in two halves: both are written and read under the lock of its session's queue.
+    commit_lsn: AtomicU64,
+    ordinal: AtomicU32,
+}
+
+impl Progress {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Progress { live: AtomicBool::new(true), commit_lsn: AtomicU64::new(0), ordinal: AtomicU32::new(0) })
+    }
+
+    /// False from the moment that it was completed or failed.
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Whether this is what ended it.
+    pub(super) fn end(&self) -> bool {
+        self.live.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn told(&self, position: Position) {
+        self.commit_lsn.store(position.commit_lsn.0, Ordering::Relaxed);
+        self.ordinal.store(position.ordinal, Ordering::Relaxed);
+    }
+
+    /// `None` when nothing was told yet.
+    pub(super) fn last_told(&self) -> Option<Position> {
+        let commit_lsn = Lsn(self.commit_lsn.load(Ordering::Relaxed));
+        let position = Position { commit_lsn, ordinal: self.ordinal.load(Ordering::Relaxed) };
+        (commit_lsn != Lsn::default()).then_some(position)
+    }
 }
 
 /// Who makes the results.
@@ -48,8 +94,8 @@ pub(super) enum Sink {
     Pull(Arc<PullQueue>),
 }
 
-/// One live subscription. Frozen, but for whether it is live: a change of the table's shape makes a new one with the
-/// same id.
+/// One live subscription. Frozen, but for its progress: a change of the table's shape makes a new one with the same id,
+/// reader and progress.
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) principal: Arc<Principal>,
@@ -59,34 +105,34 @@ pub(super) struct Subscription {
     pub(super) plan: Arc<Plan>,
     pub(super) maker: Maker,
     pub(super) sink: Arc<Sink>,
-    pub(super) live: Arc<AtomicBool>,
+    pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
 
 impl Subscription {
-    /// False from the moment that it was completed or failed.
     pub(super) fn is_live(&self) -> bool {
-        self.live.load(Ordering::Acquire)
+        self.progress.is_live()
     }
 
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
-    pub(super) fn tell(&self, body: Bytes, stamp: &Stamp) {
+    pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, now: Instant) {
         match &*self.sink {
             Sink::Session { session, operation, head } => {
-                session.tell(&self.live, operation, Frame::next(head.clone(), body), stamp);
+                session.tell(&self.progress, operation, Frame::next(head.clone(), body), stamp.position, now);
             }
-            Sink::Pull(queue) => {
+            Sink::Pull(queue) if self.is_live() => {
                 if queue.push(body, &stamp.cursor) == Kept::Overflow {
-                    self.live.store(false, Ordering::Release);
+                    self.progress.end();
                     self.evictions.send(Eviction::Forget(self.id));
                 }
             }
+            Sink::Pull(_) => {}
         }
     }
 
     /// Ends it with errors a moment later, from any thread and under any lock; nothing is told any more.
     pub(super) fn fail_later(&self, failure: Failure) {
-        if self.live.swap(false, Ordering::AcqRel) {
+        if self.progress.end() {
             self.evictions.send(Eviction::Fail(self.id, failure));
         }
     }
@@ -94,7 +140,7 @@ impl Subscription {
     /// Tells its reader why it ended.
     pub(super) fn fail(&self, failure: &Failure) {
         match &*self.sink {
-            Sink::Session { session, operation, .. } => session.fail(operation, failure),
+            Sink::Session { session, operation, .. } => session.fail(operation, self.id, failure, &self.progress),
             Sink::Pull(queue) => queue.end(failure.code(), failure.to_string()),
         }
     }

@@ -1,7 +1,6 @@
 //! What happened in the database, once, shared by everybody who is told of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -20,14 +19,6 @@ pub struct Position {
 /// Microseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
-
-impl Timestamp {
-    /// This machine's clock, for events that no server dates.
-    pub fn now() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
-    }
-}
 
 /// One committed change. Shared as `Arc<Event>`: its values are slices of the message that brought them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,6 +37,14 @@ impl Admission {
         }
     }
 
+    /// Whether one event may be shown to principals of several tenants.
+    pub fn spans_tenants(&self) -> bool {
+        match &self.0 {
+            Rule::Rows(condition) => condition.is_none(),
+            Rule::Topic(rule) => rule.is_public(),
+        }
+    }
+
     /// Whose messages of its topic are shown, for the index: a tenant's, or with `None` those for everybody.
     pub fn audiences(&self) -> Vec<Option<Box<str>>> {
         match &self.0 {

@@ -30,6 +30,10 @@ impl TopicRule {
         Ok(TopicRule { tenant, public })
     }
 
+    pub(super) fn is_public(&self) -> bool {
+        self.public
+    }
+
     pub(super) fn audiences(&self) -> Vec<Option<Box<str>>> {
         let everybody = self.public.then_some(None);
         self.tenant.clone().map(Some).into_iter().chain(everybody).collect()

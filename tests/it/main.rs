@@ -50,6 +50,20 @@ mod decode {
     mod wire;
 }
 
+/// The whole way, from a committed row to a session's frames, without a socket and without Python.
+mod engine {
+    /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
+    mod client;
+    /// Outages: every row once, in order, or an error that says why.
+    mod outage;
+    /// Tables change their shape, come and go while subscriptions are live.
+    mod schema;
+    /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
+    mod sessions;
+    /// From a committed row to a frame.
+    mod stream;
+}
+
 /// Conditions over rows.
 mod predicate {
     /// `tests/corpus/predicate`: what is decided and what is refused.

@@ -1,0 +1,196 @@
+//! What every thread shares, and what of it is served at this moment.
+//!
+//! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
+//! into the index behind the change to the next, and none can come in after the last were told of the end.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::calls::{CallQueue, Lanes};
+use super::evict::Evictions;
+use super::failure::Failure;
+use super::index::Index;
+use super::live::Live;
+use super::pace::Pace;
+use super::registry::Registry;
+use super::session::SessionHandle;
+use super::subscription::Subscription;
+use crate::adapter::Wake;
+use crate::config::Settings;
+use crate::decode::json::{self, Written};
+use crate::error::Error;
+use crate::journal::Origin;
+use crate::metrics::Metrics;
+use crate::model::PgType;
+use crate::payload::{Encoder, ValueForm};
+use crate::session::Close;
+
+/// What every thread shares.
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) registry: Registry,
+    pub(super) index: Mutex<Index>,
+    pub(super) lanes: Lanes,
+    pub(super) calls: CallQueue,
+    pub(super) encoder: Encoder,
+    pub(super) pace: Pace,
+    pub(super) evictions: Evictions,
+    pub(super) origin: OnceLock<Origin>,
+    serving: RwLock<Serving>,
+}
+
+/// Where an engine is in its life.
+enum Serving {
+    /// Entered at birth.
+    NotYet,
+    /// Entered by the start; again with each new schema.
+    Live(Arc<Live>),
+    /// Entered when the stream has ended for good. Queries are answered; whoever subscribes hears the reason.
+    Failed(Arc<Live>, Failure),
+    /// Entered by the stop, from everywhere. Final.
+    Stopped,
+}
+
+impl Core {
+    pub(super) fn new(settings: Settings, evictions: Evictions) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        Core {
+            settings,
+            registry: Registry::default(),
+            index: Mutex::default(),
+            lanes: Lanes::new(Arc::clone(&metrics)),
+            metrics,
+            calls: CallQueue::default(),
+            encoder: Encoder::new(write_value),
+            pace: Pace::default(),
+            evictions,
+            origin: OnceLock::new(),
+            serving: RwLock::new(Serving::NotYet),
+        }
+    }
+
+    pub(super) fn live(&self) -> Result<Arc<Live>, NotServing> {
+        match &*self.serving.read() {
+            Serving::Live(live) | Serving::Failed(live, _) => Ok(Arc::clone(live)),
+            Serving::NotYet | Serving::Stopped => Err(NotServing),
+        }
+    }
+
+    /// Whether `live` is what is served. Asked with the index, so that the answer holds while it is held.
+    pub(super) fn is_served(&self, _index: &Index, live: &Arc<Live>) -> Result<bool, Failure> {
+        match &*self.serving.read() {
+            Serving::Live(served) => Ok(Arc::ptr_eq(served, live)),
+            Serving::Failed(_, failure) => Err(failure.clone()),
+            Serving::NotYet | Serving::Stopped => Err(NotServing.into()),
+        }
+    }
+
+    /// Serves this from now on, unless the engine was stopped meanwhile.
+    pub(super) fn serve(&self, live: &Arc<Live>) -> Result<(), Error> {
+        let _index = self.index.lock();
+        let mut serving = self.serving.write();
+        if matches!(*serving, Serving::Stopped) {
+            return Err(Error::StartedBefore);
+        }
+        *serving = Serving::Live(Arc::clone(live));
+        Ok(())
+    }
+
+    /// A session is made while the engine cannot stop, so that the stop closes it.
+    pub(super) fn connect(self: &Arc<Self>, wake: Arc<dyn Wake>) -> Result<Arc<SessionHandle>, NotServing> {
+        let serving = self.serving.read();
+        match *serving {
+            Serving::Live(_) | Serving::Failed(..) => {
+                let session = SessionHandle::new(self, wake);
+                self.registry.add_session(&session);
+                self.metrics.sessions.add(1);
+                Ok(session)
+            }
+            Serving::NotYet | Serving::Stopped => Err(NotServing),
+        }
+    }
+
+    /// The stream has ended for good: nobody may go on waiting for events that will not come.
+    pub(super) fn fail(&self, reason: &str) {
+        tracing::error!("the replication stream has failed: {reason}");
+        self.metrics.capture_failed.set(1);
+        self.metrics.capture_streaming.set(0);
+        let failure = Failure::new("CAPTURE_FAILED", format!("no more events can be had: {reason}"));
+        let index = self.index.lock();
+        let mut serving = self.serving.write();
+        if let Serving::Live(live) = &*serving {
+            *serving = Serving::Failed(Arc::clone(live), failure.clone());
+        }
+        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
+    }
+
+    /// Nothing can be told of a table rightly until the catalog is read again, and its subscribers are told so.
+    pub(super) fn set_aside(&self, table: u32, failure: &Failure) {
+        let mut index = self.index.lock();
+        index.set_aside(table, failure.clone());
+        let concerned = index.all().filter(|subscription| subscription.source.table() == Some(table));
+        concerned.for_each(|subscription| subscription.fail_later(failure.clone()));
+    }
+
+    /// The catalog was read again.
+    pub(super) fn readmit(&self) {
+        self.index.lock().readmit();
+    }
+
+    /// A copy, so that nobody holds the index while it compiles.
+    pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.index.lock().all().cloned().collect()
+    }
+
+    /// The engine stops: everybody is told, nobody comes in.
+    pub(super) fn shut(&self) {
+        {
+            let _index = self.index.lock();
+            *self.serving.write() = Serving::Stopped;
+        }
+        for session in self.registry.sessions() {
+            session.close(Close::shutting_down());
+        }
+        for subscription in self.subscriptions().iter().filter_map(|pulled| self.complete(pulled.id)) {
+            subscription.fail(&Failure::new("SHUTTING_DOWN", "the engine was stopped"));
+        }
+        self.lanes.close();
+        self.calls.close();
+    }
+
+    /// Sessions know the core and the core knows them: one side has to let go.
+    pub(super) fn forget_sessions(&self) {
+        self.registry.forget_sessions();
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin.get().copied().unwrap_or_default()
+    }
+}
+
+/// The decoder's JSON forms, for the encoder, which does not know the decoder.
+fn write_value(pg_type: &PgType, text: &[u8], out: &mut Vec<u8>) -> ValueForm {
+    match json::write(pg_type, text, out) {
+        Ok(Written::Value) => ValueForm::Value,
+        Ok(Written::NoJsonForm) => ValueForm::None,
+        Err(_) => ValueForm::Malformed,
+    }
+}
+
+/// The engine was not started, or was stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotServing;
+
+impl From<NotServing> for Error {
+    fn from(_: NotServing) -> Self {
+        Error::NotStarted
+    }
+}
+
+impl From<NotServing> for Failure {
+    fn from(_: NotServing) -> Self {
+        Failure::new("NOT_STARTED", "the engine is not serving")
+    }
+}

@@ -1,0 +1,113 @@
+//! What the engine itself asks of the database, and manual publication.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use deadpool_postgres::{Pool, Runtime};
+use serde_json::value::RawValue;
+
+use super::Engine;
+use crate::capture::Conninfo;
+use crate::config::Bus;
+use crate::error::Error;
+use crate::model::{Change, Event, Lsn, Message, Position, Timestamp};
+use crate::store::{self, StatusLine, WatchRequest};
+
+/// Publishing takes a session for one round trip.
+const POOL_SIZE: usize = 4;
+const POOL_WAIT: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Applies the migrations that the database lacks; their names.
+    pub async fn migrate(&self) -> Result<Vec<String>, Error> {
+        let (mut client, connection) = self.conninfo()?.connect().await?;
+        let applied = store::migrate(&mut client).await;
+        connection.abort();
+        Ok(applied?)
+    }
+
+    /// The names of the migrations that the database lacks.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, Error> {
+        let pending = store::pending(&*self.pool()?.get().await?).await?;
+        Ok(pending.into_iter().map(|migration| migration.name).collect())
+    }
+
+    /// Publishes JSON text to a topic, in a transaction of its own.
+    pub async fn publish(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
+        match &self.bus {
+            Bus::Memory => {
+                self.publish_here(topic, payload, tenant)?;
+                self.core.pace().await;
+                Ok(())
+            }
+            Bus::PostgreSql(_) => {
+                let client = self.pool()?.get().await?;
+                store::publish(&client, topic, payload, tenant).await.map(drop).map_err(Error::Publish)
+            }
+        }
+    }
+
+    /// Follows a table from now on; whether anything changed.
+    pub async fn watch(&self, request: &WatchRequest) -> Result<bool, Error> {
+        Ok(store::watch(&*self.pool()?.get().await?, request).await?)
+    }
+
+    /// Stops following a table; whether it was followed.
+    pub async fn unwatch(&self, table: &str) -> Result<bool, Error> {
+        Ok(store::unwatch(&*self.pool()?.get().await?, table).await?)
+    }
+
+    /// The health of rowcast in the database, in the order in which to read it.
+    pub async fn status(&self) -> Result<Vec<StatusLine>, Error> {
+        Ok(store::status(&*self.pool()?.get().await?).await?)
+    }
+
+    /// The number is held until its event is told: two threads that publish at once keep the order of their numbers.
+    fn publish_here(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
+        self.core.live()?;
+        let valid: &RawValue = serde_json::from_str(payload).map_err(|error| Error::Declaration {
+            code: "PAYLOAD_INVALID",
+            message: format!("the payload is not JSON: {error}"),
+        })?;
+        let tenant = tenant.map(Into::into);
+        let message = Message { topic: topic.into(), tenant, payload: valid.get().to_owned().into() };
+        let mut published = self.published.lock();
+        *published += 1;
+        self.core.dispatch(&Arc::new(Event {
+            position: Position { commit_lsn: Lsn(*published), ordinal: 0 },
+            committed_at: now(),
+            xid: 0,
+            change: Change::Message(message),
+        }));
+        Ok(())
+    }
+
+    /// Sessions for the few statements that the engine itself runs; made when first needed.
+    pub(super) fn pool(&self) -> Result<&Pool, Error> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = Pool::builder(self.conninfo()?.manager())
+            .max_size(POOL_SIZE)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_WAIT))
+            .build()?;
+        Ok(self.pool.get_or_init(|| pool))
+    }
+
+    fn conninfo(&self) -> Result<Conninfo, Error> {
+        match &self.bus {
+            Bus::PostgreSql(bus) => Ok(Conninfo::resolve(bus.url.as_deref())?),
+            Bus::Memory => Err(Error::Declaration {
+                code: "NO_DATABASE",
+                message: "this engine has an in-memory bus and no database: use EventBusConfig.postgresql()".into(),
+            }),
+        }
+    }
+}
+
+/// This machine's clock, for events that no server dates.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,129 @@
+//! All live subscriptions, and which of them an event may concern.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::failure::Failure;
+use super::subscription::{Source, Subscription};
+use crate::matcher::{Matcher, OperationSet, Scratch};
+use crate::model::{Change, Event, Operation, SubscriptionId, Transition};
+use crate::predicate::Predicate;
+
+/// What is live, by id and by what it wants.
+#[derive(Default)]
+pub(super) struct Index {
+    subscriptions: FxHashMap<SubscriptionId, Arc<Subscription>>,
+    matcher: Matcher,
+    scratch: Scratch,
+    topics: FxHashMap<TopicKey, FxHashSet<SubscriptionId>>,
+    /// Who is told when a table is emptied.
+    truncations: FxHashMap<u32, FxHashSet<SubscriptionId>>,
+    /// Tables whose shape in the stream is not known.
+    set_aside: FxHashMap<u32, Failure>,
+}
+
+/// A topic and the tenant whose messages are meant; no tenant for messages to everybody.
+type TopicKey = (Box<str>, Option<Box<str>>);
+
+/// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.
+pub(super) struct Condition {
+    pub(super) predicate: Arc<Predicate>,
+    pub(super) operations: OperationSet,
+}
+
+impl Index {
+    pub(super) fn insert(&mut self, subscription: &Arc<Subscription>, condition: Option<&Condition>) {
+        let id = subscription.id;
+        match (&subscription.source, condition) {
+            (Source::Table(table), Some(Condition { predicate, operations })) => {
+                self.matcher.insert(id, table, predicate, *operations);
+                if operations.contains(Operation::Truncate) {
+                    self.truncations.entry(table.oid).or_default().insert(id);
+                }
+            }
+            (Source::Table(_), None) => {}
+            (Source::Topic(topic), _) => {
+                for tenant in subscription.admission.audiences() {
+                    self.topics.entry((topic.clone(), tenant)).or_default().insert(id);
+                }
+            }
+        }
+        self.subscriptions.insert(id, Arc::clone(subscription));
+    }
+
+    /// `None` when it was not there, or not any more.
+    pub(super) fn remove(&mut self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        let subscription = self.subscriptions.remove(&id)?;
+        match &subscription.source {
+            Source::Table(table) => {
+                self.matcher.remove(id);
+                prune(&mut self.truncations, &table.oid, id);
+            }
+            Source::Topic(topic) => {
+                for tenant in subscription.admission.audiences() {
+                    prune(&mut self.topics, &(topic.clone(), tenant), id);
+                }
+            }
+        }
+        Some(subscription)
+    }
+
+    /// In no particular order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.subscriptions.values()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.subscriptions.len() as u64
+    }
+
+    /// Subscriptions to this table are refused from now on.
+    pub(super) fn set_aside(&mut self, table: u32, failure: Failure) {
+        self.set_aside.insert(table, failure);
+    }
+
+    /// The catalog is known again.
+    pub(super) fn readmit(&mut self) {
+        self.set_aside.clear();
+    }
+
+    /// Whether nothing speaks against telling of this source.
+    pub(super) fn admits(&self, source: &Source) -> Result<(), Failure> {
+        source.table().and_then(|table| self.set_aside.get(&table)).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// Names everybody whom the event may concern, each once, in no particular order.
+    pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Transition)) {
+        let Index { subscriptions, matcher, scratch, topics, truncations, .. } = self;
+        let mut found = |id: &SubscriptionId, transition| {
+            if let Some(subscription) = subscriptions.get(id) {
+                tell(subscription, transition);
+            }
+        };
+        match &event.change {
+            Change::Row(change) => {
+                matcher
+                    .matches(change, scratch)
+                    .iter()
+                    .for_each(|found_one| found(&found_one.id, found_one.transition));
+            }
+            Change::Truncate(table) => {
+                truncations.get(&table.oid).into_iter().flatten().for_each(|id| found(id, Transition::Leave));
+            }
+            Change::Message(message) => {
+                let key = (message.topic.clone(), message.tenant.clone());
+                topics.get(&key).into_iter().flatten().for_each(|id| found(id, Transition::Enter));
+            }
+        }
+    }
+}
+
+fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>, key: &K, id: SubscriptionId) {
+    if let Some(ids) = map.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            map.remove(key);
+        }
+    }
+}
