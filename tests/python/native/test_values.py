@@ -1,4 +1,4 @@
-"""Rows as resolvers receive them from PostgreSQL, and the JSON form of what they hand back: the same as the engine's."""
+"""Rows as resolvers receive them from PostgreSQL, and the JSON form of what they hand back: that of the engine."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from rig.postgres import Database
 
+from rig.postgres import Database
 from rowcast import EventBusConfig, Principal, SubscriptionManager
 
 pytestmark = pytest.mark.timeout(120)
@@ -23,9 +23,10 @@ create table things (
 )
 """
 COLUMNS = (
-    "id flag small whole amount ratio single name code day clock local at doc raw list words feeling place address"
-).split()
-INSERT = f"insert into things ({', '.join(COLUMNS)}) values"
+    "id, flag, small, whole, amount, ratio, single, name, code, day, clock, local, at, doc, raw, list, words, feeling, "
+    "place, address"
+)
+INSERT = f"insert into things ({COLUMNS}) values"
 
 USUAL = (
     """(9007199254740993, true, 7, -8, 12345678901234567890.010, 1.5, 0.25, 'a "b" é',
