@@ -1,6 +1,6 @@
 """rowcast without ASGI: a server on the `websockets` package.
 
-Run:        python custom_server.py
+Run:        python custom_server.py   (another port: python custom_server.py 8001)
 Database:   none; a message is published every second
 Subscribe:  any graphql-transport-ws client on ws://127.0.0.1:8000: subscription { ticks { payload cursor } }
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 
 from rowcast import EventBusConfig, SubscriptionManager, subscription
 from rowcast.custom_server import address, serve
@@ -29,8 +30,9 @@ async def tick() -> None:
 
 async def main() -> None:
     """Serve until Ctrl-C."""
-    async with manager, serve(manager, "127.0.0.1", 8000) as server:
-        print(f"subscribe at {address(server)}")
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    async with manager, serve(manager, "127.0.0.1", port) as server:
+        print(f"subscribe at {address(server)}", flush=True)
         await tick()
 
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,6 +32,9 @@ use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
 /// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
 const SIGNALS: Duration = Duration::from_millis(100);
 
+/// How long a stream has to let its slot go when nobody says otherwise.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
 pub(super) struct SubscriptionExecutor {
@@ -38,6 +42,8 @@ pub(super) struct SubscriptionExecutor {
     /// Only `drop` takes it out.
     runtime: Option<Runtime>,
     pulled: Mutex<HashMap<String, (SubscriptionId, Arc<PullQueue>)>>,
+    /// Set before a stop begins, and read when a start is done: one of the two undoes what the start has begun.
+    stopped: AtomicBool,
     home: Home,
 }
 
@@ -49,7 +55,13 @@ impl SubscriptionExecutor {
         let settings = Settings::parse(settings).map_err(Error::from)?;
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("rowcast").enable_all().build()?;
         let engine = Arc::new(Engine::new(bus.get().0.clone(), settings));
-        Ok(SubscriptionExecutor { engine, runtime: Some(runtime), pulled: Mutex::default(), home: Home::here() })
+        Ok(SubscriptionExecutor {
+            engine,
+            runtime: Some(runtime),
+            pulled: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            home: Home::here(),
+        })
     }
 
     #[pyo3(signature = (*, dry_run = false))]
@@ -65,7 +77,7 @@ impl SubscriptionExecutor {
     #[pyo3(signature = (fields = "[]"))]
     fn start(&self, py: Python<'_>, fields: &str) -> PyResult<()> {
         let runtime = self.runtime()?;
-        Ok(py.detach(|| runtime.block_on(self.engine.start(fields)))?)
+        Ok(py.detach(|| runtime.block_on(self.start_unless_stopped(fields)))?)
     }
 
     #[pyo3(signature = (fields = "[]"))]
@@ -78,6 +90,7 @@ impl SubscriptionExecutor {
     fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let (timeout, runtime) = (duration(timeout)?, self.runtime()?);
         py.detach(|| {
+            self.stopped.store(true, Ordering::SeqCst);
             runtime.block_on(self.engine.stop(timeout));
             self.end_pulled();
         });
@@ -207,6 +220,18 @@ impl SubscriptionExecutor {
     fn runtime(&self) -> Result<&Runtime, Error> {
         self.home.check()?;
         self.runtime.as_ref().ok_or(Error::NotStarted)
+    }
+
+    /// Whoever waits for a start may give up and stop before it is done; nothing must serve after that.
+    async fn start_unless_stopped(&self, fields: &str) -> Result<(), Error> {
+        if !self.stopped.load(Ordering::SeqCst) {
+            self.engine.start(fields).await?;
+        }
+        if self.stopped.load(Ordering::SeqCst) {
+            self.engine.stop(STOP_WAIT).await;
+            return Err(Error::StartedBefore);
+        }
+        Ok(())
     }
 
     /// Two threads may have registered one id at once: the first stays.

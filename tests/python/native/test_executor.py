@@ -302,6 +302,16 @@ def test_an_engine_starts_once(started):
         engine.stop()
 
 
+def test_an_engine_that_was_stopped_does_not_start_any_more():
+    engine = SubscriptionExecutor(EventBusConfig.memory())
+    engine.stop()
+    with pytest.raises(ConfigurationError) as refused:
+        engine.start(json.dumps([topic("alerts")]))
+    assert refused.value.code == "STARTED_BEFORE"
+    with pytest.raises(NotStarted):
+        engine.schema()
+
+
 def test_what_needs_a_database_says_so_on_a_bus_in_memory():
     engine = SubscriptionExecutor(EventBusConfig.memory())
     for use in (engine.migrate, engine.status, lambda: engine.watch("orders"), lambda: engine.unwatch("orders")):

@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -30,6 +31,7 @@ from rowcast import (
     NotStarted,
     Principal,
     PublishError,
+    SubscriptionExecutor,
     SubscriptionManager,
     custom_server,
 )
@@ -735,3 +737,79 @@ def test_a_watcher_that_is_stopped_while_it_is_about_to_call_its_loop_ends(monke
     watcher._handled.set()
     loop.close()
     assert not alive, "the watcher waits for the loop, and the loop's thread for the watcher"
+
+
+def test_a_manager_is_served_by_uvloop():
+    live = manager()
+
+    @live.subscription(topic="t", public=True)
+    async def made(event, variables) -> int:
+        await asyncio.sleep(0)
+        return event.payload
+
+    async def work():
+        async with served(on_asgi(live)) as url, peer(url) as client:
+            await client.enter()
+            await client.subscribe("1", "subscription { made }")
+            engine = live.executor
+            await asyncio.to_thread(lambda: [engine.publish("t", str(n)) for n in range(200)])
+            assert [(await client.next())["data"]["made"] for _ in range(200)] == list(range(200))
+
+    uvloop.run(work())
+
+
+def test_a_manager_may_be_stopped_in_another_loop_than_it_was_started_in():
+    live = manager()
+
+    @live.subscription(topic="t", public=True)
+    async def made(event, variables) -> int:
+        await asyncio.sleep(100)
+        return 1
+
+    async def start():
+        await live.start()
+        live.executor.register("1", "subscription { made }", principal=Principal())
+        await live.publish("t", 1)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(start())
+    asyncio.run(live.stop())
+    with pytest.raises(NotStarted):
+        live.executor  # noqa: B018
+
+
+def test_a_start_that_is_cancelled_leaves_nothing_running(run, monkeypatch):
+    real = SubscriptionExecutor.start
+    entered = threading.Event()
+
+    class Slow:
+        """The engine, with a database that takes its time to answer."""
+
+        def __init__(self, bus, *, settings):
+            self.engine = SubscriptionExecutor(bus, settings=settings)
+            engines.append(self.engine)
+
+        def __getattr__(self, name):
+            return getattr(self.engine, name)
+
+        def start(self, fields):
+            entered.set()
+            time.sleep(0.3)
+            real(self.engine, fields)
+
+    engines = []
+    monkeypatch.setattr("rowcast.manager.SubscriptionExecutor", Slow)
+
+    async def work():
+        live = manager()
+        starting = asyncio.create_task(live.start())
+        await asyncio.to_thread(entered.wait, 5)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await asyncio.sleep(0.5)
+        with pytest.raises(NotStarted):
+            engines[0].schema()
+        assert live._bridges == {}
+
+    run(work)

@@ -1,15 +1,18 @@
-"""Rows as resolvers receive them from PostgreSQL, and the JSON form of what they hand back: the same as the engine's."""
+"""On PostgreSQL: rows as resolvers receive them, the JSON form of what they hand back, a start that is cut short."""
 
 import asyncio
+import datetime as dt
 import json
-from datetime import date, datetime, time, timezone
+import threading
+import time
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from rig.postgres import Database
 
-from rowcast import EventBusConfig, Principal, SubscriptionManager
+from rig.postgres import Database
+from rowcast import EventBusConfig, NotStarted, Principal, RowcastError, SubscriptionExecutor, SubscriptionManager
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -23,9 +26,10 @@ create table things (
 )
 """
 COLUMNS = (
-    "id flag small whole amount ratio single name code day clock local at doc raw list words feeling place address"
-).split()
-INSERT = f"insert into things ({', '.join(COLUMNS)}) values"
+    "id, flag, small, whole, amount, ratio, single, name, code, day, clock, local, at, doc, raw, list, words, feeling, "
+    "place, address"
+)
+INSERT = f"insert into things ({COLUMNS}) values"
 
 USUAL = (
     """(9007199254740993, true, 7, -8, 12345678901234567890.010, 1.5, 0.25, 'a "b" é',
@@ -43,7 +47,7 @@ USUAL = (
         "name": 'a "b" é',
         "code": UUID("12345678-1234-5678-1234-567812345678"),
         "day": date(2026, 11, 23),
-        "clock": time(16, 1, 2, 500_000),
+        "clock": dt.time(16, 1, 2, 500_000),
         "local": datetime(2026, 11, 23, 16, 1, 2, 500_000),  # noqa: DTZ001 - as the column is
         "at": datetime(2026, 11, 23, 16, 1, 2, tzinfo=timezone.utc),
         "doc": {"a": [1, None]},
@@ -140,3 +144,27 @@ async def test_keys_changes_and_leaves_reach_the_resolver(things: Database) -> N
         ["UPDATE", "STAY", "public.things", "b", {"id": 1}, ["name"]],
         ["DELETE", "LEAVE", "public.things", None, {"id": 1}, []],
     ]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_a_stop_in_the_middle_of_a_start_leaves_nothing_that_serves(things: Database, after: float) -> None:
+    engine = SubscriptionExecutor(EventBusConfig.postgresql(things.url, slot=things.name))
+    outcome: list[RowcastError | None] = []
+
+    def start() -> None:
+        try:
+            engine.start('[{"name": "things", "table": "things", "public": true}]')
+        except RowcastError as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    time.sleep(after)
+    engine.stop()
+    starting.join(20)
+    assert len(outcome) == 1
+    with pytest.raises(NotStarted):
+        engine.schema()
+    assert things.execute("select count(*) from pg_replication_slots where active") == [(0,)]
