@@ -108,7 +108,7 @@ async fn concurrent_publications_are_told_in_the_order_of_their_cursors() {
         .map(|_| {
             let engine = Arc::clone(&engine);
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 for _ in 0..1000 {
                     runtime.block_on(publish(&engine, "alerts", &json!(null), None));
                 }
