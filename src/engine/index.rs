@@ -1,8 +1,9 @@
 //! All live subscriptions, and which of them an event may concern.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
 use super::subscription::{Source, Subscription};
@@ -16,15 +17,19 @@ pub(super) struct Index {
     subscriptions: FxHashMap<SubscriptionId, Arc<Subscription>>,
     matcher: Matcher,
     scratch: Scratch,
-    topics: FxHashMap<TopicKey, FxHashSet<SubscriptionId>>,
+    topics: FxHashMap<TopicKey, Everybody>,
     /// Who is told when a table is emptied.
-    truncations: FxHashMap<u32, FxHashSet<SubscriptionId>>,
+    truncations: FxHashMap<u32, Everybody>,
     /// Tables whose shape in the stream is not known.
     set_aside: FxHashMap<u32, Failure>,
 }
 
 /// A topic and the tenant whose messages are meant; no tenant for messages to everybody.
 type TopicKey = (Box<str>, Option<Box<str>>);
+
+/// Who is told of whatever comes. In order of age, which is about the order in memory: walking 10,000 is twice as fast
+/// as in the order of a hash.
+type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 
 /// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.
 pub(super) struct Condition {
@@ -39,13 +44,13 @@ impl Index {
             (Source::Table(table), Some(Condition { predicate, operations })) => {
                 self.matcher.insert(id, table, predicate, *operations);
                 if operations.contains(Operation::Truncate) {
-                    self.truncations.entry(table.oid).or_default().insert(id);
+                    self.truncations.entry(table.oid).or_default().insert(id, Arc::clone(subscription));
                 }
             }
             (Source::Table(_), None) => {}
             (Source::Topic(topic), _) => {
                 for tenant in subscription.admission.audiences() {
-                    self.topics.entry((topic.clone(), tenant)).or_default().insert(id);
+                    self.topics.entry((topic.clone(), tenant)).or_default().insert(id, Arc::clone(subscription));
                 }
             }
         }
@@ -95,34 +100,31 @@ impl Index {
 
     /// Names everybody whom the event may concern, each once, in no particular order.
     pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Transition)) {
-        let Index { subscriptions, matcher, scratch, topics, truncations, .. } = self;
-        let mut found = |id: &SubscriptionId, transition| {
-            if let Some(subscription) = subscriptions.get(id) {
-                tell(subscription, transition);
-            }
-        };
         match &event.change {
             Change::Row(change) => {
-                matcher
-                    .matches(change, scratch)
-                    .iter()
-                    .for_each(|found_one| found(&found_one.id, found_one.transition));
+                for found in self.matcher.matches(change, &mut self.scratch) {
+                    if let Some(subscription) = self.subscriptions.get(&found.id) {
+                        tell(subscription, found.transition);
+                    }
+                }
             }
-            Change::Truncate(table) => {
-                truncations.get(&table.oid).into_iter().flatten().for_each(|id| found(id, Transition::Leave));
-            }
+            Change::Truncate(table) => tell_all(self.truncations.get(&table.oid), Transition::Leave, tell),
             Change::Message(message) => {
                 let key = (message.topic.clone(), message.tenant.clone());
-                topics.get(&key).into_iter().flatten().for_each(|id| found(id, Transition::Enter));
+                tell_all(self.topics.get(&key), Transition::Enter, tell);
             }
         }
     }
 }
 
-fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<SubscriptionId>>, key: &K, id: SubscriptionId) {
-    if let Some(ids) = map.get_mut(key) {
-        ids.remove(&id);
-        if ids.is_empty() {
+fn tell_all(everybody: Option<&Everybody>, what: Transition, mut tell: impl FnMut(&Arc<Subscription>, Transition)) {
+    everybody.into_iter().flat_map(BTreeMap::values).for_each(|subscription| tell(subscription, what));
+}
+
+fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, Everybody>, key: &K, id: SubscriptionId) {
+    if let Some(everybody) = map.get_mut(key) {
+        everybody.remove(&id);
+        if everybody.is_empty() {
             map.remove(key);
         }
     }

@@ -33,7 +33,7 @@ impl Core {
         request: &Arc<Request>,
         sink: Sink,
     ) -> Result<Subscribed, Failure> {
-        let draft = Draft { id: self.registry.next_subscription_id(), principal, request, sink: Arc::new(sink) };
+        let draft = Draft { id: self.registry.next_subscription_id(), principal, request, sink };
         let progress = Progress::new();
         loop {
             let live = self.live()?;
@@ -61,7 +61,7 @@ impl Core {
         let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
-        let sink = Arc::clone(&old.sink);
+        let sink = old.sink.clone();
         let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
         let made = self.make(live, *compiled, &draft, &old.progress)?;
         let mut index = self.index.lock();
@@ -99,7 +99,7 @@ impl Core {
             maker: self.maker(field, compiled.variables, draft.principal, &admission),
             admission,
             plan: compiled.plan,
-            sink: Arc::clone(&draft.sink),
+            sink: draft.sink.clone(),
             progress: Arc::clone(progress),
             evictions: self.evictions.clone(),
         });
@@ -125,7 +125,7 @@ struct Draft<'a> {
     id: SubscriptionId,
     principal: &'a Arc<Principal>,
     request: &'a Arc<Request>,
-    sink: Arc<Sink>,
+    sink: Sink,
 }
 
 /// A subscription that is not in the index yet, and by what it is found there.

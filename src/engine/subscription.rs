@@ -87,6 +87,7 @@ pub(super) enum Maker {
 }
 
 /// Where results go.
+#[derive(Clone)]
 pub(super) enum Sink {
     /// A client's socket.
     Session { session: Arc<SessionHandle>, operation: OperationId, head: Bytes },
@@ -104,7 +105,7 @@ pub(super) struct Subscription {
     pub(super) admission: Admission,
     pub(super) plan: Arc<Plan>,
     pub(super) maker: Maker,
-    pub(super) sink: Arc<Sink>,
+    pub(super) sink: Sink,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
@@ -116,7 +117,7 @@ impl Subscription {
 
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
     pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, now: Instant) {
-        match &*self.sink {
+        match &self.sink {
             Sink::Session { session, operation, head } => {
                 session.tell(&self.progress, operation, Frame::next(head.clone(), body), stamp.position, now);
             }
@@ -139,7 +140,7 @@ impl Subscription {
 
     /// Tells its reader why it ended.
     pub(super) fn fail(&self, failure: &Failure) {
-        match &*self.sink {
+        match &self.sink {
             Sink::Session { session, operation, .. } => session.fail(operation, self.id, failure, &self.progress),
             Sink::Pull(queue) => queue.end(failure.code(), failure.to_string()),
         }
