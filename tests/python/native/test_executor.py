@@ -155,7 +155,7 @@ def test_stop_wakes_a_reader_that_waits(started):
     engine.stop()
     reader.join(5)
     assert not reader.is_alive()
-    assert codes == ["COMPLETED"]
+    assert codes == ["SHUTTING_DOWN"]
 
 
 def test_an_id_that_is_taken_is_refused_and_the_first_goes_on(started):

@@ -216,7 +216,7 @@ def test_whoever_subscribes_later_is_not_told_of_earlier_calls(made):
     assert told(made, "2") == []
 
 
-def test_a_backlog_at_its_bound_ends_its_readers_with_a_cursor_and_nobody_else(started, client):
+def test_a_backlog_at_its_bound_ends_its_readers_with_their_last_cursor_and_nobody_else(started, client):
     engine = started(
         topic("made", resolver=resolver()), topic("other", resolver=resolver(1)), resolver_backlog_bytes_max=4000
     )
@@ -224,6 +224,11 @@ def test_a_backlog_at_its_bound_ends_its_readers_with_a_cursor_and_nobody_else(s
     peer.subscribe("slow", MADE)
     peer.subscribe("fine", "subscription { other }")
     engine.register("pulled", MADE, principal=Principal())
+    engine.publish("made", "0")
+    calls(engine)[0].finish("told")
+    told = []
+    wait_for(lambda: told.extend(peer.frames()) or told, "what came before")
+    assert engine.next_event("pulled", 5.0)
     for number in range(100):
         engine.publish("made", json.dumps([number, "x" * 100]))
     engine.publish("other", "1")
@@ -235,7 +240,8 @@ def test_a_backlog_at_its_bound_ends_its_readers_with_a_cursor_and_nobody_else(s
     ended = next(frame for frame in frames if frame["id"] == "slow")
     assert ended["type"] == "error"
     assert ended["payload"][0]["extensions"]["code"] == "RESOLVER_OVERLOADED"
-    assert ended["payload"][0]["extensions"]["rowcast"]["cursor"]
+    cursor = told[0]["payload"]["extensions"]["rowcast"]["cursor"]
+    assert ended["payload"][0]["extensions"]["rowcast"]["cursor"] == cursor
     assert next(frame for frame in frames if frame["id"] == "fine")["payload"]["data"] == {"other": "fine"}
     assert peer.session.closing() is None
     with pytest.raises(SubscriptionEnded) as refused:

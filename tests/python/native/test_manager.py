@@ -567,24 +567,28 @@ def test_stop_cancels_what_runs_and_answers_what_waits(run):
     run(work)
 
 
-def test_a_backlog_at_its_bound_is_an_error_with_a_cursor(run):
+def test_a_backlog_at_its_bound_is_an_error_with_the_last_cursor(run):
     async def work():
         live = manager(resolver_backlog_bytes_max=4000)
 
         @live.subscription(topic="t", public=True)
         async def made(event, variables) -> int:
-            await asyncio.sleep(100)
+            await asyncio.sleep(0 if event.payload == "first" else 100)
             return 1
 
         async with served(on_asgi(live)) as url, peer(url) as client:
             await client.enter()
             await client.subscribe("1", "subscription { made }")
             engine = live.executor
+            await asyncio.to_thread(engine.publish, "t", '"first"')
+            told = await client.receive()
             await asyncio.to_thread(lambda: [engine.publish("t", json.dumps("x" * 200)) for _ in range(100)])
             frame = await client.receive()
             assert (frame["type"], frame["id"]) == ("error", "1")
             assert frame["payload"][0]["extensions"]["code"] == "RESOLVER_OVERLOADED"
-            assert frame["payload"][0]["extensions"]["rowcast"]["cursor"]
+            assert frame["payload"][0]["extensions"]["rowcast"] == {
+                "cursor": told["payload"]["extensions"]["rowcast"]["cursor"]
+            }
 
     run(work)
 
