@@ -27,6 +27,7 @@ mod refresh;
 mod registry;
 mod resolve;
 mod session;
+mod stale;
 mod start;
 mod stream;
 mod subscribe;

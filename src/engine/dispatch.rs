@@ -3,6 +3,11 @@
 //! One fair lock guards the index. Registering takes it as well, so a subscription is in force from the moment that
 //! `subscribe` returns: a row committed after that is told. (A command channel to an index of one owner was considered:
 //! it makes registration asynchronous and needs a bound of its own.)
+//!
+//! One thread tells all: to spread one event's sessions over two threads was measured (median of two engines with half
+//! of the sessions each, against one with all; two busy cores): 8 us became 51 for 100 sessions, 91 became 157 to 283
+//! for 1,000, and for 10,000 it was between 1.5 times slower and 1.25 times faster. The second core has an event loop
+//! to run.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -3,27 +3,24 @@
 //! Locks are taken in one order: conversation, then index, then lane, then queue. The dispatcher holds the index when
 //! it queues, so nothing here asks for the conversation while it holds a queue.
 
+mod conversation;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::core::Core;
 use super::evict::Eviction;
 use super::failure::Failure;
 use super::pace::Sender;
-use super::subscribe::Subscribed;
-use super::subscription::{Progress, Sink};
+use super::subscription::Progress;
 use crate::adapter::Wake;
-use crate::graphql::Request;
 use crate::journal::Cursor;
 use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
 use crate::payload::Frame;
-use crate::session::{
-    Action, Close, CloseCode, Input, Overflow, Phase, Pushed, Queue, ServerMessage, Session, SubscribeRequest,
-};
+use crate::session::{Close, CloseCode, Input, Overflow, Phase, Pushed, Queue, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -183,83 +180,11 @@ impl SessionHandle {
         }
     }
 
-    fn handle(self: &Arc<Self>, input: Input<'_>) -> Option<Box<str>> {
-        self.proceed(&mut self.conversation.lock(), input)
-    }
-
-    fn proceed(self: &Arc<Self>, conversation: &mut Conversation, input: Input<'_>) -> Option<Box<str>> {
-        conversation.machine.handle(input, Instant::now());
-        self.carry_out(conversation)
-    }
-
-    fn carry_out(self: &Arc<Self>, conversation: &mut Conversation) -> Option<Box<str>> {
-        let mut credentials = None;
-        while let Some(action) = conversation.machine.poll_action() {
-            match action {
-                Action::Authenticate { payload } => {
-                    credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
-                }
-                Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
-                Action::Release { id } => self.release(conversation, &id),
-                Action::Purge { id } => {
-                    let mut queue = self.queue.lock();
-                    queue.purge(&id);
-                    self.sender.came(queue.bytes(), &self.core.pace);
-                }
-                Action::Transmit { frame, lane } => {
-                    let mut queue = self.queue.lock();
-                    let pushed = queue.transmit(lane, frame, Instant::now());
-                    self.pushed(queue, pushed);
-                }
-                Action::Close(close) => {
-                    self.finish(close);
-                    self.wake.wake(self.id.0);
-                }
-            }
-        }
-        credentials
-    }
-
-    fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
-        let principal = conversation.principal.clone().unwrap_or_default();
-        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
-        match self.core.subscribe(&principal, &Arc::new(request_of(request)), sink) {
-            Ok(Subscribed::Live(subscription)) => {
-                conversation.operations.insert(id.clone(), subscription);
-                return;
-            }
-            Ok(Subscribed::Answer(body)) => self.answer(id, body),
-            Err(failure) => self.answer_with_errors(id, &failure.to_json()),
-        }
-        conversation.machine.handle(Input::OperationEnded(id), Instant::now());
-    }
-
-    fn release(&self, conversation: &mut Conversation, id: &OperationId) {
-        if let Some(subscription) = conversation.operations.remove(id) {
-            self.core.complete(subscription);
-        }
-    }
-
     /// Lets nothing more into the queue; what is in it goes out first or not at all, as `close` says.
     fn finish(&self, close: Close) {
         let mut queue = self.queue.lock();
         queue.finish(close);
         self.sender.came(queue.bytes(), &self.core.pace);
-    }
-
-    fn answer(&self, id: &OperationId, body: Bytes) {
-        self.queue_last(id, Frame::next(Frame::next_head(id), body));
-        self.queue_last(id, ServerMessage::Complete { id }.frame());
-    }
-
-    fn answer_with_errors(&self, id: &OperationId, errors: &str) {
-        self.queue_last(id, ServerMessage::Error { id, errors }.frame());
-    }
-
-    fn queue_last(&self, id: &OperationId, frame: Frame) {
-        let mut queue = self.queue.lock();
-        let pushed = queue.push(id, frame, None, Instant::now());
-        self.pushed(queue, pushed);
     }
 
     fn pushed(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, pushed: Pushed) {
@@ -294,11 +219,6 @@ impl SessionHandle {
     fn cursor(&self, position: Position) -> String {
         Cursor { origin: self.core.origin(), position }.to_string()
     }
-}
-
-fn request_of(request: SubscribeRequest) -> Request {
-    let SubscribeRequest { query, operation_name, variables, extensions } = request;
-    Request { query, operation_name, variables, extensions }
 }
 
 /// A moment of the wall clock on the monotonic one; a past moment is now.

@@ -8,8 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
-use super::failure::Failure;
-use super::refresh::{RefreshError, Refresher};
+use super::refresh::Refresher;
 use crate::capture::{CaptureError, Captured, Conninfo, WalCapture, WalSettings};
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::journal::{Durable, Journal, Novelty};
@@ -17,13 +16,6 @@ use crate::model::{Event, Lsn};
 
 /// How many messages are handled before the loop looks up.
 const BATCH: usize = 1024;
-
-/// How long the stream waits for a catalog that it needs, and how long between two attempts.
-const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
-const CATALOG_PAUSE: Duration = Duration::from_millis(20);
-
-/// After that the stream goes on, and tries again this often.
-const CATALOG_RETRY: Duration = Duration::from_secs(1);
 
 /// How long between two attempts to take up a stream that could not be understood.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
@@ -224,46 +216,6 @@ impl Stream {
         self.capture = open_again(&self.conninfo, &self.settings, from).await?;
         self.resumed();
         Ok(self)
-    }
-
-    /// The stream waits while the catalog is read, so that rows after the change meet the new shape. When that takes
-    /// too long, subscriptions to the changed table end with the reason and the stream goes on without them: to tell
-    /// of rows whose shape is not known would be guessing.
-    async fn refresh(&mut self, table: Option<u32>) {
-        let deadline = Instant::now() + CATALOG_PATIENCE;
-        while let Err(error) = self.refresh_once().await {
-            if !error.is_transient() || Instant::now() >= deadline {
-                return self.postpone(&error, table);
-            }
-            tokio::time::sleep(CATALOG_PAUSE).await;
-        }
-    }
-
-    /// The same without waiting.
-    async fn refresh_now(&mut self) {
-        if let Err(error) = self.refresh_once().await {
-            self.postpone(&error, None);
-        }
-    }
-
-    async fn refresh_once(&mut self) -> Result<(), RefreshError> {
-        let tables = self.refresher.refresh(&self.core, self.xid).await?;
-        self.decoder.set_tables(tables);
-        self.stale = None;
-        self.core.metrics.catalog_stale.set(0);
-        Ok(())
-    }
-
-    fn postpone(&mut self, error: &RefreshError, table: Option<u32>) {
-        if self.stale.is_none() {
-            tracing::error!("the catalog has changed and could not be read again, which is tried on: {error}");
-        }
-        self.stale = Some(Instant::now() + CATALOG_RETRY);
-        self.core.metrics.catalog_stale.set(1);
-        if let Some(table) = table {
-            let message = format!("the table has changed and its new shape is not known: {error}");
-            self.core.set_aside(table, &Failure::new("SCHEMA_UNREADABLE", message));
-        }
     }
 }
 

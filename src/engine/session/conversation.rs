@@ -1,0 +1,93 @@
+//! What the protocol's state machine asks for, carried out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Conversation, SessionHandle};
+use crate::engine::subscribe::Subscribed;
+use crate::engine::subscription::Sink;
+use crate::graphql::Request;
+use crate::model::OperationId;
+use crate::payload::Frame;
+use crate::session::{Action, Input, ServerMessage, SubscribeRequest};
+
+impl SessionHandle {
+    pub(super) fn handle(self: &Arc<Self>, input: Input<'_>) -> Option<Box<str>> {
+        self.proceed(&mut self.conversation.lock(), input)
+    }
+
+    pub(super) fn proceed(self: &Arc<Self>, conversation: &mut Conversation, input: Input<'_>) -> Option<Box<str>> {
+        conversation.machine.handle(input, Instant::now());
+        self.carry_out(conversation)
+    }
+
+    pub(super) fn carry_out(self: &Arc<Self>, conversation: &mut Conversation) -> Option<Box<str>> {
+        let mut credentials = None;
+        while let Some(action) = conversation.machine.poll_action() {
+            match action {
+                Action::Authenticate { payload } => {
+                    credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
+                }
+                Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
+                Action::Release { id } => self.release(conversation, &id),
+                Action::Purge { id } => {
+                    let mut queue = self.queue.lock();
+                    queue.purge(&id);
+                    self.sender.came(queue.bytes(), &self.core.pace);
+                }
+                Action::Transmit { frame, lane } => {
+                    let mut queue = self.queue.lock();
+                    let pushed = queue.transmit(lane, frame, Instant::now());
+                    self.pushed(queue, pushed);
+                }
+                Action::Close(close) => {
+                    self.finish(close);
+                    self.wake.wake(self.id.0);
+                }
+            }
+        }
+        credentials
+    }
+
+    fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
+        let principal = conversation.principal.clone().unwrap_or_default();
+        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
+        match self.core.subscribe(&principal, &Arc::new(request_of(request)), sink) {
+            Ok(Subscribed::Live(subscription)) => {
+                conversation.operations.insert(id.clone(), subscription);
+                return;
+            }
+            Ok(Subscribed::Answer(body)) => self.answer(id, body),
+            Err(failure) => self.answer_with_errors(id, &failure.to_json()),
+        }
+        conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+    }
+
+    fn release(&self, conversation: &mut Conversation, id: &OperationId) {
+        if let Some(subscription) = conversation.operations.remove(id) {
+            self.core.complete(subscription);
+        }
+    }
+
+    fn answer(&self, id: &OperationId, body: Bytes) {
+        self.queue_last(id, Frame::next(Frame::next_head(id), body));
+        self.queue_last(id, ServerMessage::Complete { id }.frame());
+    }
+
+    pub(super) fn answer_with_errors(&self, id: &OperationId, errors: &str) {
+        self.queue_last(id, ServerMessage::Error { id, errors }.frame());
+    }
+
+    fn queue_last(&self, id: &OperationId, frame: Frame) {
+        let mut queue = self.queue.lock();
+        let pushed = queue.push(id, frame, None, Instant::now());
+        self.pushed(queue, pushed);
+    }
+}
+
+fn request_of(request: SubscribeRequest) -> Request {
+    let SubscribeRequest { query, operation_name, variables, extensions } = request;
+    Request { query, operation_name, variables, extensions }
+}

@@ -1,0 +1,58 @@
+//! What the stream does about a catalog that has changed: it waits for it, but not for ever.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::refresh::RefreshError;
+use super::stream::Stream;
+
+/// How long the stream waits for a catalog that it needs, and how long between two attempts.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(3);
+const CATALOG_PAUSE: Duration = Duration::from_millis(20);
+
+/// After that the stream goes on, and tries again this often.
+const CATALOG_RETRY: Duration = Duration::from_secs(1);
+
+impl Stream {
+    /// The stream waits while the catalog is read, so that rows after the change meet the new shape. When that takes
+    /// too long, subscriptions to the changed table end with the reason and the stream goes on without them: to tell
+    /// of rows whose shape is not known would be guessing.
+    pub(super) async fn refresh(&mut self, table: Option<u32>) {
+        let deadline = Instant::now() + CATALOG_PATIENCE;
+        while let Err(error) = self.refresh_once().await {
+            if !error.is_transient() || Instant::now() >= deadline {
+                return self.postpone(&error, table);
+            }
+            tokio::time::sleep(CATALOG_PAUSE).await;
+        }
+    }
+
+    /// The same without waiting.
+    pub(super) async fn refresh_now(&mut self) {
+        if let Err(error) = self.refresh_once().await {
+            self.postpone(&error, None);
+        }
+    }
+
+    async fn refresh_once(&mut self) -> Result<(), RefreshError> {
+        let tables = self.refresher.refresh(&self.core, self.xid).await?;
+        self.decoder.set_tables(tables);
+        self.stale = None;
+        self.core.metrics.catalog_stale.set(0);
+        Ok(())
+    }
+
+    fn postpone(&mut self, error: &RefreshError, table: Option<u32>) {
+        if self.stale.is_none() {
+            tracing::error!("the catalog has changed and could not be read again, which is tried on: {error}");
+        }
+        self.stale = Some(Instant::now() + CATALOG_RETRY);
+        self.core.metrics.catalog_stale.set(1);
+        if let Some(table) = table {
+            let message = format!("the table has changed and its new shape is not known: {error}");
+            self.core.set_aside(table, &Failure::new("SCHEMA_UNREADABLE", message));
+        }
+    }
+}
