@@ -7,6 +7,7 @@ there means that both were tried.
 import asyncio
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ VERSIONS = (15, 18)
 def pytest_configure(config: pytest.Config) -> None:
     """Markers that the command line of the suite selects by."""
     config.addinivalue_line("markers", "browser: looks at a page with headless Chromium")
+    # A shell starts background jobs with Ctrl-C ignored, and what is ignored here is ignored by every server under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
