@@ -24,7 +24,7 @@ VERSIONS = (15, 18)
 def pytest_configure(config: pytest.Config) -> None:
     """Markers that the command line of the suite selects by."""
     config.addinivalue_line("markers", "browser: looks at a page with headless Chromium")
-    # A shell starts background jobs with Ctrl-C ignored, and what is ignored here is ignored by every server under test.
+    # A shell starts background jobs with Ctrl-C ignored, and every server under test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
