@@ -41,7 +41,7 @@ fn orders() -> Arc<Table> {
         key: Box::new([0]),
         tenant: Some(1),
         public: false,
-        row_security: false,
+        access: rowcast::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: None,
     })

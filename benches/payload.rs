@@ -46,7 +46,7 @@ fn table() -> Arc<Table> {
         key: [0].into(),
         tenant: None,
         public: true,
-        row_security: false,
+        access: rowcast::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: None,
     })

@@ -35,5 +35,5 @@ async fn has_moved(core: &Core, pool: &Pool) -> Result<bool, Error> {
     let served: Vec<u32> = live.tables.by_oid.keys().copied().collect();
     let rows = pool.get().await?.query(PROTECTED, &[&served]).await.map_err(CatalogError::from)?;
     let protected: Vec<u32> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    Ok(live.tables.iter().any(|table| table.row_security != protected.contains(&table.oid)))
+    Ok(live.tables.iter().any(|table| table.access.row_security != protected.contains(&table.oid)))
 }

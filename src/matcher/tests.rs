@@ -34,7 +34,7 @@ fn table_of(columns: &[(&str, PgType)]) -> Arc<Table> {
         key: Box::new([0]),
         tenant: Some(TENANT),
         public: false,
-        row_security: false,
+        access: crate::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: None,
     })

@@ -4,18 +4,22 @@
 //! every fact that the wire keeps (an unchanged TOAST value is not NULL, a column that was not sent is neither), and
 //! they never hold a socket, a clock or a Python object.
 
+mod access;
 mod change;
 mod ids;
 mod lsn;
 mod pg_type;
 mod principal;
+mod role;
 mod table;
 mod value;
 
+pub use access::{Access, Policy};
 pub use change::{Change, Event, Message, Operation, Position, RowChange, Timestamp, Transition};
 pub use ids::{OperationId, SessionId, SubscriptionId};
 pub use lsn::{Lsn, LsnParseError};
 pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
 pub use principal::Principal;
+pub use role::{PUBLIC, Role, Roles};
 pub use table::{Column, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};

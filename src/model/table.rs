@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::PgType;
+use super::{Access, PgType};
 
 /// Schema and name as the catalog has them: unquoted, case kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +66,8 @@ pub struct Table {
     pub tenant: Option<usize>,
     /// Declared readable by every principal: without a tenant column nobody else may subscribe.
     pub public: bool,
-    /// `pg_class.relrowsecurity`.
-    pub row_security: bool,
+    /// Who may read what of it.
+    pub access: Access,
     /// What old images carry.
     pub identity: ReplicaIdentity,
     /// `comment on table`, for the schema's description.

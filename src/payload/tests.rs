@@ -48,7 +48,7 @@ fn table_of(columns: &[(&str, PgType, bool)]) -> Arc<Table> {
         key: [0].into(),
         tenant: None,
         public: true,
-        row_security: false,
+        access: crate::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: None,
     })

@@ -134,7 +134,7 @@ mod tests {
             key: [0].into(),
             tenant: Some(1),
             public: false,
-            row_security: false,
+            access: crate::model::Access::default(),
             identity: ReplicaIdentity::Full,
             comment: None,
         }
@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_table_with_row_security_is_refused_even_when_it_is_public() {
-        let table = Table { row_security: true, public: true, tenant: None, ..table() };
+        let access = crate::model::Access { row_security: true, ..crate::model::Access::default() };
+        let table = Table { access, public: true, tenant: None, ..table() };
         assert_eq!(admit_table(&principal(ACME), &table).unwrap_err().code(), "ROW_SECURITY_UNSUPPORTED");
     }
 

@@ -85,7 +85,7 @@ fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Re
         key: key.unwrap_or_default(),
         tenant: tenant.flatten(),
         public: row.public,
-        row_security: row.row_security,
+        access: crate::model::Access { row_security: row.row_security, ..crate::model::Access::default() },
         identity: identity(&row.identity),
         comment: row.comment,
         name,

@@ -31,7 +31,7 @@ pub(super) fn table(name: &str, columns: Vec<Column>, key: &[usize], comment: Op
         key: key.into(),
         tenant: None,
         public: true,
-        row_security: false,
+        access: crate::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: comment.map(str::to_owned),
     })

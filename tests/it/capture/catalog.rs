@@ -36,7 +36,7 @@ async fn a_table_is_described_in_full() {
     assert_eq!(columns(table, |column| column.not_null), [true, true, true, false]);
     assert_eq!(&*table.key, [1, 2]);
     assert_eq!(table.tenant, Some(0));
-    assert!(table.row_security && !table.public);
+    assert!(table.access.row_security && !table.public);
     assert_eq!(table.identity, ReplicaIdentity::Full);
     assert_eq!(table.comment.as_deref(), Some("What was ordered."));
 }

@@ -112,7 +112,7 @@ async fn table(client: &Client, name: &str) -> Table {
         key: [0].into(),
         tenant: None,
         public: true,
-        row_security: false,
+        access: rowcast::model::Access::default(),
         identity: match &*identity {
             "f" => ReplicaIdentity::Full,
             "i" => ReplicaIdentity::Index,

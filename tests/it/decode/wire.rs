@@ -112,7 +112,7 @@ pub(crate) fn table(oid: u32, name: &str, identity: ReplicaIdentity, columns: &[
         key: [0].into(),
         tenant: None,
         public: true,
-        row_security: false,
+        access: rowcast::model::Access::default(),
         identity,
         comment: None,
     })

@@ -45,7 +45,7 @@ pub(crate) fn table(columns: Vec<Column>) -> Table {
         key: Box::new([0]),
         tenant: None,
         public: false,
-        row_security: false,
+        access: rowcast::model::Access::default(),
         identity: ReplicaIdentity::Full,
         comment: None,
     }

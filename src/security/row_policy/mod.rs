@@ -7,5 +7,5 @@ use crate::model::Table;
 
 /// Refuses a table whose rows a policy may hide.
 pub(super) fn admit(table: &Table) -> Result<(), Refusal> {
-    if table.row_security { Err(Refusal::RowSecurity { what: table.name.to_string() }) } else { Ok(()) }
+    if table.access.row_security { Err(Refusal::RowSecurity { what: table.name.to_string() }) } else { Ok(()) }
 }
