@@ -19,4 +19,5 @@ mod visible;
 
 pub use gate::{Admission, Inspection, admit_table, admit_topic};
 pub use refusal::Refusal;
+pub use row_policy::{Question, Reads};
 pub use visible::{Image, Visible};

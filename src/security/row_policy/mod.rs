@@ -2,6 +2,10 @@
 //!
 //! Policies are not evaluated yet, so a table that has any is closed: a change feed that passes them by is a leak.
 
+mod question;
+
+pub use question::{Question, Reads};
+
 use super::Refusal;
 use crate::model::Table;
 
