@@ -53,7 +53,7 @@ mod decode {
 /// The whole way, from a committed row to a session's frames, without a socket and without Python.
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
-    mod client;
+    pub(crate) mod client;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
     /// Tables change their shape, come and go while subscriptions are live.
@@ -71,6 +71,9 @@ mod predicate {
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }
+
+/// The gate: who is told what.
+mod security;
 
 /// The schema in the database and the calls into it.
 mod store {
