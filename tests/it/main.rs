@@ -54,6 +54,8 @@ mod decode {
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
     pub(crate) mod client;
+    /// Row policies and grants, and their change in mid-stream.
+    mod gate;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
     /// Tables change their shape, come and go while subscriptions are live.
@@ -70,6 +72,14 @@ mod predicate {
     mod corpus;
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
+}
+
+/// PostgreSQL's own word on a row image.
+mod probe {
+    /// Roles, settings, errors, timeouts, lost sessions: each image gets its verdict and nothing leaks to the next.
+    mod ask;
+    /// An image that went through JSON is the row it was.
+    mod image;
 }
 
 /// The gate: who is told what.
