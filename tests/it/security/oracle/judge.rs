@@ -89,7 +89,7 @@ async fn history(client: &Client, world: &World, table: &Table) -> (Vec<Change>,
 
 async fn empty(client: &Client, this: &str, table: &Table, world: &World, rights: &[Rights]) {
     let mut sql = format!(
-        "drop trigger note on {this}; drop trigger note_truncate on {this}; alter table {this} drop constraint {}; \
+        "drop trigger note on {this}; drop trigger note_truncate on {this}; alter table {this} drop constraint {}_key; \
          truncate {this};",
         table.field
     );

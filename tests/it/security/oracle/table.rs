@@ -70,7 +70,7 @@ impl Table {
             (true, false) => (format!(" partition by hash ({})", key[0]), hashed()),
         };
         self.sql.push(format!(
-            "create table {this} ({}, constraint {} primary key ({})){by}",
+            "create table {this} ({}, constraint {}_key primary key ({})){by}",
             columns.join(", "),
             self.field,
             key.join(", ")
