@@ -97,6 +97,7 @@ impl Core {
             request: Arc::clone(draft.request),
             source,
             maker: self.maker(field, compiled.variables, draft.principal, &admission),
+            policy: admission.question().map(|question| self.policies.lane(question)),
             admission,
             plan: compiled.plan,
             sink: draft.sink.clone(),

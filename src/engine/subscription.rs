@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::ask;
 use super::evict::{Eviction, Evictions};
 use super::failure::Failure;
 use super::pull::{Kept, PullQueue};
@@ -104,6 +105,8 @@ pub(super) struct Subscription {
     pub(super) source: Source,
     pub(super) admission: Admission,
     pub(super) plan: Arc<Plan>,
+    /// Where its events wait while PostgreSQL is asked, when its policies need that.
+    pub(super) policy: Option<Arc<ask::Lane>>,
     pub(super) maker: Maker,
     pub(super) sink: Sink,
     pub(super) progress: Arc<Progress>,

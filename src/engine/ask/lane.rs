@@ -38,8 +38,8 @@ impl Image {
     }
 
     /// JSON as `probe::image` makes it.
-    pub(in crate::engine) fn asked(json: String) -> Self {
-        Image { json: Some(json.into()), truth: OnceLock::new() }
+    pub(in crate::engine) fn asked(json: Arc<str>) -> Self {
+        Image { json: Some(json), truth: OnceLock::new() }
     }
 
     /// `Unavailable` while nobody has answered.
