@@ -118,6 +118,19 @@ impl Subscription {
         self.progress.is_live()
     }
 
+    /// Whether events wait in a lane that its successor does not use.
+    pub(super) fn leaves_unfinished(&self, successor: &Subscription) -> bool {
+        let policy = self.policy.as_ref().is_some_and(|lane| {
+            !lane.is_idle() && !successor.policy.as_ref().is_some_and(|other| Arc::ptr_eq(lane, other))
+        });
+        let resolver = match (&self.maker, &successor.maker) {
+            (Maker::Resolver { lane, .. }, Maker::Resolver { lane: other, .. }) if Arc::ptr_eq(lane, other) => false,
+            (Maker::Resolver { lane, .. }, Maker::Resolver { .. } | Maker::Engine) => !lane.is_idle(),
+            (Maker::Engine, _) => false,
+        };
+        policy || resolver
+    }
+
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
     pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, now: Instant) {
         match &self.sink {

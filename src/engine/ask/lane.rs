@@ -164,6 +164,11 @@ impl Lane {
         self.policy.standing()
     }
 
+    /// Whether no event waits.
+    pub(in crate::engine) fn is_idle(&self) -> bool {
+        self.queue.lock().judgements.is_empty()
+    }
+
     /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed
     /// their bound, whoever this one concerns ends: nobody misses an event in silence.
     pub(in crate::engine) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
