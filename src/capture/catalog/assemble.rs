@@ -38,7 +38,7 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
         match table(row, &sent, access, &types, naming)? {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);
-                tables.insert(table);
+                tables.insert(*table);
             }
             Assembled::Unserved(problem) => tables.problems.push(problem),
         }
@@ -56,7 +56,7 @@ impl Tables {
 }
 
 enum Assembled {
-    Served { table: Table, problem: Option<TableProblem> },
+    Served { table: Box<Table>, problem: Option<TableProblem> },
     Unserved(TableProblem),
 }
 
@@ -105,7 +105,7 @@ fn table(
         comment: row.comment,
         name,
     };
-    Ok(Assembled::Served { table, problem })
+    Ok(Assembled::Served { table: Box::new(table), problem })
 }
 
 fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {
