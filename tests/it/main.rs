@@ -16,6 +16,8 @@ mod architecture;
 
 /// The rim that reads PostgreSQL.
 mod capture {
+    /// Who may read what of a table, as PostgreSQL decides it.
+    mod access;
     /// `Tables::load`: what may be served, under which names.
     mod catalog;
     /// Column types, from `create type` to `PgType`.
