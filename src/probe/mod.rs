@@ -128,7 +128,7 @@ impl Probe {
         while let Some(round) = parts.next_round() {
             let answers = session.trip(asks, &round, names, deadline).await;
             let lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
-            for (part, answer) in round.into_iter().zip(answers) {
+            for (part, answer) in round.iter().zip(answers) {
                 parts.settle(part, answer);
             }
             if lost || Instant::now() >= deadline {
