@@ -10,7 +10,6 @@
 //! order, each once; nothing is dropped in silence. What is never done: the engine never waits for a client, a resolver
 //! or Python.
 
-#[allow(dead_code, unused_imports, reason = "the dispatcher does not enqueue yet")]
 mod ask;
 mod calls;
 mod core;

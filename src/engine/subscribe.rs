@@ -15,7 +15,15 @@ use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::Predicate;
-use crate::security::{Admission, admit_table, admit_topic};
+use crate::security::Admission;
+
+/// What became of a subscription whose table or role has changed.
+pub(super) enum Renewal {
+    /// It goes on by the new rules, or has ended meanwhile.
+    Done,
+    /// Earlier events of it wait in a lane that it would leave.
+    Later,
+}
 
 /// What became of a request.
 pub(super) enum Subscribed {
@@ -57,18 +65,21 @@ impl Core {
     }
 
     /// Compiles a subscription anew, after its table's shape or its schema has changed; the same id, reader and queue.
-    pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<(), Failure> {
+    pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
         let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
         let sink = old.sink.clone();
         let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
         let made = self.make(live, *compiled, &draft, &old.progress)?;
+        if old.leaves_unfinished(&made.subscription) {
+            return Ok(Renewal::Later);
+        }
         let mut index = self.index.lock();
         if index.remove(old.id).is_some() {
             index.insert(&made.subscription, made.condition.as_ref());
         }
-        Ok(())
+        Ok(Renewal::Done)
     }
 
     /// False when the schema has been replaced since the subscription was compiled.
@@ -90,13 +101,14 @@ impl Core {
         progress: &Arc<Progress>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
-        let (admission, source, condition) = source(draft.principal, field, &compiled)?;
+        let (admission, source, condition) = source(live, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
             request: Arc::clone(draft.request),
             source,
             maker: self.maker(field, compiled.variables, draft.principal, &admission),
+            policy: admission.question().map(|question| self.policies.lane(question)),
             admission,
             plan: compiled.plan,
             sink: draft.sink.clone(),
@@ -115,7 +127,8 @@ impl Core {
     ) -> Maker {
         let Some(resolver) = &field.resolver else { return Maker::Engine };
         let tenant = principal.tenant_id.as_deref().filter(|_| !admission.spans_tenants());
-        let lane = self.lanes.lane(resolver.index, variables, tenant, self.settings.resolver_backlog_bytes_max);
+        let bytes_max = self.settings.resolver_backlog_bytes_max;
+        let lane = self.lanes.lane(resolver.index, variables, tenant, admission.columns(), bytes_max);
         Maker::Resolver { lane, leave: resolver.leave }
     }
 }
@@ -135,27 +148,34 @@ struct Made {
 }
 
 fn source(
+    live: &Live,
     principal: &Principal,
     field: &Field,
     compiled: &CompiledSubscription,
 ) -> Result<(Admission, Source, Option<Condition>), Failure> {
     match &field.source {
         FieldSource::Table(table) => {
-            let admission = admit_table(principal, table)?;
-            let condition = condition(table, &admission, compiled)?;
+            let wanted = wanted(table, compiled)?;
+            let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
+            let admission = live.gate.admit_table(principal, table, &reads)?;
+            let condition = condition(wanted, &admission, compiled);
             Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
         }
         FieldSource::Topic { name, public } => {
-            Ok((admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
+            Ok((live.gate.admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
         }
     }
 }
 
-fn condition(table: &Table, admission: &Admission, compiled: &CompiledSubscription) -> Result<Condition, Failure> {
-    let arguments = &compiled.arguments;
-    let filter = Some(&arguments.filter).filter(|filter| !filter.is_null());
-    let wanted = filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?;
-    let predicate = Predicate::and(wanted.into_iter().chain(admission.condition().cloned()));
-    let operations = arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
-    Ok(Condition { predicate: Arc::new(predicate), operations })
+/// The `where` argument.
+fn wanted(table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
+    let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
+    Ok(filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?)
+}
+
+fn condition(wanted: Option<Predicate>, admission: &Admission, compiled: &CompiledSubscription) -> Condition {
+    let predicate = Predicate::and(wanted.into_iter().chain(admission.condition()));
+    let operations = compiled.arguments.operations.as_ref();
+    let operations = operations.map_or(OperationSet::ALL, |set| set.iter().copied().collect());
+    Condition { predicate: Arc::new(predicate), operations }
 }

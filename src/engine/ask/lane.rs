@@ -38,8 +38,8 @@ impl Image {
     }
 
     /// JSON as `probe::image` makes it.
-    pub(in crate::engine) fn asked(json: String) -> Self {
-        Image { json: Some(json.into()), truth: OnceLock::new() }
+    pub(in crate::engine) fn asked(json: Arc<str>) -> Self {
+        Image { json: Some(json), truth: OnceLock::new() }
     }
 
     /// `Unavailable` while nobody has answered.
@@ -162,6 +162,11 @@ impl Lane {
 
     pub(super) fn standing(&self) -> Standing {
         self.policy.standing()
+    }
+
+    /// Whether no event waits.
+    pub(in crate::engine) fn is_idle(&self) -> bool {
+        self.queue.lock().judgements.is_empty()
     }
 
     /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed

@@ -188,7 +188,7 @@ impl Drop for Office {
 }
 
 fn asked(text: &str) -> Image {
-    Image::asked(text.to_owned())
+    Image::asked(text.into())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
