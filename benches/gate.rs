@@ -34,6 +34,7 @@ fn docs(using: &str) -> Arc<Table> {
         type_oid,
         pg_type,
         not_null: true,
+        collation: rowcast::model::Collation::default(),
     };
     let policy = Policy {
         name: "own".into(),
