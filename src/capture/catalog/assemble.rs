@@ -126,6 +126,7 @@ fn model_column(column: &ColumnRow, types: &Types, naming: Naming) -> Column {
         type_oid: column.type_oid,
         pg_type: types.resolve(column.type_oid),
         not_null: column.not_null || types.not_null(column.type_oid),
+        collation: crate::model::Collation::default(),
     }
 }
 
