@@ -59,12 +59,14 @@ class SubscriptionExecutor:
         ``fields`` is a JSON array of subscription fields, see ``rowcast.declaration.Declaration.as_json``::
 
             {"name", "table", "topic", "tenant", "public", "replica_identity": "full" | "keep",
-             "resolver": null | {"index", "leave", "timeout": seconds | null,
+             "scopes": [name], "operations": null | ["INSERT" | "UPDATE" | "DELETE" | "TRUNCATE"], "service",
+             "resolver": null | {"index", "leave",
                                  "returns": null | {"type", "objects": [{"name", "description", "fields":
                                                     [{"name", "attribute", "type", "description"}]}],
                                                     "enums": [{"name", "values"}]}}}
 
-        Raises ``ConfigurationError``, ``ConnectionFailed``, ``CaptureError`` or ``SchemaError``.
+        A key that is not among these is refused by name. Raises ``ConfigurationError``, ``ConnectionFailed``,
+        ``CaptureError`` or ``SchemaError``.
         """
 
     def describe(self, fields: str = "[]") -> str:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
-from rowcast.declaration import Declaration, ReplicaIdentity, Subscription, declarations_in
+from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
 from rowcast.errors import ConfigurationError, NotStarted, PublishError
 from rowcast.fields import Fields
 from rowcast.naming import Naming
 from rowcast.resolvers import ResolverPool
-from rowcast.settings import Settings
+from rowcast.settings import Attribute, Rate, Settings
 from rowcast.source import Source
 
 if TYPE_CHECKING:
@@ -54,6 +54,16 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
+        service: This service's name in a federated graph; then the schema is an Apollo Federation 2 subgraph, fields of
+            other services are refused, and so are principals whose ``services`` do not contain it.
+        protected_variables: GraphQL variables that must equal an attribute of the principal (``"tenant_id"`` or
+            ``"user_id"``), by name; else ``SCOPE_VARIABLE_FORBIDDEN``. By default ``tenantId``, ``tenant_id``,
+            ``userId`` and ``user_id``; ``{}`` for none.
+        limits: Rates as ``{"subscribes": {"per_s": 10, "burst": 100}}``; ``None`` in place of a rate is no limit, what
+            is left out has its default: ``connects`` of an address (no limit; beyond it 1013), ``subscribes`` of a
+            principal (1,000/s, 20,000 at once; an ``error`` with ``RATE_LIMITED``), ``messages`` of a principal
+            (5,000/s, 100,000 at once; 4429), ``asked``: subscriptions whose row policy PostgreSQL has to be asked
+            about (100/s, 2,000 at once; as ``subscribes``).
         slot: The replication slot; one for each process that runs at the same time.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
@@ -81,6 +91,9 @@ class SubscriptionManager:
         resolver_concurrency: int = 32,
         resolver_timeout_s: float = 30.0,
         introspection: bool = True,
+        service: str | None = None,
+        protected_variables: Mapping[str, Attribute] | None = None,
+        limits: Mapping[str, Rate | None] | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
@@ -102,6 +115,9 @@ class SubscriptionManager:
             slot,
             publication,
             debug,
+            service,
+            protected_variables,
+            limits,
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
         self._declarations: list[Declaration] = []
@@ -125,6 +141,9 @@ class SubscriptionManager:
         leave: bool = False,
         timeout: float | None = None,
         replica_identity: ReplicaIdentity = "full",
+        scopes: Sequence[str] = (),
+        operations: Sequence[Operation] | None = None,
+        service: str | None = None,
     ) -> Subscription:
         """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
 
@@ -134,7 +153,9 @@ class SubscriptionManager:
         Raises:
             ConfigurationError: The declaration is wrong, or the manager is running.
         """
-        declared = Declaration(table, topic, tenant, public, name, leave, timeout, replica_identity)
+        declared = Declaration(
+            table, topic, tenant, public, name, leave, timeout, replica_identity, scopes, operations, service
+        )
         self._declare(declared)
         return Subscription(declared, lambda completed: self._replace(declared, completed))
 

@@ -85,11 +85,12 @@ impl Core {
     fn make(
         &self,
         live: &Live,
-        compiled: CompiledSubscription,
+        mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
         progress: &Arc<Progress>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
+        self.admit(draft.principal, field, &mut compiled)?;
         let (admission, source, condition) = source(draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,

@@ -11,9 +11,11 @@
 //! The tenant rule is asked twice, by the index to find candidates and here on the image that is delivered: an index
 //! with a defect shows as `gate_refusals_total`, not as a leak.
 
+pub mod federation;
 mod gate;
 mod refusal;
 mod row_policy;
+pub mod scope;
 mod tenant;
 mod visible;
 
