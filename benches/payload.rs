@@ -8,6 +8,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)] // a bench has nobody to report to
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use rowcast::model::{
     TableName, Timestamp, Transition, Tuple,
 };
 use rowcast::payload::{Encoder, Scratch, ValueForm};
-use rowcast::security::{Inspection, admit_table};
+use rowcast::security::{Gate, Inspection, Judged};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 8] = ["id", "tenant", "status", "total", "quantity", "note", "currency", "reference"];
@@ -112,8 +113,9 @@ fn payload(criterion: &mut Criterion) {
     let schema = schema(&table);
     let plan = compile(&schema, QUERY);
     let event = event(&table);
-    let Ok(admission) = admit_table(&Principal::default(), &table) else { return };
-    let Some(visible) = Inspection::new(&event).visible(&admission, Transition::Enter) else { return };
+    let admitted = Gate::default().admit_table(&Principal::default(), &table, &BTreeSet::new());
+    let Ok(admission) = admitted else { return };
+    let Some(visible) = Inspection::new(&event).visible(&admission, Transition::Enter, Judged::NOT) else { return };
     let encoder = Encoder::new(write_value);
     let mut scratch = Scratch::default();
 

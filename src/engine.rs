@@ -166,6 +166,7 @@ impl Engine {
             Ok(Operation::Subscription(_)) => {
                 Failure::new("OPERATION_NOT_SUPPORTED", "subscriptions need a WebSocket: connect to this URL with one")
             }
+            Ok(Operation::Entities(_)) => Failure::entities_unsupported(),
             Err(errors) => Failure::from(errors),
         };
         Ok(format!(r#"{{"errors":{}}}"#, response.to_json()))

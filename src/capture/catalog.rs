@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 use super::naming::Naming;
-use crate::model::{Table, TableName};
+use crate::model::{Roles, Table, TableName};
 use crate::store::StoreError;
 
 /// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a
@@ -27,6 +27,10 @@ pub struct Tables {
     pub by_oid: HashMap<u32, Arc<Table>>,
     /// What an operator should know, in the order of the tables' names.
     pub problems: Vec<TableProblem>,
+    /// All roles of the cluster.
+    pub roles: Arc<Roles>,
+    /// Custom settings that policies name and that have a value for whoever sets none.
+    pub setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
     by_name: BTreeMap<TableName, Arc<Table>>,
 }
 

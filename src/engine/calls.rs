@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::resolve::{Call, Lane};
 use crate::adapter::{RESOLVERS, Wake};
 use crate::metrics::Metrics;
+use crate::security::Columns;
 
 /// Below this many entries the lanes that are gone are left where they are.
 const SWEEP_MIN: usize = 64;
@@ -20,6 +21,8 @@ struct Key {
     resolver: usize,
     variables: String,
     tenant: Option<Box<str>>,
+    /// What of a row the resolver is given.
+    columns: Columns,
 }
 
 /// Lanes by what they are. A lane lives as long as a subscription or a call holds it.
@@ -44,11 +47,12 @@ impl Lanes {
         resolver: usize,
         variables: Map<String, Value>,
         tenant: Option<&str>,
+        columns: Columns,
         bytes_max: usize,
     ) -> Arc<Lane> {
         // `Map` is ordered by key, so equal variables have equal text.
         let text = Value::Object(variables.clone()).to_string();
-        let key = Key { resolver, variables: text, tenant: tenant.map(Into::into) };
+        let key = Key { resolver, variables: text, tenant: tenant.map(Into::into), columns };
         let mut known = self.known.lock();
         if let Some(lane) = known.lanes.get(&key).and_then(Weak::upgrade) {
             return lane;
@@ -124,11 +128,12 @@ mod tests {
 
     use super::{Lanes, SWEEP_MIN};
     use crate::metrics::Metrics;
+    use crate::security::Columns;
 
     #[test]
     fn equal_calls_share_a_lane_and_tenants_do_not() {
         let lanes = Lanes::new(Arc::new(Metrics::default()));
-        let lane = |resolver, tenant| lanes.lane(resolver, Map::new(), tenant, 1);
+        let lane = |resolver, tenant| lanes.lane(resolver, Map::new(), tenant, Columns::default(), 1);
         let first = lane(0, Some("a"));
         assert!(Arc::ptr_eq(&first, &lane(0, Some("a"))));
         for other in [lane(0, Some("b")), lane(0, None), lane(1, Some("a"))] {
@@ -139,11 +144,11 @@ mod tests {
     #[test]
     fn lanes_that_nobody_uses_are_forgotten() {
         let lanes = Lanes::new(Arc::new(Metrics::default()));
-        let kept = lanes.lane(0, Map::new(), None, 1);
+        let kept = lanes.lane(0, Map::new(), None, Columns::default(), 1);
         for resolver in 1..10_000 {
-            lanes.lane(resolver, Map::new(), None, 1);
+            lanes.lane(resolver, Map::new(), None, Columns::default(), 1);
         }
         assert!(lanes.known.lock().lanes.len() <= SWEEP_MIN);
-        assert!(Arc::ptr_eq(&kept, &lanes.lane(0, Map::new(), None, 1)));
+        assert!(Arc::ptr_eq(&kept, &lanes.lane(0, Map::new(), None, Columns::default(), 1)));
     }
 }

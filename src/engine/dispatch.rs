@@ -17,13 +17,14 @@ use rustc_hash::FxHashMap;
 
 use super::core::Core;
 use super::failure::Failure;
+use super::index::Concern;
 use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::journal::Cursor;
 use crate::model::{Event, Transition};
 use crate::payload;
-use crate::security::{Inspection, Visible};
+use crate::security::{Columns, Inspection, Judged, Visible};
 
 impl Core {
     /// Tells everybody whom the event concerns. The index is held until all are told, so that two events
@@ -33,8 +34,8 @@ impl Core {
         self.metrics.commit_lsn.set(event.position.commit_lsn.0);
         let mut telling = None;
         let mut index = self.index.lock();
-        index.audience(event, |subscription, transition| {
-            telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, transition);
+        index.audience(event, |subscription, concern| {
+            telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, concern);
         });
         if let Some(telling) = telling {
             telling.call_resolvers();
@@ -54,8 +55,8 @@ struct Telling<'a> {
     inspection: Inspection<'a>,
     scratch: payload::Scratch,
     /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is told.
-    bodies: FxHashMap<(*const Plan, Transition), Option<Bytes>>,
-    calls: FxHashMap<(*const Lane, Transition), Audience>,
+    bodies: FxHashMap<(*const Plan, Transition, Columns), Option<Bytes>>,
+    calls: FxHashMap<(*const Lane, Transition, Judged), Audience>,
 }
 
 impl<'a> Telling<'a> {
@@ -74,25 +75,29 @@ impl<'a> Telling<'a> {
     }
 
     /// The gate has the last word on whatever the index proposes.
-    fn tell(&mut self, subscription: &Arc<Subscription>, transition: Transition) {
+    fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
+        self.tell_judged(subscription, concern.transition, Judged::NOT);
+    }
+
+    fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
         if matches!(subscription.maker, Maker::Resolver { leave: false, .. }) && transition == Transition::Leave {
             return;
         }
-        let Some(visible) = self.inspection.visible(&subscription.admission, transition) else {
+        let Some(visible) = self.inspection.visible(&subscription.admission, transition, judged) else {
             self.core.metrics.gate_refusals_total.add(1);
             return;
         };
         match &subscription.maker {
             Maker::Engine => self.encode(subscription, &visible),
             Maker::Resolver { lane, .. } => {
-                let group = self.calls.entry((Arc::as_ptr(lane), transition));
+                let group = self.calls.entry((Arc::as_ptr(lane), transition, judged));
                 group.or_insert_with(|| (Arc::clone(lane), Vec::new())).1.push(Arc::clone(subscription));
             }
         }
     }
 
     fn encode(&mut self, subscription: &Subscription, visible: &Visible<'_>) {
-        let key = (Arc::as_ptr(&subscription.plan), visible.transition());
+        let key = (Arc::as_ptr(&subscription.plan), visible.transition(), visible.columns().clone());
         let body = self.bodies.entry(key).or_insert_with(|| {
             self.core.metrics.payloads_total.add(1);
             let plan = &subscription.plan;
@@ -105,8 +110,8 @@ impl<'a> Telling<'a> {
     }
 
     fn call_resolvers(mut self) {
-        for ((_, transition), (lane, audience)) in self.calls.drain() {
-            let call = Arc::new(Call::new(&lane, self.event, transition, &self.stamp, audience));
+        for ((_, transition, judged), (lane, audience)) in self.calls.drain() {
+            let call = Arc::new(Call::new(&lane, self.event, transition, judged, &self.stamp, audience));
             match lane.enqueue(&call) {
                 Enqueued::Yes => self.core.calls.push(call),
                 Enqueued::Overflow => call.audience().iter().for_each(|subscription| overload(subscription)),

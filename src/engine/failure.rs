@@ -25,6 +25,10 @@ impl Failure {
         Failure::Coded { code, message: message.into() }
     }
 
+    pub(super) fn entities_unsupported() -> Self {
+        Failure::new("ENTITIES_UNSUPPORTED", "this version does not give rows by key: resolve entities elsewhere")
+    }
+
     /// The stable code of the first error.
     pub fn code(&self) -> &'static str {
         match self {

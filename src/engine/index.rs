@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::subscription::{Source, Subscription};
 use crate::matcher::{Matcher, OperationSet, Scratch};
 use crate::model::{Change, Event, Operation, SubscriptionId, Transition};
-use crate::predicate::Predicate;
+use crate::predicate::{Predicate, Truth};
 
 /// What is live, by id and by what it wants.
 #[derive(Default)]
@@ -35,6 +35,16 @@ type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 pub(super) struct Condition {
     pub(super) predicate: Arc<Predicate>,
     pub(super) operations: OperationSet,
+}
+
+/// What an event means to one subscription, as far as the index can tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Concern {
+    pub(super) transition: Transition,
+    /// What its condition says of the image before.
+    pub(super) old: Truth,
+    /// What its condition says of the image after.
+    pub(super) new: Truth,
 }
 
 impl Index {
@@ -99,12 +109,12 @@ impl Index {
     }
 
     /// Names everybody whom the event may concern, each once, in no particular order.
-    pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Transition)) {
+    pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Concern)) {
         match &event.change {
             Change::Row(change) => {
                 for found in self.matcher.matches(change, &mut self.scratch) {
                     if let Some(subscription) = self.subscriptions.get(&found.id) {
-                        tell(subscription, found.transition);
+                        tell(subscription, Concern { transition: found.transition, old: found.old, new: found.new });
                     }
                 }
             }
@@ -117,8 +127,9 @@ impl Index {
     }
 }
 
-fn tell_all(everybody: Option<&Everybody>, what: Transition, mut tell: impl FnMut(&Arc<Subscription>, Transition)) {
-    everybody.into_iter().flat_map(BTreeMap::values).for_each(|subscription| tell(subscription, what));
+fn tell_all(everybody: Option<&Everybody>, transition: Transition, mut tell: impl FnMut(&Arc<Subscription>, Concern)) {
+    let concern = Concern { transition, old: Truth::Unavailable, new: Truth::Unavailable };
+    everybody.into_iter().flat_map(BTreeMap::values).for_each(|subscription| tell(subscription, concern));
 }
 
 fn prune<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, Everybody>, key: &K, id: SubscriptionId) {

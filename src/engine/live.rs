@@ -8,11 +8,13 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::graphql::{BoundField, GraphSchema, Options};
 use crate::model::Table;
+use crate::security::Gate;
 
 /// One version of the served schema.
 pub(super) struct Live {
     pub(super) schema: GraphSchema,
     pub(super) tables: Arc<Tables>,
+    pub(super) gate: Gate,
     fields: Vec<Field>,
 }
 
@@ -42,8 +44,10 @@ impl Live {
         }
         let (bound, fields): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
         let known: Vec<Arc<Table>> = tables.iter().cloned().collect();
-        let options = Options { introspection: settings.introspection, ..Options::default() };
-        Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), fields })
+        let (introspection, service) = (settings.introspection, settings.service.clone());
+        let options = Options { introspection, service, ..Options::default() };
+        let gate = Gate::new(&known, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
+        Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), gate, fields })
     }
 
     /// The field of a compiled subscription.
@@ -54,7 +58,10 @@ impl Live {
     /// Whether these are the tables that it serves, to the last detail.
     pub(super) fn serves(&self, tables: &Tables) -> bool {
         let (served, found) = (&self.tables.by_oid, &tables.by_oid);
-        served.len() == found.len() && found.iter().all(|(oid, table)| served.get(oid) == Some(table))
+        self.tables.roles == tables.roles
+            && self.tables.setting_defaults == tables.setting_defaults
+            && served.len() == found.len()
+            && found.iter().all(|(oid, table)| served.get(oid) == Some(table))
     }
 }
 

@@ -66,7 +66,7 @@ impl Refresher {
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
             core.serve(&live)?;
-            carry_over(core, &live);
+            carry_over(core, &served, &live);
         }
         core.readmit();
         Ok(by_oid)
@@ -92,10 +92,11 @@ async fn read(client: &Client, naming: Naming, xid: u32) -> Result<Tables, Refre
     Ok(Tables::load_named(client, naming).await.map_err(Error::from)?)
 }
 
-/// Compiles each subscription of a changed table anew; one that no longer makes sense fails with the reason.
-fn carry_over(core: &Core, live: &Live) {
+/// Compiles each subscription anew whose table or whose principal's role has changed, and asks the gate again; one that
+/// no longer makes sense or is no longer admitted fails with the reason.
+fn carry_over(core: &Core, before: &Live, live: &Live) {
     for subscription in core.subscriptions() {
-        if is_current(&subscription, live) {
+        if is_current(&subscription, before, live) {
             continue;
         }
         if let Err(failure) = core.renew(live, &subscription) {
@@ -104,9 +105,12 @@ fn carry_over(core: &Core, live: &Live) {
     }
 }
 
-fn is_current(subscription: &Subscription, live: &Live) -> bool {
+fn is_current(subscription: &Subscription, before: &Live, live: &Live) -> bool {
     match &subscription.source {
-        Source::Table(table) => live.tables.by_oid.get(&table.oid).is_some_and(|served| Arc::ptr_eq(served, table)),
+        Source::Table(table) => {
+            live.tables.by_oid.get(&table.oid).is_some_and(|served| Arc::ptr_eq(served, table))
+                && live.gate.treats_alike(&before.gate, &subscription.principal)
+        }
         Source::Topic(_) => true,
     }
 }

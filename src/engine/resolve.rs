@@ -17,7 +17,7 @@ use crate::graphql::Plan;
 use crate::metrics::Metrics;
 use crate::model::{Change, Datum, Event, Transition, Tuple};
 use crate::payload::{FieldError, Meta, PathSegment, error_body};
-use crate::security::{Inspection, Visible};
+use crate::security::{Inspection, Judged, Visible};
 
 /// What became of a call.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub struct Call {
     lane: Arc<Lane>,
     event: Arc<Event>,
     transition: Transition,
+    judged: Judged,
     stamp: Stamp,
     audience: Vec<Arc<Subscription>>,
     outcome: OnceLock<Outcome>,
@@ -108,6 +109,7 @@ impl Call {
         lane: &Arc<Lane>,
         event: &Arc<Event>,
         transition: Transition,
+        judged: Judged,
         stamp: &Stamp,
         audience: Vec<Arc<Subscription>>,
     ) -> Self {
@@ -115,6 +117,7 @@ impl Call {
             lane: Arc::clone(lane),
             event: Arc::clone(event),
             transition,
+            judged,
             stamp: stamp.clone(),
             audience,
             outcome: OnceLock::new(),
@@ -138,7 +141,7 @@ impl Call {
 
     /// The event as the call's audience may see it; `None` when nobody is left.
     pub fn visible(&self) -> Option<Visible<'_>> {
-        Inspection::new(&self.event).visible(&self.audience.first()?.admission, self.transition)
+        Inspection::new(&self.event).visible(&self.audience.first()?.admission, self.transition, self.judged)
     }
 
     /// Everybody whom the result concerns.

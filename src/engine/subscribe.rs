@@ -15,7 +15,7 @@ use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::Predicate;
-use crate::security::{Admission, admit_table, admit_topic};
+use crate::security::Admission;
 
 /// What became of a request.
 pub(super) enum Subscribed {
@@ -39,6 +39,7 @@ impl Core {
             let live = self.live()?;
             match live.schema.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
+                Compiled::Entities(_) => return Err(Failure::entities_unsupported()),
                 Compiled::Subscription(compiled) => {
                     let made = self.make(&live, *compiled, &draft, &progress)?;
                     if self.enlist(&live, &made)? {
@@ -91,7 +92,7 @@ impl Core {
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
-        let (admission, source, condition) = source(draft.principal, field, &compiled)?;
+        let (admission, source, condition) = source(live, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -116,7 +117,8 @@ impl Core {
     ) -> Maker {
         let Some(resolver) = &field.resolver else { return Maker::Engine };
         let tenant = principal.tenant_id.as_deref().filter(|_| !admission.spans_tenants());
-        let lane = self.lanes.lane(resolver.index, variables, tenant, self.settings.resolver_backlog_bytes_max);
+        let bytes_max = self.settings.resolver_backlog_bytes_max;
+        let lane = self.lanes.lane(resolver.index, variables, tenant, admission.columns(), bytes_max);
         Maker::Resolver { lane, leave: resolver.leave }
     }
 }
@@ -136,27 +138,34 @@ struct Made {
 }
 
 fn source(
+    live: &Live,
     principal: &Principal,
     field: &Field,
     compiled: &CompiledSubscription,
 ) -> Result<(Admission, Source, Option<Condition>), Failure> {
     match &field.source {
         FieldSource::Table(table) => {
-            let admission = admit_table(principal, table)?;
-            let condition = condition(table, &admission, compiled)?;
+            let wanted = wanted(table, compiled)?;
+            let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
+            let admission = live.gate.admit_table(principal, table, &reads)?;
+            let condition = condition(wanted, &admission, compiled);
             Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
         }
         FieldSource::Topic { name, public } => {
-            Ok((admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
+            Ok((live.gate.admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
         }
     }
 }
 
-fn condition(table: &Table, admission: &Admission, compiled: &CompiledSubscription) -> Result<Condition, Failure> {
-    let arguments = &compiled.arguments;
-    let filter = Some(&arguments.filter).filter(|filter| !filter.is_null());
-    let wanted = filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?;
-    let predicate = Predicate::and(wanted.into_iter().chain(admission.condition().cloned()));
-    let operations = arguments.operations.as_ref().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
-    Ok(Condition { predicate: Arc::new(predicate), operations })
+/// The `where` argument.
+fn wanted(table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
+    let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
+    Ok(filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?)
+}
+
+fn condition(wanted: Option<Predicate>, admission: &Admission, compiled: &CompiledSubscription) -> Condition {
+    let predicate = Predicate::and(wanted.into_iter().chain(admission.condition()));
+    let operations = compiled.arguments.operations.as_ref();
+    let operations = operations.map_or(OperationSet::ALL, |set| set.iter().copied().collect());
+    Condition { predicate: Arc::new(predicate), operations }
 }

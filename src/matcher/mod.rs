@@ -58,6 +58,10 @@ pub struct Match {
     pub id: SubscriptionId,
     /// What the change means to its view.
     pub transition: Transition,
+    /// Whether the row was in view; `Unavailable` also where there is no old image.
+    pub old: Truth,
+    /// Whether it is in view now.
+    pub new: Truth,
 }
 
 /// Memory of a search, kept by the caller and reused.
@@ -173,8 +177,9 @@ impl Matcher {
         for entry in candidates.filter(|entry| entry.operations.contains(operation)) {
             let truth =
                 |image: Option<&RowImage<'_>>| image.map_or(Truth::Unavailable, |image| entry.predicate.eval(image));
-            if let Some(transition) = transition(operation, truth(old), truth(new)) {
-                scratch.matches.extend(entry.subscribers.iter().map(|id| Match { id, transition }));
+            let (old, new) = (truth(old), truth(new));
+            if let Some(transition) = transition(operation, old, new) {
+                scratch.matches.extend(entry.subscribers.iter().map(|id| Match { id, transition, old, new }));
             }
         }
     }

@@ -71,6 +71,7 @@ enum Missing {
     Malformed,
     Null,
     Reshaped,
+    Forbidden,
 }
 
 impl Missing {
@@ -80,6 +81,7 @@ impl Missing {
             Missing::NoForm => "VALUE_WITHOUT_JSON_FORM",
             Missing::Malformed => "VALUE_MALFORMED",
             Missing::Null => "NULL_IN_NON_NULL",
+            Missing::Forbidden => "COLUMN_FORBIDDEN",
         }
     }
 
@@ -96,6 +98,7 @@ impl Missing {
             Missing::Malformed => "The value is not in the form of its type.",
             Missing::Null => "Cannot return null for a non-nullable field.",
             Missing::Reshaped => "The table's columns changed after this subscription began; subscribe again.",
+            Missing::Forbidden => "This column may not be read.",
         }
     }
 }
@@ -186,6 +189,9 @@ impl Pass<'_> {
         let (Some(tuple), Some(column)) = (tuple, change.table.columns.get(index)) else {
             return Err(Missing::Reshaped);
         };
+        if !self.visible.columns().contains(index) {
+            return Err(Missing::Forbidden);
+        }
         match tuple.get(index) {
             Datum::Text(text) => self.value(&column.pg_type, text),
             Datum::Null if non_null => Err(Missing::Null),

@@ -11,15 +11,26 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::decode::json;
 use crate::model::{Datum, PgType, Table, Timestamp, Tuple};
+use crate::security::Columns;
 
 /// A row as a dict by column name, without columns whose value is unknown.
-pub(super) fn row<'py>(py: Python<'py>, table: &Table, tuple: &Tuple) -> PyResult<Bound<'py, PyDict>> {
-    columns(py, table, tuple, 0..table.columns.len())
+pub(super) fn row<'py>(
+    py: Python<'py>,
+    table: &Table,
+    tuple: &Tuple,
+    readable: &Columns,
+) -> PyResult<Bound<'py, PyDict>> {
+    columns(py, table, tuple, (0..table.columns.len()).filter(|index| readable.contains(*index)))
 }
 
-/// The primary key as a dict by column name.
-pub(super) fn key<'py>(py: Python<'py>, table: &Table, tuple: &Tuple) -> PyResult<Bound<'py, PyDict>> {
-    columns(py, table, tuple, table.key.iter().copied())
+/// The readable columns of the primary key as a dict by column name.
+pub(super) fn key<'py>(
+    py: Python<'py>,
+    table: &Table,
+    tuple: &Tuple,
+    readable: &Columns,
+) -> PyResult<Bound<'py, PyDict>> {
+    columns(py, table, tuple, table.key.iter().copied().filter(|index| readable.contains(*index)))
 }
 
 fn columns<'py>(

@@ -57,19 +57,25 @@ impl Event {
 
     #[getter]
     fn row<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        kept(py, &self.row, || match self.visible()?.image() {
-            Image::Row(change, tuple) => Ok(convert::row(py, &change.table, tuple)?.into_any()),
-            Image::Key(..) | Image::None => Ok(py.None().into_bound(py)),
+        kept(py, &self.row, || {
+            let visible = self.visible()?;
+            match visible.image() {
+                Image::Row(change, tuple) => Ok(convert::row(py, &change.table, tuple, visible.columns())?.into_any()),
+                Image::Key(..) | Image::None => Ok(py.None().into_bound(py)),
+            }
         })
     }
 
     #[getter]
     fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        kept(py, &self.key, || match self.visible()?.image() {
-            Image::Row(change, tuple) | Image::Key(change, tuple) => {
-                Ok(convert::key(py, &change.table, tuple)?.into_any())
+        kept(py, &self.key, || {
+            let visible = self.visible()?;
+            match visible.image() {
+                Image::Row(change, tuple) | Image::Key(change, tuple) => {
+                    Ok(convert::key(py, &change.table, tuple, visible.columns())?.into_any())
+                }
+                Image::None => Ok(py.None().into_bound(py)),
             }
-            Image::None => Ok(py.None().into_bound(py)),
         })
     }
 

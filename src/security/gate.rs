@@ -1,108 +1,74 @@
-//! The order of the modules, and the one place where a [`Visible`] is made.
+//! The modules in their order, asked once when somebody subscribes.
 
-use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use super::admission::{Admission, RowsRule, Rule};
+use super::row_policy::{RowRule, TablePolicies};
 use super::tenant::{self, TopicRule};
-use super::{Image, Refusal, Visible, row_policy};
-use crate::model::{Change, Event, Principal, RowChange, Table, Transition, Tuple};
-use crate::predicate::{Predicate, RowImage};
+use super::{Refusal, columns};
+use crate::model::{Principal, Role, Roles, Table};
 
-/// A principal's right to one table or topic, granted at subscribe.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admission(Rule);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Rule {
-    Rows(Option<Predicate>),
-    Topic(TopicRule),
+/// What is known of roles, policies and settings at one position of the stream. Frozen, as the tables are.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    roles: Arc<Roles>,
+    setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
+    policies: HashMap<u32, TablePolicies>,
 }
 
-/// Asks the modules that decide about a table, in order.
-pub fn admit_table(principal: &Principal, table: &Table) -> Result<Admission, Refusal> {
-    row_policy::admit(table)?;
-    Ok(Admission(Rule::Rows(tenant::admit(principal, table)?)))
-}
+impl Gate {
+    /// Reads the policies of these tables.
+    pub fn new<'t>(
+        tables: impl IntoIterator<Item = &'t Arc<Table>>,
+        roles: Arc<Roles>,
+        setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
+    ) -> Self {
+        let policies = tables.into_iter().map(|table| (table.oid, TablePolicies::of(table))).collect();
+        Gate { roles, setting_defaults, policies }
+    }
 
-/// The same for a topic; `public` as its field was declared.
-pub fn admit_topic(principal: &Principal, topic: &str, public: bool) -> Result<Admission, Refusal> {
-    Ok(Admission(Rule::Topic(TopicRule::admit(principal, topic, public)?)))
-}
+    /// Asks the modules that decide about a table. `reads` are the columns that are selected or filtered on.
+    pub fn admit_table(
+        &self,
+        principal: &Principal,
+        table: &Table,
+        reads: &BTreeSet<usize>,
+    ) -> Result<Admission, Refusal> {
+        let tenant = tenant::admit(principal, table)?;
+        let role = self.role(principal)?;
+        let policy = self.row_policy(principal, role, table)?;
+        let columns = columns::admit(role, table)?;
+        columns.require(table, reads)?;
+        let for_everybody = tenant.is_none() && !table.access.row_security;
+        Ok(Admission(Rule::Rows(RowsRule { tenant, policy, columns, for_everybody })))
+    }
 
-impl Admission {
-    /// What every row must meet, for the index.
-    pub fn condition(&self) -> Option<&Predicate> {
-        match &self.0 {
-            Rule::Rows(condition) => condition.as_ref(),
-            Rule::Topic(_) => None,
+    /// The same for a topic; `public` as its field was declared.
+    pub fn admit_topic(&self, principal: &Principal, topic: &str, public: bool) -> Result<Admission, Refusal> {
+        Ok(Admission(Rule::Topic(TopicRule::admit(principal, topic, public)?)))
+    }
+
+    /// Whether both know the same of this principal: then they differ in tables alone.
+    pub fn treats_alike(&self, other: &Gate, principal: &Principal) -> bool {
+        let role = principal.role.as_deref();
+        self.setting_defaults == other.setting_defaults
+            && role.and_then(|role| self.roles.named(role)) == role.and_then(|role| other.roles.named(role))
+    }
+
+    fn role(&self, principal: &Principal) -> Result<Option<&Role>, Refusal> {
+        let Some(name) = principal.role.as_deref() else { return Ok(None) };
+        self.roles.named(name).map(Some).ok_or_else(|| Refusal::RoleUnknown { role: name.to_owned() })
+    }
+
+    fn row_policy(&self, principal: &Principal, role: Option<&Role>, table: &Table) -> Result<RowRule, Refusal> {
+        if !table.access.row_security {
+            return Ok(RowRule::All);
         }
+        let required = || Refusal::RoleRequired { what: table.name.to_string() };
+        let (role, policies) = (role.ok_or_else(required)?, self.policies.get(&table.oid).ok_or_else(required)?);
+        Ok(policies.bind(table, role, principal, &self.setting_defaults)?)
     }
-
-    /// Whether one event may be shown to principals of several tenants.
-    pub fn spans_tenants(&self) -> bool {
-        match &self.0 {
-            Rule::Rows(condition) => condition.is_none(),
-            Rule::Topic(rule) => rule.is_public(),
-        }
-    }
-
-    /// Whose messages of its topic are shown, for the index: a tenant's, or with `None` those for everybody.
-    pub fn audiences(&self) -> Vec<Option<Box<str>>> {
-        match &self.0 {
-            Rule::Rows(_) => Vec::new(),
-            Rule::Topic(rule) => rule.audiences(),
-        }
-    }
-}
-
-/// One event before the gate. Its columns are read once for all admissions.
-pub struct Inspection<'a> {
-    event: &'a Event,
-    old: OnceCell<RowImage<'a>>,
-    new: OnceCell<RowImage<'a>>,
-}
-
-impl<'a> Inspection<'a> {
-    /// Nothing is read yet.
-    pub fn new(event: &'a Event) -> Self {
-        Inspection { event, old: OnceCell::new(), new: OnceCell::new() }
-    }
-
-    /// The event as this admission may see it. The image that is delivered is the one that is judged: the new one of a
-    /// row in view, the old one of a row that left.
-    pub fn visible(&self, admission: &Admission, transition: Transition) -> Option<Visible<'a>> {
-        let image = match (&self.event.change, &admission.0) {
-            (Change::Row(change), Rule::Rows(condition)) => self.row(change, condition.as_ref(), transition)?,
-            // That the table was emptied tells of no row.
-            (Change::Truncate(_), Rule::Rows(_)) => Image::None,
-            (Change::Message(message), Rule::Topic(rule)) if rule.shows(message) => Image::None,
-            (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => return None,
-        };
-        Some(Visible::new(self.event, image, transition))
-    }
-
-    fn row(&self, change: &'a RowChange, condition: Option<&Predicate>, transition: Transition) -> Option<Image<'a>> {
-        match transition {
-            Transition::Enter | Transition::Stay => {
-                let tuple = change.new.as_ref()?;
-                holds(condition, &self.new, change, tuple).then_some(Image::Row(change, tuple))
-            }
-            Transition::Leave => {
-                let tuple = change.old.as_ref()?;
-                holds(condition, &self.old, change, tuple).then_some(Image::Key(change, tuple))
-            }
-        }
-    }
-}
-
-/// Unknown is no.
-fn holds<'a>(
-    condition: Option<&Predicate>,
-    image: &OnceCell<RowImage<'a>>,
-    change: &'a RowChange,
-    tuple: &'a Tuple,
-) -> bool {
-    condition
-        .is_none_or(|condition| condition.eval(image.get_or_init(|| RowImage::new(&change.table, tuple))).is_true())
 }
 
 #[cfg(test)]
@@ -112,7 +78,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{Column, Datum, Message, Operation, PgType, Position, ReplicaIdentity, TableName, Timestamp};
+    use crate::model::{
+        Access, Change, Column, Datum, Event, Message, Operation, PgType, Position, ReplicaIdentity, RowChange,
+        TableName, Timestamp, Transition, Tuple,
+    };
+    use crate::security::{Inspection, Judged};
 
     const ACME: &str = "11111111-1111-1111-1111-111111111111";
     const GLOBEX: &str = "22222222-2222-2222-2222-222222222222";
@@ -134,7 +104,7 @@ mod tests {
             key: [0].into(),
             tenant: Some(1),
             public: false,
-            access: crate::model::Access::default(),
+            access: Access::default(),
             identity: ReplicaIdentity::Full,
             comment: None,
         }
@@ -142,6 +112,10 @@ mod tests {
 
     fn principal(tenant: &str) -> Principal {
         Principal { tenant_id: Some(tenant.into()), ..Principal::default() }
+    }
+
+    fn admit(principal: &Principal, table: &Table) -> Result<Admission, Refusal> {
+        Gate::default().admit_table(principal, table, &BTreeSet::new())
     }
 
     fn row(id: &'static str, tenant: &'static str) -> Tuple {
@@ -160,8 +134,8 @@ mod tests {
     }
 
     fn sees(event: &Event, tenant: &str, transition: Transition) -> bool {
-        let admission = admit_table(&principal(tenant), &table()).unwrap();
-        Inspection::new(event).visible(&admission, transition).is_some()
+        let admission = admit(&principal(tenant), &table()).unwrap();
+        Inspection::new(event).visible(&admission, transition, Judged::NOT).is_some()
     }
 
     #[test]
@@ -173,9 +147,9 @@ mod tests {
 
     #[test]
     fn a_tenant_spelled_in_upper_case_is_the_same_tenant() {
-        let admission = admit_table(&principal("AAAAAAAA-1111-1111-1111-111111111111"), &table()).unwrap();
+        let admission = admit(&principal("AAAAAAAA-1111-1111-1111-111111111111"), &table()).unwrap();
         let event = update(None, Some(row("1", "aaaaaaaa-1111-1111-1111-111111111111")));
-        assert!(Inspection::new(&event).visible(&admission, Transition::Stay).is_some());
+        assert!(Inspection::new(&event).visible(&admission, Transition::Stay, Judged::NOT).is_some());
     }
 
     #[test]
@@ -189,18 +163,20 @@ mod tests {
 
     #[test]
     fn without_a_tenant_there_are_no_rows() {
-        let code = |principal: &Principal, table: &Table| admit_table(principal, table).unwrap_err().code();
+        let code = |principal: &Principal, table: &Table| admit(principal, table).unwrap_err().code();
         assert_eq!(code(&Principal::default(), &table()), "TENANT_REQUIRED");
         assert_eq!(code(&principal("not a uuid"), &table()), "TENANT_INVALID");
         assert_eq!(code(&principal(ACME), &Table { tenant: None, ..table() }), "NOT_PUBLIC");
-        assert!(admit_table(&Principal::default(), &Table { tenant: None, public: true, ..table() }).is_ok());
+        assert!(admit(&Principal::default(), &Table { tenant: None, public: true, ..table() }).is_ok());
     }
 
     #[test]
-    fn a_table_with_row_security_is_refused_even_when_it_is_public() {
-        let access = crate::model::Access { row_security: true, ..crate::model::Access::default() };
+    fn a_table_with_row_security_needs_a_role_even_when_it_is_public() {
+        let access = Access { row_security: true, ..Access::default() };
         let table = Table { access, public: true, tenant: None, ..table() };
-        assert_eq!(admit_table(&principal(ACME), &table).unwrap_err().code(), "ROW_SECURITY_UNSUPPORTED");
+        assert_eq!(admit(&principal(ACME), &table).unwrap_err().code(), "ROLE_REQUIRED");
+        let stranger = Principal { role: Some("nobody".into()), ..principal(ACME) };
+        assert_eq!(admit(&stranger, &table).unwrap_err().code(), "ROLE_UNKNOWN");
     }
 
     #[test]
@@ -210,13 +186,16 @@ mod tests {
             event(Change::Message(Message { topic: "alerts".into(), tenant, payload: Bytes::from_static(b"1") }))
         };
         let sees = |principal: &Principal, public, event: &Event| {
-            let admission = admit_topic(principal, "alerts", public).unwrap();
-            Inspection::new(event).visible(&admission, Transition::Enter).is_some()
+            let admission = Gate::default().admit_topic(principal, "alerts", public).unwrap();
+            Inspection::new(event).visible(&admission, Transition::Enter, Judged::NOT).is_some()
         };
         assert!(sees(&principal("acme"), false, &message(Some("acme"))));
         assert!(!sees(&principal("acme"), true, &message(Some("globex"))));
         assert!(!sees(&principal("acme"), false, &message(None)));
         assert!(sees(&Principal::default(), true, &message(None)));
-        assert_eq!(admit_topic(&Principal::default(), "alerts", false).unwrap_err().code(), "TENANT_REQUIRED");
+        assert_eq!(
+            Gate::default().admit_topic(&Principal::default(), "alerts", false).unwrap_err().code(),
+            "TENANT_REQUIRED"
+        );
     }
 }

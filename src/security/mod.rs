@@ -11,15 +11,21 @@
 //! The tenant rule is asked twice, by the index to find candidates and here on the image that is delivered: an index
 //! with a defect shows as `gate_refusals_total`, not as a leak.
 
+mod admission;
+mod columns;
 pub mod federation;
 mod gate;
+mod inspection;
 mod refusal;
 mod row_policy;
 pub mod scope;
 mod tenant;
 mod visible;
 
-pub use gate::{Admission, Inspection, admit_table, admit_topic};
+pub use admission::Admission;
+pub use columns::Columns;
+pub use gate::Gate;
+pub use inspection::{Inspection, Judged, Standing};
 pub use refusal::Refusal;
-pub use row_policy::{Question, Reads};
+pub use row_policy::{PolicyRefusal, Question, Reads, RowRule, TablePolicies};
 pub use visible::{Image, Visible};

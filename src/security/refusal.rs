@@ -1,6 +1,7 @@
-//! Why a principal may not subscribe. Names tables and columns, never values of rows.
+//! Why a principal may not subscribe. Names tables, columns and roles, never values of rows or settings.
 
 use super::federation::FederationRefusal;
+use super::row_policy::PolicyRefusal;
 use super::scope::ScopeRefusal;
 use crate::predicate::PredicateError;
 
@@ -24,22 +25,48 @@ pub enum Refusal {
     TenantInvalid(#[from] PredicateError),
     /// Nothing says who may read the table.
     #[error(
-        "nothing says who may read {what}: watch it with a tenant column, or declare it readable by everybody with \
-         public => true"
+        "nothing says who may read {what}: watch it with a tenant column, enable row-level security on it, or declare it \
+         readable by everybody with public => true"
     )]
     NotPublic {
         /// The table.
         what: String,
     },
-    /// The table has row-level security, which this version does not evaluate.
-    #[error(
-        "{what} has row-level security, and this version cannot evaluate policies: it refuses rather than show what \
-         a policy may hide"
-    )]
-    RowSecurity {
+    /// Row policies need a role.
+    #[error("{what} has row-level security and the principal has no role: let `authenticate` return a database role")]
+    RoleRequired {
         /// The table.
         what: String,
     },
+    /// There is no such role.
+    #[error("the database has no role {role}: create it, or let `authenticate` return one that exists")]
+    RoleUnknown {
+        /// The name.
+        role: String,
+    },
+    /// The role may read nothing of the table.
+    #[error(
+        "role {role} may not read {what}: grant it usage on the schema and select on the table or on columns of it"
+    )]
+    TableForbidden {
+        /// The table.
+        what: String,
+        /// The role.
+        role: String,
+    },
+    /// The role may not read a column that was selected or filtered on.
+    #[error(
+        "column {column} of {what} may not be read: leave it out of the selection and the filter, or grant select on it"
+    )]
+    ColumnForbidden {
+        /// The table.
+        what: String,
+        /// The column.
+        column: String,
+    },
+    /// The row policies cannot be applied for this principal.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
 }
 
 impl Refusal {
@@ -51,7 +78,11 @@ impl Refusal {
             Refusal::TenantRequired { .. } => "TENANT_REQUIRED",
             Refusal::TenantInvalid(_) => "TENANT_INVALID",
             Refusal::NotPublic { .. } => "NOT_PUBLIC",
-            Refusal::RowSecurity { .. } => "ROW_SECURITY_UNSUPPORTED",
+            Refusal::RoleRequired { .. } => "ROLE_REQUIRED",
+            Refusal::RoleUnknown { .. } => "ROLE_UNKNOWN",
+            Refusal::TableForbidden { .. } => "TABLE_FORBIDDEN",
+            Refusal::ColumnForbidden { .. } => "COLUMN_FORBIDDEN",
+            Refusal::Policy(refusal) => refusal.code(),
         }
     }
 }

@@ -4,11 +4,13 @@ use super::Refusal;
 use crate::model::{Message, Principal, Table};
 use crate::predicate::Predicate;
 
-/// The condition that a row must meet for this principal; `None` on a public table without a tenant column.
+/// The condition that a row must meet for this principal; `None` on a table without a tenant column, which must be
+/// public or leave the decision to row policies.
 pub(super) fn admit(principal: &Principal, table: &Table) -> Result<Option<Predicate>, Refusal> {
     let what = || table.name.to_string();
     if table.tenant.is_none() {
-        return if table.public { Ok(None) } else { Err(Refusal::NotPublic { what: what() }) };
+        let decided = table.public || table.access.row_security;
+        return if decided { Ok(None) } else { Err(Refusal::NotPublic { what: what() }) };
     }
     let tenant = principal.tenant_id.as_deref().ok_or_else(|| Refusal::TenantRequired { what: what() })?;
     Ok(Some(Predicate::tenant(table, tenant)?))

@@ -1,5 +1,6 @@
 //! The witness that an event passed the gate for somebody, and with which image.
 
+use super::Columns;
 use crate::model::{Datum, Event, RowChange, Transition, Tuple};
 
 /// What of the event may be told.
@@ -14,23 +15,24 @@ pub enum Image<'a> {
 }
 
 /// An event as one group of subscribers may see it. Made by the gate alone; the encoder takes nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visible<'a> {
     event: &'a Event,
     image: Image<'a>,
     transition: Transition,
+    columns: Columns,
 }
 
 impl<'a> Visible<'a> {
     /// Only the gate may call this.
-    pub(super) fn new(event: &'a Event, image: Image<'a>, transition: Transition) -> Self {
-        Visible { event, image, transition }
+    pub(super) fn new(event: &'a Event, image: Image<'a>, transition: Transition, columns: Columns) -> Self {
+        Visible { event, image, transition, columns }
     }
 
     /// A witness without a gate, so that the encoder can be tested alone.
     #[cfg(test)]
     pub(crate) fn for_test(event: &'a Event, image: Image<'a>, transition: Transition) -> Self {
-        Visible::new(event, image, transition)
+        Visible::new(event, image, transition, Columns::default())
     }
 
     /// The event.
@@ -48,17 +50,25 @@ impl<'a> Visible<'a> {
         self.transition
     }
 
-    /// The columns that an UPDATE changed, as far as both images tell. None when the row entered the view: to compare
+    /// What of the row may be told.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The readable columns that an UPDATE changed, as far as both images tell. None when the row entered the view: to compare
     /// it with an image that its reader may not have seen would tell of that image.
-    pub fn changed_columns(&self) -> impl Iterator<Item = usize> + use<'a> {
+    pub fn changed_columns(&self) -> impl Iterator<Item = usize> {
         let images = match (self.image, self.transition) {
             (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) => Some((old, new)),
             _ => None,
         };
-        images.into_iter().flat_map(|(old, new)| {
-            let differs = |(old, new): (&Datum, &Datum)| old.is_known() && new.is_known() && old != new;
-            let pairs = old.values().iter().zip(new.values()).enumerate();
-            pairs.filter(move |(_, pair)| differs(*pair)).map(|(index, _)| index)
-        })
+        images
+            .into_iter()
+            .flat_map(|(old, new)| {
+                let differs = |(old, new): (&Datum, &Datum)| old.is_known() && new.is_known() && old != new;
+                let pairs = old.values().iter().zip(new.values()).enumerate();
+                pairs.filter(move |(_, pair)| differs(*pair)).map(|(index, _)| index)
+            })
+            .filter(|index| self.columns.contains(*index))
     }
 }

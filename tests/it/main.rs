@@ -54,6 +54,8 @@ mod decode {
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
     mod client;
+    /// Row policies and grants, and their change in mid-stream.
+    mod gate;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
     /// Tables change their shape, come and go while subscriptions are live.

@@ -1,0 +1,118 @@
+//! One event before the gate: the one place where a [`Visible`] is made.
+
+use std::cell::OnceCell;
+
+use super::admission::{Admission, RowsRule, Rule};
+use super::row_policy::RowRule;
+use super::{Image, Visible};
+use crate::model::{Change, Event, RowChange, Transition, Tuple};
+use crate::predicate::{Predicate, RowImage, Truth};
+
+/// What PostgreSQL answered about the two images of one change. What was not asked is `Unavailable`: not visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Judged {
+    /// Of the image before.
+    pub old: Truth,
+    /// Of the image after.
+    pub new: Truth,
+}
+
+impl Judged {
+    /// Nobody was asked.
+    pub const NOT: Judged = Judged { old: Truth::Unavailable, new: Truth::Unavailable };
+}
+
+/// What is known of one image before anybody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// The compiled part of the policies decides.
+    Known(Truth),
+    /// PostgreSQL has to be asked about this image.
+    Ask(&'a Tuple),
+}
+
+/// One event before the gate. Its columns are read once for all admissions.
+pub struct Inspection<'a> {
+    event: &'a Event,
+    old: OnceCell<RowImage<'a>>,
+    new: OnceCell<RowImage<'a>>,
+}
+
+impl<'a> Inspection<'a> {
+    /// Nothing is read yet.
+    pub fn new(event: &'a Event) -> Self {
+        Inspection { event, old: OnceCell::new(), new: OnceCell::new() }
+    }
+
+    /// What the policies of this admission say of the old and the new image without asking.
+    pub fn standing(&self, admission: &Admission) -> (Standing<'a>, Standing<'a>) {
+        match (&self.event.change, &admission.0) {
+            (Change::Row(change), Rule::Rows(rule)) => {
+                let standing = |image, tuple: &'a Option<Tuple>| match tuple {
+                    Some(tuple) => standing(&rule.policy, image_of(image, change, tuple), tuple),
+                    None => Standing::Known(Truth::Unavailable),
+                };
+                (standing(&self.old, &change.old), standing(&self.new, &change.new))
+            }
+            (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => {
+                (Standing::Known(Truth::Unavailable), Standing::Known(Truth::Unavailable))
+            }
+        }
+    }
+
+    /// The event as this admission may see it. The image that is delivered is the one that is judged: the new one of a
+    /// row in view, the old one of a row that left.
+    pub fn visible<'v>(&self, admission: &'v Admission, transition: Transition, judged: Judged) -> Option<Visible<'v>>
+    where
+        'a: 'v,
+    {
+        let image = match (&self.event.change, &admission.0) {
+            (Change::Row(change), Rule::Rows(rule)) => self.row(change, rule, transition, judged)?,
+            // That the table was emptied tells of no row.
+            (Change::Truncate(_), Rule::Rows(_)) => Image::None,
+            (Change::Message(message), Rule::Topic(rule)) if rule.shows(message) => Image::None,
+            (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => return None,
+        };
+        Some(Visible::new(self.event, image, transition, admission.columns()))
+    }
+
+    fn row(&self, change: &'a RowChange, rule: &RowsRule, transition: Transition, judged: Judged) -> Option<Image<'a>> {
+        match transition {
+            Transition::Enter | Transition::Stay => {
+                let tuple = change.new.as_ref()?;
+                holds(rule, image_of(&self.new, change, tuple), judged.new).then_some(Image::Row(change, tuple))
+            }
+            Transition::Leave => {
+                let tuple = change.old.as_ref()?;
+                holds(rule, image_of(&self.old, change, tuple), judged.old).then_some(Image::Key(change, tuple))
+            }
+        }
+    }
+}
+
+fn image_of<'i, 'a>(cell: &'i OnceCell<RowImage<'a>>, change: &'a RowChange, tuple: &'a Tuple) -> &'i RowImage<'a> {
+    cell.get_or_init(|| RowImage::new(&change.table, tuple))
+}
+
+fn standing<'a>(policy: &RowRule, image: &RowImage<'_>, tuple: &'a Tuple) -> Standing<'a> {
+    match policy {
+        RowRule::All => Standing::Known(Truth::True),
+        RowRule::Decided(predicate) => Standing::Known(predicate.eval(image)),
+        RowRule::Asked { possible, .. } if matches!(possible.eval(image), Truth::False | Truth::Unknown) => {
+            Standing::Known(Truth::False)
+        }
+        RowRule::Asked { certain, .. } if certain.eval(image).is_true() => Standing::Known(Truth::True),
+        RowRule::Asked { .. } => Standing::Ask(tuple),
+    }
+}
+
+/// Unknown is no.
+fn holds(rule: &RowsRule, image: &RowImage<'_>, judged: Truth) -> bool {
+    let says = |predicate: &Predicate| predicate.eval(image).is_true();
+    let policy = match &rule.policy {
+        RowRule::All => true,
+        RowRule::Decided(predicate) => says(predicate),
+        RowRule::Asked { .. } => judged.is_true(),
+    };
+    policy && rule.tenant.as_ref().is_none_or(says)
+}
