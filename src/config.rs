@@ -216,10 +216,14 @@ impl RateLimits {
             ("limits.messages", self.messages),
             ("limits.asked", self.asked),
         ];
-        let is_wrong = |rate: &Rate| !(rate.per_s >= 0.001 && rate.per_s <= 1_000_000.0) || rate.burst == 0;
-        match rates.iter().find(|(_, rate)| rate.as_ref().is_some_and(is_wrong)) {
+        // A burst that takes decades to come back would not fit the limiter's nanoseconds.
+        let is_right = |rate: &Rate| {
+            (0.001..=1_000_000.0).contains(&rate.per_s) && rate.burst > 0 && f64::from(rate.burst) / rate.per_s <= 1e9
+        };
+        match rates.iter().find(|(_, rate)| rate.as_ref().is_some_and(|rate| !is_right(rate))) {
             Some((name, _)) => {
-                let problem = "needs per_s from 0.001 to 1000000 and a burst of at least 1, or null for no limit";
+                let problem = "needs per_s from 0.001 to 1000000 and a burst from 1 to what a billion seconds bring back, \
+                               or null for no limit";
                 Err(ConfigError::Range { name, problem })
             }
             None => Ok(()),

@@ -24,9 +24,11 @@ mod live;
 mod pace;
 mod policy_watch;
 mod pull;
+mod rate;
 mod refresh;
 mod registry;
 mod resolve;
+mod revoke;
 mod session;
 mod stale;
 mod start;
@@ -46,6 +48,7 @@ use tokio::task::JoinHandle;
 pub use failure::Failure;
 pub use pull::PullQueue;
 pub use resolve::{Call, Outcome};
+pub use revoke::Selector;
 pub use session::SessionHandle;
 
 use self::core::Core;
@@ -55,6 +58,7 @@ use crate::error::Error;
 use crate::graphql::{Operation, Request};
 use crate::model::{Principal, SubscriptionId};
 use evict::{Eviction, Evictions};
+use rate::RetryAfter;
 use subscribe::Subscribed;
 use subscription::Sink;
 
@@ -174,7 +178,14 @@ impl Engine {
 
     /// A session for a socket that was accepted with the subprotocol graphql-transport-ws.
     pub fn connect(&self, wake: Arc<dyn Wake>) -> Result<Arc<SessionHandle>, Error> {
-        Ok(self.core.connect(wake)?)
+        self.connect_from(wake, None)
+    }
+
+    /// The same, for a peer whose address is known and limited.
+    pub fn connect_from(&self, wake: Arc<dyn Wake>, address: Option<&str>) -> Result<Arc<SessionHandle>, Error> {
+        let checked = self.core.check_connect(address);
+        checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
+        Ok(self.core.connect(wake, address)?)
     }
 
     /// A subscription whose results are fetched.
@@ -183,9 +194,14 @@ impl Engine {
         principal: &Arc<Principal>,
         request: &Arc<Request>,
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
+        self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
+        revoke::refuse_expired(principal)?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
         match self.core.subscribe(principal, request, Sink::Pull(Arc::clone(&queue)))? {
-            Subscribed::Live(id) => Ok((id, queue)),
+            Subscribed::Live(id) => {
+                self.core.registry.expire(principal.expires_at, id, &queue);
+                Ok((id, queue))
+            }
             Subscribed::Answer(_) => {
                 let message = "only subscriptions are registered: use execute for a query";
                 Err(Failure::new("OPERATION_NOT_SUPPORTED", message).into())

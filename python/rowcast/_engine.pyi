@@ -88,8 +88,25 @@ class SubscriptionExecutor:
     def execute(self, query: str, variables: str | None = None, operation_name: str | None = None) -> str:
         """Answer a query (introspection) with a GraphQL response as JSON text."""
 
-    def connect(self, hub: Hub) -> Session:
-        """A session for one accepted socket."""
+    def connect(self, hub: Hub, address: str | None = None) -> Session:
+        """A session for one accepted socket of a peer with this address.
+
+        Raises ``RateLimited`` when there are too many of that address (setting ``limits.connects``).
+        """
+
+    def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
+        """See ``SubscriptionManager.revoke``. Does not block."""
+
+    def disconnect(
+        self,
+        *,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        role: str | None = None,
+        code: int = 1012,
+        reason: str = "Service restart",
+    ) -> int:
+        """See ``SubscriptionManager.disconnect``. Does not block."""
 
     def register(
         self,
@@ -101,6 +118,8 @@ class SubscriptionExecutor:
         operation_name: str | None = None,
     ) -> None:
         """Start a subscription whose results are fetched with ``next_event``.
+
+        It ends by itself when ``principal.expires_at`` has come (``TOKEN_EXPIRED``) and by ``revoke`` (``REVOKED``).
 
         Raises ``RequestRefused``; ``ConfigurationError`` with ``SUBSCRIPTION_EXISTS`` when the id is taken;
         ``ValueError`` when ``variables`` is no JSON object.
@@ -119,7 +138,11 @@ class SubscriptionExecutor:
         """
 
     def watch(self, table: str, tenant: str | None = None, public: bool = False) -> bool:
-        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``."""
+        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``.
+
+        Raises ``ConfigurationError`` when the table cannot be watched so, ``MigrationError`` with ``NOT_MIGRATED``,
+        ``ConnectionFailed`` or ``DatabaseError``; ``unwatch`` and ``status`` likewise.
+        """
 
     def unwatch(self, table: str) -> bool:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
@@ -179,8 +180,8 @@ class SubscriptionManager:
         """Connect, migrate, watch the declared tables, start the capture. Does nothing when it runs already.
 
         Raises:
-            RowcastError: ``ConfigurationError``, ``ConnectionFailed``, ``MigrationError``, ``SchemaError`` or
-                ``CaptureError``; nothing is left running.
+            RowcastError: ``ConfigurationError``, ``ConnectionFailed``, ``MigrationError``, ``DatabaseError``,
+                ``SchemaError`` or ``CaptureError``; nothing is left running.
         """
         async with self._changing:
             if self._engine is None:
@@ -327,6 +328,63 @@ class SubscriptionManager:
         async with self._opened() as bus:
             return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).describe, fields)
 
+    def revoke(
+        self,
+        *,
+        user_id: str | UUID | int | None = None,
+        tenant_id: str | UUID | int | None = None,
+        role: str | None = None,
+    ) -> int:
+        """Let somebody see nothing any more: sockets close with 4403, registered subscriptions end with ``REVOKED``.
+
+        What waits for them is dropped. Stock clients come back and ask ``authenticate`` again, so change what it reads
+        before; a hook that is still running is not waited for. May be called from any thread.
+
+        Args:
+            user_id: Of the principals that are meant, like the other two. All that is given must match.
+            tenant_id: See ``user_id``.
+            role: See ``user_id``.
+
+        Returns:
+            How many sockets were told to close.
+
+        Raises:
+            ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
+            NotStarted: The manager is not running.
+        """
+        return self.executor.revoke(user_id=_text(user_id), tenant_id=_text(tenant_id), role=role)
+
+    def disconnect(
+        self,
+        *,
+        user_id: str | UUID | int | None = None,
+        tenant_id: str | UUID | int | None = None,
+        role: str | None = None,
+        code: int = 1012,
+        reason: str = "Service restart",
+    ) -> int:
+        """Close somebody's sockets behind what waits for them; registered subscriptions go on.
+
+        May be called from any thread.
+
+        Args:
+            user_id: As for `revoke`, like the other two.
+            tenant_id: See ``user_id``.
+            role: See ``user_id``.
+            code: 1000, 1001, 1012, 1013 or any from 3000 to 4999. Stock clients come back after all but 4400, 4401,
+                4406, 4409, 4429 and 4500.
+            reason: For the client's log; cut to 123 bytes.
+
+        Returns:
+            How many sockets were told to close.
+
+        Raises:
+            ConfigurationError: ``SELECTOR_MISSING`` or ``CLOSE_CODE_INVALID``.
+            NotStarted: The manager is not running.
+        """
+        who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
+        return self.executor.disconnect(**who, code=code, reason=reason)
+
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. Raises `NotStarted`."""
         return self.executor.metrics()
@@ -361,6 +419,11 @@ class SubscriptionManager:
                 bridge.close()
             else:
                 loop.call_soon_threadsafe(bridge.close)
+
+
+def _text(identity: str | UUID | int | None) -> str | None:
+    """As `Principal` keeps it."""
+    return None if identity is None else str(identity)
 
 
 def _json(payload: object) -> str:

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::index::Index;
 use super::live::Live;
 use super::pace::Pace;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::session::SessionHandle;
 use super::subscription::Subscription;
@@ -31,6 +32,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) registry: Registry,
+    pub(super) rates: Rates,
     pub(super) index: Mutex<Index>,
     pub(super) lanes: Lanes,
     pub(super) calls: CallQueue,
@@ -57,6 +59,7 @@ impl Core {
     pub(super) fn new(settings: Settings, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
+            rates: Rates::new(&settings.limits),
             settings,
             registry: Registry::default(),
             index: Mutex::default(),
@@ -99,11 +102,15 @@ impl Core {
     }
 
     /// A session is made while the engine cannot stop, so that the stop closes it.
-    pub(super) fn connect(self: &Arc<Self>, wake: Arc<dyn Wake>) -> Result<Arc<SessionHandle>, NotServing> {
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        wake: Arc<dyn Wake>,
+        address: Option<&str>,
+    ) -> Result<Arc<SessionHandle>, NotServing> {
         let serving = self.serving.read();
         match *serving {
             Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake);
+                let session = SessionHandle::new(self, wake, address);
                 self.registry.add_session(&session);
                 self.metrics.sessions.add(1);
                 Ok(session)

@@ -62,7 +62,7 @@ pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields
 
 async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<Tables, Error> {
     if core.settings.auto_migrate {
-        for name in store::migrate(client).await? {
+        for name in store::migrate(client).await.map_err(Error::Migrate)? {
             tracing::info!("applied migration {name}");
         }
     }

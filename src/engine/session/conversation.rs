@@ -54,7 +54,8 @@ impl SessionHandle {
     fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
         let principal = conversation.principal.clone().unwrap_or_default();
         let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
-        match self.core.subscribe(&principal, &Arc::new(request_of(request)), sink) {
+        let checked = self.core.check_subscribe(conversation.key);
+        match checked.and_then(|()| self.core.subscribe(&principal, &Arc::new(request_of(request)), sink)) {
             Ok(Subscribed::Live(subscription)) => {
                 conversation.operations.insert(id.clone(), subscription);
                 return;

@@ -2,14 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
+import psycopg
 import pytest
 from talk import pull, topic
 
 from rig.client import ACME, GLOBEX
 from rig.postgres import Database
 from rig.shop import Shop
-from rowcast import ConfigurationError, EventBusConfig, Principal, RequestRefused, SubscriptionExecutor
+from rowcast import (
+    ConfigurationError,
+    EventBusConfig,
+    MigrationError,
+    Principal,
+    PrincipalError,
+    RequestRefused,
+    SubscriptionExecutor,
+)
 
 ALERTS = "subscription { alerts { payload } }"
 ORDERS = "subscription { orders { operation row { id } } }"
@@ -99,3 +109,42 @@ def test_a_declaration_with_a_key_that_nobody_knows_is_refused_by_that_key():
     with pytest.raises(ConfigurationError, match="tenat") as refused:
         engine.start(json.dumps([topic("alerts") | {"tenat": "tenant_id"}]))
     assert refused.value.code == "FIELDS_INVALID"
+
+
+def test_what_the_database_refuses_is_not_called_a_migration(database: Database) -> None:
+    engine = SubscriptionExecutor(EventBusConfig.postgresql(database.url))
+    with pytest.raises(MigrationError) as missing:
+        engine.watch("orders")
+    assert missing.value.code == "NOT_MIGRATED"
+    engine.migrate()
+    with pytest.raises(ConfigurationError) as unknown:
+        engine.watch("orders")
+    assert unknown.value.code == "UNKNOWN_TABLE"
+    database.execute("create view orders as select 1 as id")
+    with pytest.raises(ConfigurationError) as unwatchable:
+        engine.watch("orders")
+    assert unwatchable.value.code == "NOT_WATCHABLE"
+    engine.stop(0.0)
+
+
+def test_every_name_that_a_principals_setting_may_have_is_one_that_postgresql_takes(database: Database) -> None:
+    for name in ("app.tenant_id", "request.jwt.claims", "_a._b", "a.b$1", "größe.ü"):
+        assert list(Principal(settings={name: "x"}).settings) == [name]
+        assert database.execute("select set_config(%s, 'x', false)", name) == [("x",)]
+    for name in ("a.", "a..b", "1a.b", "a.1", "a.b c", "a.b;"):
+        with pytest.raises(PrincipalError):
+            Principal(settings={name: "x"})
+        with pytest.raises(psycopg.Error):
+            database.execute("select set_config(%s, 'x', false)", name)
+
+
+def test_an_object_that_only_looks_like_a_principal_cannot_set_a_role(started, client):
+    class Forged:
+        user_id = tenant_id = role = expires_at_us = None
+        settings: ClassVar[dict[str, str]] = {"role": "postgres"}
+        claims: ClassVar[dict[str, str]] = {}
+        scopes = services = ()
+
+    engine = started(topic("alerts"))
+    with pytest.raises(ValueError, match="no custom setting"):
+        engine.register("1", ALERTS, principal=Forged())
