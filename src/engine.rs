@@ -11,6 +11,7 @@
 //! or Python.
 
 mod admit;
+mod ask;
 mod calls;
 mod core;
 mod database;

@@ -1,10 +1,11 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: three queries in one snapshot,
-//! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: a fixed number of queries in
+//! one snapshot, whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
 //! the stream carries. What is never done: guessing. A table that cannot be served safely is left out, and `problems`
 //! says why.
 
+mod access;
 mod assemble;
 mod lookup;
 mod queries;

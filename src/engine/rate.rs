@@ -110,7 +110,6 @@ impl Core {
     }
 
     /// One more subscription whose row policy PostgreSQL has to be asked about.
-    #[allow(dead_code, reason = "whoever admits an asked rule calls it")]
     pub(super) fn check_asked(&self, principal: &Principal, sink: &Sink) -> Result<(), Failure> {
         let checked = check(self.rates.asked.as_ref(), self.rates.of_principal(principal, sink.address()));
         let limited = |after| Failure::rate_limited("subscriptions begin whose policy has to be asked", after);

@@ -74,6 +74,14 @@ mod predicate {
     mod oracle;
 }
 
+/// PostgreSQL's own word on a row image.
+mod probe {
+    /// Roles, settings, errors, timeouts, lost sessions: each image gets its verdict and nothing leaks to the next.
+    mod ask;
+    /// An image that went through JSON is the row it was.
+    mod image;
+}
+
 /// The schema in the database and the calls into it.
 mod store {
     /// Engine and application work as ordinary roles, and can do no more than that.

@@ -7,7 +7,7 @@ use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
 use super::{CatalogError, TableProblem, Tables};
 use crate::capture::naming::Naming;
-use crate::model::{Column, ReplicaIdentity, Table, TableName};
+use crate::model::{Access, Column, ReplicaIdentity, Table, TableName};
 
 /// Problems for which a table is not served: it does not stream, or nobody can tell whose rows they are.
 const UNSERVED: [&str; 2] = ["not_published", "tenant_column_lost"];
@@ -18,7 +18,8 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
     for column in catalog.columns {
         columns.entry(column.table).or_default().push(column);
     }
-    let mut tables = Tables::default();
+    let mut access = catalog.access;
+    let mut tables = Tables { roles: access.roles, setting_defaults: access.setting_defaults, ..Tables::default() };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
         tables.problems.extend(known_problems(&row));
@@ -26,10 +27,11 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
             continue;
         }
         let sent: Vec<ColumnRow> = columns.into_iter().filter(|column| column.sent).collect();
-        match table(row, &sent, &types, naming)? {
+        let access = access.tables.remove(&row.oid).unwrap_or_default();
+        match table(row, &sent, access, &types, naming)? {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);
-                tables.insert(table);
+                tables.insert(*table);
             }
             Assembled::Unserved(problem) => tables.problems.push(problem),
         }
@@ -47,7 +49,7 @@ impl Tables {
 }
 
 enum Assembled {
-    Served { table: Table, problem: Option<TableProblem> },
+    Served { table: Box<Table>, problem: Option<TableProblem> },
     Unserved(TableProblem),
 }
 
@@ -65,7 +67,13 @@ fn table_name(row: &TableRow) -> TableName {
     TableName { schema: row.schema.clone(), name: row.name.clone() }
 }
 
-fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Result<Assembled, CatalogError> {
+fn table(
+    row: TableRow,
+    sent: &[ColumnRow],
+    access: Access,
+    types: &Types,
+    naming: Naming,
+) -> Result<Assembled, CatalogError> {
     let index = |attnum: i16| sent.iter().position(|column| column.attnum == attnum);
     let name = table_name(&row);
     // The tenant rule on a column that the stream lacks would find no tenant and no reason to hide.
@@ -85,12 +93,12 @@ fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Re
         key: key.unwrap_or_default(),
         tenant: tenant.flatten(),
         public: row.public,
-        access: crate::model::Access { row_security: row.row_security, ..crate::model::Access::default() },
+        access,
         identity: identity(&row.identity),
         comment: row.comment,
         name,
     };
-    Ok(Assembled::Served { table, problem })
+    Ok(Assembled::Served { table: Box::new(table), problem })
 }
 
 fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {

@@ -1,16 +1,17 @@
-//! The three questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
+//! The questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
 
 use tokio_postgres::{Client, Row};
 
 use super::CatalogError;
+use super::access::{self, AccessCatalog};
 
 /// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
-/// are qualified, as the session's `search_path` is the user's. No jit: see `sql/functions/watch.sql`.
-const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off";
+/// are qualified, as the session's `search_path` is the user's; an empty one makes policies print what they name in full. No jit: see `sql/functions/watch.sql`.
+const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
 const TABLES: &str = "
-    select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.row_security, t.comment,
+    select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,
            t.problems,
            array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints
     from rowcast.tables t
@@ -81,7 +82,6 @@ pub(super) struct TableRow {
     pub(super) key_attnums: Vec<i16>,
     pub(super) tenant_attnum: Option<i16>,
     pub(super) public: bool,
-    pub(super) row_security: bool,
     pub(super) comment: Option<String>,
     pub(super) problems: Vec<String>,
     pub(super) hints: Vec<String>,
@@ -117,6 +117,7 @@ pub(super) struct Catalog {
     pub(super) tables: Vec<TableRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) types: Vec<TypeRow>,
+    pub(super) access: AccessCatalog,
 }
 
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
@@ -136,7 +137,8 @@ async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
     let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
     let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();
     let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
-    Ok(Catalog { tables, columns, types })
+    let access = access::read(client, &oids, &columns).await?;
+    Ok(Catalog { tables, columns, types, access })
 }
 
 fn rows<T>(
@@ -155,7 +157,6 @@ fn table_row(row: &Row) -> Result<TableRow, tokio_postgres::Error> {
         key_attnums: row.try_get("key_attnums")?,
         tenant_attnum: row.try_get("tenant_attnum")?,
         public: row.try_get("public")?,
-        row_security: row.try_get("row_security")?,
         comment: row.try_get("comment")?,
         problems: row.try_get("problems")?,
         hints: row.try_get("hints")?,
