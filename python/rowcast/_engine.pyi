@@ -85,8 +85,19 @@ class SubscriptionExecutor:
     def schema(self) -> str:
         """The GraphQL schema in SDL. Raises ``NotStarted``."""
 
-    def execute(self, query: str, variables: str | None = None, operation_name: str | None = None) -> str:
-        """Answer a query (introspection) with a GraphQL response as JSON text."""
+    def execute(
+        self,
+        query: str,
+        variables: str | None = None,
+        operation_name: str | None = None,
+        *,
+        principal: Principal | None = None,
+    ) -> str:
+        """Answer a query with a GraphQL response as JSON text.
+
+        ``principal`` is who asks for rows by key (``_entities`` of a federated graph): the modules are asked and
+        PostgreSQL reads as the principal, which blocks. Without one such a query is refused (``PRINCIPAL_REQUIRED``).
+        """
 
     def connect(self, hub: Hub, address: str | None = None) -> Session:
         """A session for one accepted socket of a peer with this address.

@@ -21,6 +21,7 @@ from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscri
 from rowcast.errors import ConfigurationError, NotStarted, PublishError
 from rowcast.fields import Fields
 from rowcast.naming import Naming
+from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
 from rowcast.settings import Attribute, Rate, Settings
 from rowcast.source import Source
@@ -310,11 +311,27 @@ class SubscriptionManager:
         await asyncio.to_thread(self.executor.publish, topic, text, tenant)
 
     def execute(
-        self, query: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        operation_name: str | None = None,
+        *,
+        principal: Principal | None = None,
     ) -> dict[str, Any]:
-        """Answer a query (introspection) with a GraphQL response: ``data``, ``errors`` or both."""
-        text = self.executor.execute(query, None if variables is None else json.dumps(variables), operation_name)
-        response: dict[str, Any] = json.loads(text)
+        """Answer a query (introspection, a federated graph's ``_entities``) with a GraphQL response.
+
+        Args:
+            query: The document.
+            variables: Its variables, JSON values.
+            operation_name: Which of its operations.
+            principal: Who asks for rows by key; they are read from PostgreSQL as this principal, and the call blocks
+                meanwhile. Without one such a query is refused with ``PRINCIPAL_REQUIRED``.
+
+        Returns:
+            ``data``, ``errors`` or both.
+        """
+        given = None if variables is None else json.dumps(variables)
+        response: dict[str, Any] = json.loads(self.executor.execute(query, given, operation_name, principal=principal))
         return response
 
     async def schema(self) -> str:

@@ -27,7 +27,12 @@ impl Core {
     }
 
     /// The same, of what is asked without watching anything.
-    fn admit_field(&self, principal: &Principal, field: &Field, variables: &Map<String, Value>) -> Result<(), Failure> {
+    pub(super) fn admit_field(
+        &self,
+        principal: &Principal,
+        field: &Field,
+        variables: &Map<String, Value>,
+    ) -> Result<(), Failure> {
         let this = self.settings.service.as_deref();
         federation::check(this, field.service.as_deref(), principal).map_err(|refusal| {
             self.metrics.federation_refusals_total.add(1);

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
+use super::entities::ByKey;
 use super::evict::Evictions;
 use super::failure::Failure;
 use super::index::Index;
@@ -42,6 +43,8 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     pub(super) evictions: Evictions,
     pub(super) origin: OnceLock<Origin>,
+    /// Set by a start with a database.
+    pub(super) by_key: OnceLock<ByKey>,
     serving: RwLock<Serving>,
 }
 
@@ -72,6 +75,7 @@ impl Core {
             pace: Pace::default(),
             evictions,
             origin: OnceLock::new(),
+            by_key: OnceLock::new(),
             settings,
             serving: RwLock::new(Serving::NotYet),
         }

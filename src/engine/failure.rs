@@ -39,7 +39,10 @@ impl Failure {
     }
 
     pub(super) fn entities_unsupported() -> Self {
-        Failure::new("ENTITIES_UNSUPPORTED", "this version does not give rows by key: resolve entities elsewhere")
+        Failure::new(
+            "ENTITIES_UNSUPPORTED",
+            "this engine has no database to give rows from: resolve entities elsewhere",
+        )
     }
 
     /// The stable code of the first error.

@@ -36,7 +36,7 @@ mod wording;
 mod tests;
 
 pub use declare::{BoundField, Enum, Field, Object, ObjectField, Resolver, Returns};
-pub use entities::{Entity, EntityRequest, EntityRoot};
+pub use entities::{Entity, EntityRequest, EntityRoot, EntityType};
 pub use error::{Location, RequestError, RequestErrorKind, SchemaError};
 pub use limits::Limits;
 pub use plan::Plan;

@@ -122,16 +122,19 @@ impl SubscriptionExecutor {
         Ok(py.detach(|| runtime.block_on(self.engine.unwatch(table)))?)
     }
 
-    #[pyo3(signature = (query, variables = None, operation_name = None))]
+    #[pyo3(signature = (query, variables = None, operation_name = None, *, principal = None))]
     fn execute(
         &self,
         py: Python<'_>,
         query: String,
         variables: Option<&str>,
         operation_name: Option<String>,
+        principal: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
+        let principal = principal.map(principal::extract).transpose()?;
         let request = request(query, variables, operation_name)?;
-        Ok(py.detach(|| self.engine.execute(&request))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.execute(principal.as_ref(), &request)))?)
     }
 
     #[pyo3(signature = (hub, address = None))]
