@@ -102,7 +102,7 @@ async fn read(
         table,
         columns: &columns,
         keys: Value::Array(keys).to_string(),
-        tenant: table.tenant.and(principal.tenant_id.as_deref()),
+        tenant: principal.tenant_id.as_deref(),
         role: principal.role.as_deref(),
         settings: &principal.settings,
     };

@@ -34,7 +34,8 @@ pub struct Fetch<'a> {
     pub columns: &'a [usize],
     /// A JSON array of objects, each with a value for each column of the key.
     pub keys: String,
-    /// The tenant that the rows must belong to: the value of the table's tenant column.
+    /// The tenant that the rows must belong to: the value of the table's tenant column. Without one a table that has
+    /// such a column gives nothing.
     pub tenant: Option<&'a str>,
     /// The role to read as; without one as rowcast's own user.
     pub role: Option<&'a str>,
@@ -100,7 +101,8 @@ impl Fetch<'_> {
             let column = quoted(&self.table.columns[index].name);
             format!("t.{column} = {side}.{column}")
         };
-        let tenant = self.tenant.and(self.table.tenant).map(|index| equal(index, "p"));
+        // Without a tenant this is null, and nothing equals that.
+        let tenant = self.table.tenant.map(|index| equal(index, "p"));
         let on: Vec<_> = self.table.key.iter().map(|index| equal(*index, "k")).chain(tenant).collect();
         format!(
             "select e.n{columns} from pg_catalog.json_array_elements($1::pg_catalog.json) with ordinality as e (v, n) \
