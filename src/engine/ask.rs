@@ -100,3 +100,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

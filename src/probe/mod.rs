@@ -33,7 +33,7 @@ pub use image::image;
 use crate::security::{Question, Reads};
 use error::Trouble;
 use session::{Lease, Names, Sessions};
-use split::{Part, Parts};
+use split::Parts;
 
 /// Connecting, waiting for a free session included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -168,12 +168,5 @@ fn no_session(error: PoolError<ProbeError>) -> ProbeError {
     match error {
         PoolError::Backend(error) => error,
         other => ProbeError::NoSession { reason: other.to_string() },
-    }
-}
-
-impl Part {
-    /// The images of this part as one JSON array.
-    fn array(&self, ask: &Ask) -> String {
-        format!("[{}]", ask.images[self.images.clone()].join(","))
     }
 }

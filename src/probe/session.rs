@@ -7,7 +7,8 @@ use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Statement;
 
-use super::{ProbeError, Question, statement};
+use super::statement::{self, Form};
+use super::{ProbeError, Question};
 
 /// Distinct conditions that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
 const PREPARED_MAX: usize = 256;
@@ -49,11 +50,11 @@ impl Session {
     }
 
     /// The statement that asks this.
-    pub(super) async fn prepare(&self, question: &Question) -> Result<Statement, tokio_postgres::Error> {
+    pub(super) async fn prepare(&self, question: &Question, form: Form) -> Result<Statement, tokio_postgres::Error> {
         if self.client.statement_cache.size() >= PREPARED_MAX {
             self.client.statement_cache.clear();
         }
-        self.client.prepare_typed_cached(&statement::of(question), &[tokio_postgres::types::Type::TEXT]).await
+        self.client.prepare_typed_cached(&statement::of(question, form), &[tokio_postgres::types::Type::TEXT]).await
     }
 }
 

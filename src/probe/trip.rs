@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
 use super::error::Trouble;
+use super::image::{array, form};
 use super::session::{Lease, Names, Session};
 use super::split::Part;
 use super::{Ask, Question};
@@ -47,16 +48,18 @@ fn blame(answers: &mut Vec<Answer>) {
 }
 
 async fn travel(session: &Session, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
-    let mut statements = HashMap::new();
-    for ask in parts.iter().map(|part| part.ask) {
-        if !statements.contains_key(&ask) {
-            let prepared = session.prepare(&asks[ask].question).await;
-            statements.insert(ask, prepared.map_err(|error| Trouble::of(&error, Trouble::Condition)));
+    let mut prepared = HashMap::new();
+    for index in parts.iter().map(|part| part.ask) {
+        if !prepared.contains_key(&index) {
+            let form = form(asks[index].images.iter());
+            let statement = session.prepare(&asks[index].question, form).await;
+            prepared.insert(index, (statement.map_err(|error| Trouble::of(&error, Trouble::Condition)), form));
         }
     }
     let steps = parts.iter().map(|part| {
-        let ask = asks[part.ask];
-        Box::pin(step(session, &ask.question, statements[&part.ask].clone(), part.array(ask)))
+        let (ask, (statement, form)) = (asks[part.ask], prepared[&part.ask].clone());
+        let images = array(&ask.images[part.images.clone()], form);
+        Box::pin(step(session, &ask.question, statement, images))
     });
     let mut steps: Vec<_> = steps.map(Step::Begun).collect();
     begin(&mut steps).await;

@@ -7,7 +7,7 @@ use rowcast::probe::{Ask, Probe, ProbeError, Verdict};
 use rowcast::security::{Question, Reads};
 use tokio_postgres::Client;
 
-use crate::postgres::{Database, Server};
+use crate::postgres::{Server, Stop};
 
 /// A server of the test's own (roles belong to servers), a table, and a role that may see what the test says.
 struct Fixture {
@@ -312,7 +312,7 @@ async fn a_server_that_is_gone_is_said_to_be() {
     let mut fixture = Fixture::new("").await;
     let probe = fixture.usual();
     assert_eq!(asked(&probe, &question("true", &[]), [1]).await, "v");
-    fixture.server.stop(crate::postgres::Stop::Immediate);
+    fixture.server.stop(Stop::Immediate);
     let error = probe.ask(&question("true", &[]), &images([1])).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     assert!(probe.ask(&question("true", &[]), &images([1])).await.unwrap_err().is_transient());
@@ -328,8 +328,26 @@ async fn a_condition_that_writes_is_refused_by_the_server() {
     assert_eq!(asked(&fixture.usual(), &question("public.writes()", &[]), [1]).await, "R");
 }
 
-#[allow(dead_code, reason = "the shared server is for tests without roles")]
-type Shared = Database;
+/// The prepared statement names columns by number, the images name them by name.
+#[tokio::test]
+async fn a_column_that_was_renamed_is_not_taken_for_null() {
+    let fixture = Fixture::new("").await;
+    let probe = fixture.probe(1, Duration::from_secs(5));
+    let secret = question("owner is null", &[]);
+    for _ in 0..8 {
+        assert_eq!(asked(&probe, &secret, [1]).await, "h");
+    }
+    fixture.admin.batch_execute("alter table public.orders rename owner to keeper").await.unwrap();
+    assert_eq!(probe.ask(&secret, &images([1])).await.unwrap_err().code(), "POLICY_UNANSWERABLE");
+    fixture.admin.batch_execute("alter table public.orders rename note to owner").await.unwrap();
+    assert_eq!(asked(&probe, &secret, [1]).await, "h");
+    fixture
+        .admin
+        .batch_execute("alter table public.orders drop owner; alter table public.orders add owner text")
+        .await
+        .unwrap();
+    assert_eq!(asked(&probe, &secret, [1]).await, "h");
+}
 
 /// Figures for the documentation: `cargo test --release --test it probe::ask::figures -- --ignored --nocapture`.
 #[tokio::test]
