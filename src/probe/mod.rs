@@ -11,6 +11,7 @@
 //! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
 
 mod error;
+mod fetch;
 mod image;
 mod session;
 mod split;
@@ -26,6 +27,7 @@ use deadpool::managed::{BuildError, Object, PoolError, Timeouts};
 use tokio::time::Instant;
 
 pub use error::ProbeError;
+pub use fetch::{Fetch, Fetched};
 pub use image::image;
 
 use crate::security::{Question, Reads};

@@ -19,7 +19,11 @@ pub(super) struct Names(BTreeSet<Box<str>>);
 
 impl Names {
     pub(super) fn of(question: &Question) -> Self {
-        Names(question.settings.iter().map(|(name, _)| name.to_ascii_lowercase().into()).collect())
+        Names::these(question.settings.iter().map(|(name, _)| &**name))
+    }
+
+    pub(super) fn these<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Names(names.map(|name| name.to_ascii_lowercase().into()).collect())
     }
 }
 

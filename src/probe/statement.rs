@@ -63,7 +63,7 @@ pub(super) fn setup(timeout_ms: u128) -> String {
     )
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
