@@ -43,6 +43,7 @@ from rowcast.errors import (
     SchemaError,
     SubscriptionEnded,
 )
+from rowcast.limits import RequestLimits
 from rowcast.manager import SubscriptionManager
 from rowcast.principal import Principal
 from rowcast.protocol import GraphQLTransportWSHandler
@@ -63,6 +64,7 @@ __all__ = [
     "NotStarted",
     "Principal",
     "PublishError",
+    "RequestLimits",
     "RequestRefused",
     "RowcastError",
     "SchemaError",

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from rowcast.errors import ConfigurationError
+from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
@@ -27,6 +28,7 @@ _ENGINES = frozenset(
         "pong_timeout_s",
         "operations_max",
         "message_bytes_max",
+        "held_bytes_max",
         "resolver_backlog_bytes_max",
         "introspection",
     )
@@ -57,6 +59,8 @@ class Settings:
     slot: str = "rowcast"
     publication: str = "rowcast"
     debug: bool = False
+    held_bytes_max: int | None = None
+    request_limits: RequestLimits = field(default_factory=RequestLimits)
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
@@ -65,6 +69,7 @@ class Settings:
             "queue_bytes_max",
             "operations_max",
             "message_bytes_max",
+            "held_bytes_max",
             "resolver_backlog_bytes_max",
             "resolver_concurrency",
         ):
@@ -74,13 +79,14 @@ class Settings:
         for name in ("auto_migrate", "introspection", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
+        if not isinstance(self.request_limits, RequestLimits):
+            raise _invalid("request_limits", "must be a rowcast.RequestLimits")
         self._check_names()
 
     def as_json(self) -> str:
         """The JSON object that ``SubscriptionExecutor`` takes."""
-        return json.dumps(
-            {name: value for name, value in asdict(self).items() if name in _ENGINES and value is not None}
-        )
+        told = {name: value for name, value in asdict(self).items() if name in _ENGINES and value is not None}
+        return json.dumps(told | self.request_limits.as_settings())
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)

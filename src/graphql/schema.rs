@@ -146,6 +146,7 @@ impl GraphSchema {
 
     fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {
         refuse_persisted(request).map_err(one)?;
+        self.options.limits.check_values(request.variables.iter().chain(&request.extensions)).map_err(one)?;
         self.options.limits.check_text(&request.query).map_err(one)?;
         if let Some(document) = lock(&self.documents).get(&request.query) {
             return Ok(document);
@@ -198,7 +199,7 @@ impl GraphSchema {
         field: &executable::Field,
         variables: &Map<String, Value>,
     ) -> Result<Arguments, RequestError> {
-        let argument = |name| coerce::argument(&self.schema, document, field, name, variables);
+        let argument = |name| coerce::argument(&self.schema, &self.options.limits, document, field, name, variables);
         Ok(Arguments {
             filter: argument("where")?.unwrap_or_default(),
             operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),
