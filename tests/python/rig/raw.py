@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from rig.wait import until_async
+
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 
 
@@ -37,10 +39,8 @@ class RawPeer:
 
     async def read_until_close(self, code: int, patience: float = 30.0) -> None:
         """Wait for a close frame with this code."""
-        async with asyncio.timeout(patience):
-            while self.close_code() != code:
-                assert not self.reader.done(), f"hung up without {code}: {bytes(self.received[-200:])!r}"
-                await asyncio.sleep(0.02)
+        await until_async(lambda: self.close_code() or self.reader.done(), f"a close with {code}", patience)
+        assert self.close_code() == code, f"not {code}: {bytes(self.received[-200:])!r}"
 
     def close_code(self) -> int | None:
         """The code of the close frame, if one has come."""
@@ -90,10 +90,7 @@ async def upgraded(url: str, receive_buffer: int | None = None) -> AsyncIterator
     """A WebSocket that has said nothing."""
     async with connected(url, receive_buffer) as peer:
         await peer.write(handshake(url.removeprefix("ws://")))
-        async with asyncio.timeout(15):
-            while b"\r\n\r\n" not in peer.received:
-                assert not peer.reader.done(), "the server refused the handshake"
-                await asyncio.sleep(0.005)
+        await until_async(lambda: b"\r\n\r\n" in peer.received, "the handshake")
         assert peer.received.startswith(b"HTTP/1.1 101"), bytes(peer.received)
         del peer.received[: peer.received.index(b"\r\n\r\n") + 4]
         yield peer
