@@ -41,7 +41,7 @@ class RequestLimits:
     depth_max: int = 64
     fields_max: int = 2_000
     introspection_lists_max: int = 32
-    values_bytes_max: int = 256 * 1024
+    values_bytes_max: int = 512 * 1024
     filter_depth_max: int = 16
     filter_conditions_max: int = 256
     filter_members_max: int = 1_024

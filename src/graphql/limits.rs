@@ -48,7 +48,7 @@ impl Default for Limits {
             depth_max: DEPTH_MOST,
             fields_max: 2_000,
             introspection_lists_max: 32,
-            values_bytes_max: 256 * 1024,
+            values_bytes_max: 512 * 1024,
             cache_bytes_max: 16 * 1024 * 1024,
         }
     }
@@ -261,7 +261,7 @@ mod tests {
     fn values_pay_for_what_they_take_and_not_for_their_text() {
         let check = |value: Value| Limits::default().check_values([value.as_object().unwrap()]);
         assert_eq!(check(json!({ "ids": vec!["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"; 2_000] })), Ok(()));
-        for hostile in [json!({ "j": vec![json!({ "a": 0 }); 5_000] }), json!({ "s": "x".repeat(300_000) })] {
+        for hostile in [json!({ "j": vec![json!({ "a": 0 }); 5_000] }), json!({ "s": "x".repeat(600_000) })] {
             assert_eq!(check(hostile).unwrap_err().code(), "QUERY_TOO_LARGE");
         }
     }

@@ -1,4 +1,4 @@
-"""The application of the tenancy fuzz: tables whose tenant columns have different types, each with and without resolvers.
+"""The application of the tenancy fuzz: tables with tenant columns of different types, with and without resolvers.
 
 The token of connection_init is the tenant. All that rowcast can log goes to the output.
 """

@@ -130,13 +130,13 @@ class World:
         old = self._chance.choice(list(self._rows[table].values()))
         if kind == "delete":
             del self._rows[table][old["ref"]]
-            return f"delete from {table} where ref = %s", (old["ref"],), ("DELETE", table, old, None), None
+            return f"delete from {table} where ref = %s", (old["ref"],), ("DELETE", table, old, None), None  # noqa: S608
         return self._update(table, old, moved=kind == "move")
 
     def _insert(self, table: str) -> tuple[str, tuple[Any, ...], Change, None]:
         row = self._row(table, self._owner())
         self._rows[table][row["ref"]] = row
-        statement = f"insert into {table} (ref, tenant, kind, n, body) values (%s, %s, %s, %s, %s)"
+        statement = f"insert into {table} (ref, tenant, kind, n, body) values (%s, %s, %s, %s, %s)"  # noqa: S608
         return statement, tuple(row.values()), ("INSERT", table, None, row), None
 
     def _update(self, table: str, old: Row, *, moved: bool) -> tuple[str, tuple[Any, ...], Change, None]:
@@ -147,7 +147,7 @@ class World:
             new = old | {"kind": self._chance.choice(KINDS), "n": self._chance.choice(NUMBERS)}
         del self._rows[table][old["ref"]]
         self._rows[table][new["ref"]] = new
-        statement = f"update {table} set ref = %s, tenant = %s, kind = %s, n = %s, body = %s where ref = %s"
+        statement = f"update {table} set ref = %s, tenant = %s, kind = %s, n = %s, body = %s where ref = %s"  # noqa: S608
         return statement, (*new.values(), old["ref"]), ("UPDATE", table, old, new), None
 
     def _publish(self) -> tuple[str, tuple[Any, ...], None, tuple[Tenant, str]]:

@@ -67,7 +67,7 @@ def test_every_bound_of_a_request_reaches_the_engine():
         "depth_max": 7,
         "fields_max": 2_000,
         "introspection_lists_max": 32,
-        "values_bytes_max": 262_144,
+        "values_bytes_max": 524_288,
     }
     assert told["filter"] == {"depth_max": 16, "conditions_max": 256, "members_max": 9}
 
