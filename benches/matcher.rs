@@ -24,6 +24,7 @@ fn orders() -> Arc<Table> {
         type_oid,
         pg_type,
         not_null: true,
+        collation: rowcast::model::Collation::default(),
     };
     let mut columns = vec![
         column("id", 20, PgType::Int8),

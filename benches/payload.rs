@@ -37,6 +37,7 @@ fn table() -> Arc<Table> {
         type_oid: 25,
         pg_type: PgType::Text,
         not_null: true,
+        collation: rowcast::model::Collation::default(),
     };
     Arc::new(Table {
         oid: 1,

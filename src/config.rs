@@ -40,7 +40,7 @@ impl std::fmt::Debug for PostgreSqlBus {
 }
 
 /// Limits and options of one engine. Names carry their unit; the worst case in memory is
-/// `sessions * queue_bytes_max + resolver lanes * resolver_backlog_bytes_max`.
+/// `sessions * queue_bytes_max + resolver lanes * resolver_backlog_bytes_max + policy lanes * policy_backlog_bytes_max`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -74,6 +74,14 @@ pub struct Settings {
     /// Bytes of events that may wait for one resolver lane (resolver, variables, and tenant unless events are for
     /// several). At the bound its subscriptions end with `RESOLVER_OVERLOADED`.
     pub resolver_backlog_bytes_max: usize,
+    /// Sessions in which PostgreSQL is asked about row policies that were not compiled; opened when first needed. One is
+    /// kept for policies that are slow or fail.
+    pub policy_sessions: usize,
+    /// Seconds after which such a statement is cancelled.
+    pub policy_timeout_s: f64,
+    /// Bytes of events that may wait for one such policy, as one role with the same settings. At the bound whoever an
+    /// event concerns ends with `POLICY_OVERLOADED`.
+    pub policy_backlog_bytes_max: usize,
 }
 
 /// How [`Naming`] is written.
@@ -101,6 +109,9 @@ impl Default for Settings {
             request: graphql::Limits::default(),
             filter: FilterLimits::default(),
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
+            policy_sessions: 4,
+            policy_timeout_s: 1.0,
+            policy_backlog_bytes_max: 16 * 1024 * 1024,
         }
     }
 }
@@ -150,6 +161,7 @@ impl Settings {
             ("init_wait_s", self.init_wait_s),
             ("ping_interval_s", self.ping_interval_s),
             ("pong_timeout_s", self.pong_timeout_s),
+            ("policy_timeout_s", self.policy_timeout_s),
         ];
         for (name, value) in seconds {
             if !(value > 0.0 && value <= 86_400.0) {
@@ -170,12 +182,16 @@ impl Settings {
             ("filter.conditions_max", self.filter.conditions_max),
             ("filter.members_max", self.filter.members_max),
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
+            ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
         ];
         if self.request.depth_max > DEPTH_MOST {
             return Err(ConfigError::Range { name: "request.depth_max", problem: "must be at most 64" });
         }
         if self.filter.depth_max > FilterLimits::DEPTH_MOST {
             return Err(ConfigError::Range { name: "filter.depth_max", problem: "must be at most 64" });
+        }
+        if !(2..=64).contains(&self.policy_sessions) {
+            return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
         match sizes.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),

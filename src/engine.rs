@@ -10,6 +10,7 @@
 //! order, each once; nothing is dropped in silence. What is never done: the engine never waits for a client, a resolver
 //! or Python.
 
+mod ask;
 mod calls;
 mod core;
 mod database;

@@ -29,6 +29,7 @@
 //! * [`session`]: graphql-transport-ws as a state machine, and the bounded queue of what waits to be sent.
 //! * [`adapter`]: how whoever moves frames to sockets is woken.
 //! * [`store`]: what rowcast keeps in the user's database: migrations, and the calls of its SQL functions.
+//! * [`probe`]: PostgreSQL's own word on a row image, where a row policy was not compiled.
 //! * [`engine`]: the one room that knows all of these; it reads like the picture above. With it [`config`], [`error`] and
 //!   [`metrics`].
 //! * `python` (feature `python`): the binding; it converts and decides nothing.
@@ -77,6 +78,7 @@ pub mod metrics;
 pub mod model;
 pub mod payload;
 pub mod predicate;
+pub mod probe;
 #[cfg(feature = "python")]
 mod python;
 pub mod security;

@@ -36,6 +36,14 @@ metrics! {
     resolver_calls_total,
     /// Resolver calls that raised, timed out or returned what the schema does not allow.
     resolver_failures_total,
+    /// Row images that PostgreSQL was asked about.
+    policy_asked_total,
+    /// Statements that asked it, splits of raising ones left out.
+    policy_batches_total,
+    /// Row images on which a policy raised, and questions that could not be asked.
+    policy_errors_total,
+    /// Statements of policies that ran into `policy_timeout_s`.
+    policy_timeouts_total,
     /// Sessions closed because they read too slowly.
     slow_clients_total,
     /// Times that the connection to the server was lost.
@@ -46,6 +54,8 @@ metrics! {
     subscriptions,
     /// Resolver calls that wait or run.
     resolver_calls,
+    /// Row images that wait for PostgreSQL's word.
+    policy_waiting,
     /// 1 while the replication stream flows, 0 while it is interrupted, has failed or there is none.
     capture_streaming,
     /// 1 when the replication stream has ended for good.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::evict::Evictions;
 use super::failure::Failure;
@@ -33,6 +34,7 @@ pub(super) struct Core {
     pub(super) registry: Registry,
     pub(super) index: Mutex<Index>,
     pub(super) lanes: Lanes,
+    pub(super) policies: Policies,
     pub(super) calls: CallQueue,
     pub(super) encoder: Encoder,
     pub(super) pace: Pace,
@@ -57,16 +59,17 @@ impl Core {
     pub(super) fn new(settings: Settings, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
-            settings,
             registry: Registry::default(),
             index: Mutex::default(),
             lanes: Lanes::new(Arc::clone(&metrics)),
+            policies: Policies::new(Arc::clone(&metrics), settings.policy_backlog_bytes_max),
             metrics,
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
             pace: Pace::default(),
             evictions,
             origin: OnceLock::new(),
+            settings,
             serving: RwLock::new(Serving::NotYet),
         }
     }
@@ -160,6 +163,7 @@ impl Core {
         for subscription in self.subscriptions().iter().filter_map(|pulled| self.complete(pulled.id)) {
             subscription.fail(&Failure::new("SHUTTING_DOWN", "the engine was stopped"));
         }
+        self.policies.close();
         self.lanes.close();
         self.calls.close();
     }

@@ -9,12 +9,14 @@
 //! for 1,000, and for 10,000 it was between 1.5 times slower and 1.25 times faster. The second core has an event loop
 //! to run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+use super::ask::{self, Candidate, Image, Judgement, Teller};
 use super::core::Core;
 use super::failure::Failure;
 use super::index::Concern;
@@ -22,9 +24,11 @@ use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::journal::Cursor;
-use crate::model::{Event, Transition};
-use crate::payload;
-use crate::security::{Columns, Inspection, Judged, Visible};
+use crate::matcher::transition;
+use crate::model::{Change, Event, Operation, Transition};
+use crate::predicate::Truth;
+use crate::security::{Columns, Inspection, Judged, Reads, Standing, Visible};
+use crate::{payload, probe};
 
 impl Core {
     /// Tells everybody whom the event concerns. The index is held until all are told, so that two events
@@ -38,8 +42,31 @@ impl Core {
             telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, concern);
         });
         if let Some(telling) = telling {
-            telling.call_resolvers();
+            telling.finish();
         }
+    }
+}
+
+impl Teller for Core {
+    /// What the index proposed, now that PostgreSQL's word on both images is there.
+    fn tell_judged(&self, judgement: &Judgement) {
+        let judged = Judged { old: judgement.old.truth(), new: judgement.new.truth() };
+        let mut telling = Telling::stamped(self, &judgement.event, judgement.stamp.clone());
+        for candidate in judgement.audience.iter().filter(|candidate| candidate.subscription.is_live()) {
+            if let Some(transition) = decided(judgement.event.operation(), candidate, judged) {
+                telling.tell_judged(&candidate.subscription, transition, judged);
+            }
+        }
+        telling.finish();
+    }
+}
+
+/// What the change means to a view once the policies have been asked.
+fn decided(operation: Operation, candidate: &Candidate, judged: Judged) -> Option<Transition> {
+    match operation {
+        // It tells of no row, but keeps its place among the events that do.
+        Operation::Truncate => Some(Transition::Leave),
+        _ => transition(operation, candidate.old.and(judged.old), candidate.new.and(judged.new)),
     }
 }
 
@@ -57,28 +84,39 @@ struct Telling<'a> {
     /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is told.
     bodies: FxHashMap<(*const Plan, Transition, Columns), Option<Bytes>>,
     calls: FxHashMap<(*const Lane, Transition, Judged), Audience>,
+    /// Those whose policies were not compiled, by their question.
+    questions: FxHashMap<*const ask::Lane, (Arc<ask::Lane>, Vec<Candidate>)>,
 }
 
 impl<'a> Telling<'a> {
     fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
         let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
+        Self::stamped(core, event, Stamp { position: event.position, cursor })
+    }
+
+    fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
         Telling {
             core,
             event,
-            stamp: Stamp { position: event.position, cursor },
+            stamp,
             now: Instant::now(),
             inspection: Inspection::new(event),
             scratch: payload::Scratch::default(),
             bodies: FxHashMap::default(),
             calls: FxHashMap::default(),
+            questions: FxHashMap::default(),
         }
     }
 
-    /// The gate has the last word on whatever the index proposes.
     fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
-        self.tell_judged(subscription, concern.transition, Judged::NOT);
+        let Some(lane) = &subscription.policy else {
+            return self.tell_judged(subscription, concern.transition, Judged::NOT);
+        };
+        let group = self.questions.entry(Arc::as_ptr(lane)).or_insert_with(|| (Arc::clone(lane), Vec::new()));
+        group.1.push(Candidate { subscription: Arc::clone(subscription), old: concern.old, new: concern.new });
     }
 
+    /// The gate has the last word on whatever the index proposes.
     fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
         if matches!(subscription.maker, Maker::Resolver { leave: false, .. }) && transition == Transition::Leave {
             return;
@@ -109,7 +147,26 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn call_resolvers(mut self) {
+    fn finish(mut self) {
+        self.ask_policies();
+        self.call_resolvers();
+    }
+
+    /// The same image is asked about by many: its JSON is written once.
+    fn ask_policies(&mut self) {
+        let mut images = Images { event: self.event, written: HashMap::new() };
+        for (_, (lane, audience)) in self.questions.drain() {
+            let Some(first) = audience.first() else { continue };
+            let (old, new) = self.inspection.standing(&first.subscription.admission);
+            let reads = &lane.question().reads;
+            let old = images.image(Side::Old, old, reads, audience.iter().any(|candidate| candidate.old.is_true()));
+            let new = images.image(Side::New, new, reads, audience.iter().any(|candidate| candidate.new.is_true()));
+            let (event, stamp) = (Arc::clone(self.event), self.stamp.clone());
+            lane.enqueue(Judgement { event, stamp, audience, old, new }, self.core);
+        }
+    }
+
+    fn call_resolvers(&mut self) {
         for ((_, transition, judged), (lane, audience)) in self.calls.drain() {
             let call = Arc::new(Call::new(&lane, self.event, transition, judged, &self.stamp, audience));
             match lane.enqueue(&call) {
@@ -117,6 +174,32 @@ impl<'a> Telling<'a> {
                 Enqueued::Overflow => call.audience().iter().for_each(|subscription| overload(subscription)),
             }
         }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Old,
+    New,
+}
+
+/// The row images of one event as JSON.
+struct Images<'a> {
+    event: &'a Event,
+    written: HashMap<(Side, Reads), Option<Arc<str>>>,
+}
+
+impl Images<'_> {
+    /// An image that lacks what the policies read cannot be asked about, and one that nobody is concerned by need not be.
+    fn image(&mut self, side: Side, standing: Standing<'_>, reads: &Reads, wanted: bool) -> Image {
+        let (tuple, change) = match (standing, &self.event.change) {
+            (Standing::Known(truth), _) => return Image::known(truth),
+            (Standing::Ask(tuple), Change::Row(change)) if wanted => (tuple, change),
+            (Standing::Ask(_), _) => return Image::known(Truth::Unavailable),
+        };
+        let written = self.written.entry((side, reads.clone()));
+        let json = written.or_insert_with(|| probe::image(&change.table, tuple, reads).map(Into::into));
+        json.clone().map_or_else(|| Image::known(Truth::Unavailable), Image::asked)
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
 
 use super::core::Core;
 use super::declare::Declaration;
+use super::failure::Failure;
 use super::live::Live;
+use super::subscribe::Renewal;
 use super::subscription::{Source, Subscription};
 use crate::capture::{CatalogError, Naming, Tables};
 use crate::decode;
@@ -21,6 +23,10 @@ use crate::error::Error;
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the stream waits for answers to earlier events, and how long between two looks.
+const LANE_PATIENCE: Duration = Duration::from_millis(200);
+const LANE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A transaction holds a lock on its own number until others see what it did.
 const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
@@ -66,7 +72,7 @@ impl Refresher {
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
             core.serve(&live)?;
-            carry_over(core, &served, &live);
+            carry_over(core, &served, &live).await;
         }
         core.readmit();
         Ok(by_oid)
@@ -94,13 +100,34 @@ async fn read(client: &Client, naming: Naming, xid: u32) -> Result<Tables, Refre
 
 /// Compiles each subscription anew whose table or whose principal's role has changed, and asks the gate again; one that
 /// no longer makes sense or is no longer admitted fails with the reason.
-fn carry_over(core: &Core, before: &Live, live: &Live) {
-    for subscription in core.subscriptions() {
-        if is_current(&subscription, before, live) {
-            continue;
+///
+/// Whoever gets another lane by it waits until the old one is empty, so that nothing is told out of order; the stream
+/// brings nothing meanwhile, so that is soon, or the subscription ends.
+async fn carry_over(core: &Core, before: &Live, live: &Live) {
+    let deadline = Instant::now() + LANE_PATIENCE;
+    let mut concerned = core.subscriptions();
+    concerned.retain(|subscription| !is_current(subscription, before, live));
+    loop {
+        concerned.retain(|subscription| !is_renewed(core, live, subscription));
+        if concerned.is_empty() || Instant::now() >= deadline {
+            break;
         }
-        if let Err(failure) = core.renew(live, &subscription) {
+        sleep(LANE_PAUSE).await;
+    }
+    for subscription in concerned {
+        let message = "the table has changed while answers for earlier events were outstanding: subscribe again";
+        subscription.fail_later(Failure::new("SCHEMA_CHANGED", message));
+    }
+}
+
+/// Whether nothing is left to do for it.
+fn is_renewed(core: &Core, live: &Live, subscription: &Subscription) -> bool {
+    match core.renew(live, subscription) {
+        Ok(Renewal::Done) => true,
+        Ok(Renewal::Later) => false,
+        Err(failure) => {
             subscription.fail_later(failure);
+            true
         }
     }
 }

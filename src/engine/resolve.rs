@@ -85,6 +85,11 @@ impl Lane {
         Enqueued::Yes
     }
 
+    /// Whether no event waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.lock().calls.is_empty()
+    }
+
     /// Gives up every call. A lane and its calls know each other, so this also lets both go.
     pub(super) fn close(&self) {
         let calls: Vec<_> = self.queue.lock().calls.iter().cloned().collect();

@@ -1,11 +1,13 @@
 //! From nothing to serving: connect, migrate, watch, read the catalog, make the schema, open the stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 
+use super::ask::{self, Teller};
 use super::core::Core;
 use super::declare::Declaration;
 use super::live::Live;
@@ -18,6 +20,7 @@ use crate::decode::Decoder;
 use crate::error::Error;
 use crate::journal::{Journal, Origin};
 use crate::model::Lsn;
+use crate::probe::Probe;
 use crate::store;
 
 /// Serves topics that this process publishes.
@@ -41,6 +44,7 @@ pub(super) async fn postgresql(
 ) -> Result<Tasks, Error> {
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
+    let probe = probe(core, &conninfo)?;
     let (mut client, connection) = conninfo.connect().await?;
     let prepared = prepare_to_stream(core, &mut client, &declared).await;
     connection.abort();
@@ -48,7 +52,20 @@ pub(super) async fn postgresql(
     let refresher = Refresher { pool: pool.clone(), declared };
     let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool, Arc::clone(&stream.moved)));
-    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch] })
+    let ask = tokio::spawn(ask_policies(core, probe));
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, ask] })
+}
+
+/// Connects when the first question comes.
+fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
+    let settings = &core.settings;
+    let timeout = Duration::from_secs_f64(settings.policy_timeout_s);
+    Ok(Probe::new(conninfo.manager(), settings.policy_sessions, timeout)?)
+}
+
+fn ask_policies(core: &Arc<Core>, probe: Probe) -> impl Future<Output = ()> + use<> {
+    let (ready, metrics, sessions) = (core.policies.ready(), Arc::clone(&core.metrics), core.settings.policy_sessions);
+    ask::run(ready, metrics, Arc::clone(core) as Arc<dyn Teller>, Arc::new(probe), sessions)
 }
 
 /// What [`postgresql`] would serve; declared tables are watched for it.

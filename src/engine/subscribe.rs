@@ -17,6 +17,14 @@ use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
+/// What became of a subscription whose table or role has changed.
+pub(super) enum Renewal {
+    /// It goes on by the new rules, or has ended meanwhile.
+    Done,
+    /// Earlier events of it wait in a lane that it would leave.
+    Later,
+}
+
 /// What became of a request.
 pub(super) enum Subscribed {
     /// A query: this is its response.
@@ -57,18 +65,21 @@ impl Core {
     }
 
     /// Compiles a subscription anew, after its table's shape or its schema has changed; the same id, reader and queue.
-    pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<(), Failure> {
+    pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
         let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
         let sink = old.sink.clone();
         let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
         let made = self.make(live, *compiled, &draft, &old.progress)?;
+        if old.leaves_unfinished(&made.subscription) {
+            return Ok(Renewal::Later);
+        }
         let mut index = self.index.lock();
         if index.remove(old.id).is_some() {
             index.insert(&made.subscription, made.condition.as_ref());
         }
-        Ok(())
+        Ok(Renewal::Done)
     }
 
     /// False when the schema has been replaced since the subscription was compiled.
@@ -97,6 +108,7 @@ impl Core {
             request: Arc::clone(draft.request),
             source,
             maker: self.maker(field, compiled.variables, draft.principal, &admission),
+            policy: admission.question().map(|question| self.policies.lane(question)),
             admission,
             plan: compiled.plan,
             sink: draft.sink.clone(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::ask;
 use super::evict::{Eviction, Evictions};
 use super::failure::Failure;
 use super::pull::{Kept, PullQueue};
@@ -104,6 +105,8 @@ pub(super) struct Subscription {
     pub(super) source: Source,
     pub(super) admission: Admission,
     pub(super) plan: Arc<Plan>,
+    /// Where its events wait while PostgreSQL is asked, when its policies need that.
+    pub(super) policy: Option<Arc<ask::Lane>>,
     pub(super) maker: Maker,
     pub(super) sink: Sink,
     pub(super) progress: Arc<Progress>,
@@ -113,6 +116,19 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn is_live(&self) -> bool {
         self.progress.is_live()
+    }
+
+    /// Whether events wait in a lane that its successor does not use.
+    pub(super) fn leaves_unfinished(&self, successor: &Subscription) -> bool {
+        let policy = self.policy.as_ref().is_some_and(|lane| {
+            !lane.is_idle() && !successor.policy.as_ref().is_some_and(|other| Arc::ptr_eq(lane, other))
+        });
+        let resolver = match (&self.maker, &successor.maker) {
+            (Maker::Resolver { lane, .. }, Maker::Resolver { lane: other, .. }) if Arc::ptr_eq(lane, other) => false,
+            (Maker::Resolver { lane, .. }, Maker::Resolver { .. } | Maker::Engine) => !lane.is_idle(),
+            (Maker::Engine, _) => false,
+        };
+        policy || resolver
     }
 
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.

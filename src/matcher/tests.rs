@@ -24,6 +24,7 @@ fn table_of(columns: &[(&str, PgType)]) -> Arc<Table> {
         type_oid: 0,
         pg_type: pg_type.clone(),
         not_null: false,
+        collation: crate::model::Collation::default(),
     };
     Arc::new(Table {
         oid: 16_384,

@@ -21,5 +21,5 @@ pub use lsn::{Lsn, LsnParseError};
 pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
 pub use principal::Principal;
 pub use role::{PUBLIC, Role, Roles};
-pub use table::{Column, ReplicaIdentity, Table, TableName};
+pub use table::{Collation, Column, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};

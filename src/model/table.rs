@@ -32,6 +32,20 @@ pub enum ReplicaIdentity {
     Index,
 }
 
+/// How text of a column compares. Of other types it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Collation {
+    /// By code point; equal when the bytes are, and letters of ASCII fold among themselves.
+    C,
+    /// Equal when the bytes are; letters of ASCII fold among themselves; the order is a language's.
+    Plain,
+    /// Equal when the bytes are; how letters fold is not known (Turkish folds `I` to a dotless `ı`).
+    Deterministic,
+    /// Not known: a nondeterministic collation, or a type such as `citext` that compares in its own way.
+    #[default]
+    Other,
+}
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -45,6 +59,8 @@ pub struct Column {
     pub pg_type: PgType,
     /// Declared NOT NULL (or part of the primary key).
     pub not_null: bool,
+    /// How its text compares.
+    pub collation: Collation,
 }
 
 /// A table that `rowcast.watch` names. Frozen: a change of its shape makes a new value.

@@ -81,6 +81,11 @@ impl Predicate {
                 _ => None,
             }),
             Predicate::Contains { column, part } => test(row, *column, |found| found.contains(part)),
+            Predicate::Lower { column, value, beyond_ascii } => test(row, *column, |found| match found {
+                Scalar::Text(text) if text.is_ascii() => Some(is_lower_of(value, text)),
+                Scalar::Text(_) => Some(*beyond_ascii),
+                _ => None,
+            }),
             Predicate::Not(part) => part.eval(row).negated(),
             Predicate::And(parts) => all(parts, row),
             Predicate::Or(parts) => any(parts, row),
@@ -95,6 +100,10 @@ fn test(row: &RowImage<'_>, column: u16, test: impl FnOnce(&Scalar) -> Option<bo
         Value::Known(scalar) => Truth::of(test(scalar)),
         Value::Unavailable => Truth::Unavailable,
     }
+}
+
+fn is_lower_of(lower: &str, text: &str) -> bool {
+    lower.len() == text.len() && lower.bytes().eq(text.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 fn all(parts: &[Predicate], row: &RowImage<'_>) -> Truth {

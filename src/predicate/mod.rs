@@ -43,7 +43,7 @@ pub use scalar::Scalar;
 ///
 /// Values are made by the constructors, which keep the normal form: nested `And` and `Or` are flattened, their parts
 /// sorted and without repeats; equalities of one column under an `Or` are one `In`; `Not` is pushed down to the leaves
-/// and stays only around `In`, `IsNull`, `Like` and `Contains`. So equal conditions are mostly equal values.
+/// and stays only around `In`, `IsNull`, `Like`, `Contains` and `Lower`. So equal conditions are mostly equal values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Predicate {
     /// Every row.
@@ -87,6 +87,15 @@ pub enum Predicate {
         /// The part.
         part: Scalar,
     },
+    /// `lower(column) = value`, for text of ASCII alone.
+    Lower {
+        /// The column's index.
+        column: u16,
+        /// What it is compared with, of ASCII.
+        value: Box<str>,
+        /// What is said of text with other letters, which collations fold differently: a bound needs a side.
+        beyond_ascii: bool,
+    },
     /// `not (…)`
     Not(Box<Predicate>),
     /// All of these.
@@ -119,7 +128,8 @@ impl Predicate {
             | Predicate::In { column, .. }
             | Predicate::IsNull { column }
             | Predicate::Like { column, .. }
-            | Predicate::Contains { column, .. } => {
+            | Predicate::Contains { column, .. }
+            | Predicate::Lower { column, .. } => {
                 into.insert(usize::from(*column));
             }
             Predicate::Not(part) => part.collect_columns(into),

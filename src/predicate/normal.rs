@@ -38,6 +38,11 @@ impl Predicate {
         Predicate::Contains { column: narrow(column), part }
     }
 
+    /// `lower(column) = value` for text of ASCII, and `beyond_ascii` for other text.
+    pub fn lower(column: usize, value: impl Into<Box<str>>, beyond_ascii: bool) -> Predicate {
+        Predicate::Lower { column: narrow(column), value: value.into(), beyond_ascii }
+    }
+
     /// All of them; of none, `True`.
     pub fn and(parts: impl IntoIterator<Item = Predicate>) -> Predicate {
         let mut flat = Vec::new();
@@ -86,7 +91,8 @@ impl Predicate {
             leaf @ (Predicate::In { .. }
             | Predicate::IsNull { .. }
             | Predicate::Like { .. }
-            | Predicate::Contains { .. }) => Predicate::Not(Box::new(leaf)),
+            | Predicate::Contains { .. }
+            | Predicate::Lower { .. }) => Predicate::Not(Box::new(leaf)),
         }
     }
 }

@@ -25,5 +25,7 @@ pub use columns::Columns;
 pub use gate::Gate;
 pub use inspection::{Inspection, Judged, Standing};
 pub use refusal::Refusal;
-pub use row_policy::{PolicyRefusal, Question, Reads, RowRule, TablePolicies};
+pub use row_policy::{
+    Explanation, PolicyClass, PolicyExplanation, PolicyRefusal, Question, Reads, Reason, RowRule, TablePolicies, Why,
+};
 pub use visible::{Image, Visible};

@@ -16,6 +16,8 @@ mod architecture;
 
 /// The rim that reads PostgreSQL.
 mod capture {
+    /// Who may read what of a table, as PostgreSQL decides it.
+    mod access;
     /// `Tables::load`: what may be served, under which names.
     mod catalog;
     /// Column types, from `create type` to `PgType`.
@@ -53,7 +55,9 @@ mod decode {
 /// The whole way, from a committed row to a session's frames, without a socket and without Python.
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
-    mod client;
+    pub(crate) mod client;
+    /// Row policies and grants, and their change in mid-stream.
+    mod gate;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
     /// Tables change their shape, come and go while subscriptions are live.
@@ -71,6 +75,17 @@ mod predicate {
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }
+
+/// PostgreSQL's own word on a row image.
+mod probe {
+    /// Roles, settings, errors, timeouts, lost sessions: each image gets its verdict and nothing leaks to the next.
+    mod ask;
+    /// An image that went through JSON is the row it was.
+    mod image;
+}
+
+/// The gate: who is told what.
+mod security;
 
 /// The schema in the database and the calls into it.
 mod store {

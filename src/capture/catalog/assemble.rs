@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
-use super::{CatalogError, TableProblem, Tables};
+use super::{CatalogError, TableProblem, Tables, access};
 use crate::capture::naming::Naming;
-use crate::model::{Column, ReplicaIdentity, Table, TableName};
+use crate::model::{Access, Column, ReplicaIdentity, Table, TableName};
 
 /// Problems for which a table is not served: it does not stream, or nobody can tell whose rows they are.
 const UNSERVED: [&str; 2] = ["not_published", "tenant_column_lost"];
@@ -18,18 +18,27 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
     for column in catalog.columns {
         columns.entry(column.table).or_default().push(column);
     }
-    let mut tables = Tables::default();
+    let mut access = catalog.access;
+    let mut tables = Tables {
+        roles: Arc::new(catalog.roles),
+        setting_defaults: Arc::new(catalog.setting_defaults),
+        fingerprint: catalog.fingerprint,
+        ..Tables::default()
+    };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
         tables.problems.extend(known_problems(&row));
         if row.problems.iter().any(|problem| UNSERVED.contains(&problem.as_str())) {
             continue;
         }
-        let sent: Vec<ColumnRow> = columns.into_iter().filter(|column| column.sent).collect();
-        match table(row, &sent, &types, naming)? {
+        // Read in the same snapshot, so it is there; without it nobody would be let in.
+        let access = access.remove(&row.oid).unwrap_or_default();
+        let (sent, unsent): (Vec<ColumnRow>, Vec<ColumnRow>) = columns.into_iter().partition(|column| column.sent);
+        let access = access::with_columns(access, &sent, &unsent);
+        match table(row, &sent, access, &types, naming)? {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);
-                tables.insert(table);
+                tables.insert(*table);
             }
             Assembled::Unserved(problem) => tables.problems.push(problem),
         }
@@ -47,7 +56,7 @@ impl Tables {
 }
 
 enum Assembled {
-    Served { table: Table, problem: Option<TableProblem> },
+    Served { table: Box<Table>, problem: Option<TableProblem> },
     Unserved(TableProblem),
 }
 
@@ -65,7 +74,13 @@ fn table_name(row: &TableRow) -> TableName {
     TableName { schema: row.schema.clone(), name: row.name.clone() }
 }
 
-fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Result<Assembled, CatalogError> {
+fn table(
+    row: TableRow,
+    sent: &[ColumnRow],
+    access: Access,
+    types: &Types,
+    naming: Naming,
+) -> Result<Assembled, CatalogError> {
     let index = |attnum: i16| sent.iter().position(|column| column.attnum == attnum);
     let name = table_name(&row);
     // The tenant rule on a column that the stream lacks would find no tenant and no reason to hide.
@@ -85,12 +100,12 @@ fn table(row: TableRow, sent: &[ColumnRow], types: &Types, naming: Naming) -> Re
         key: key.unwrap_or_default(),
         tenant: tenant.flatten(),
         public: row.public,
-        access: crate::model::Access { row_security: row.row_security, ..crate::model::Access::default() },
+        access,
         identity: identity(&row.identity),
         comment: row.comment,
         name,
     };
-    Ok(Assembled::Served { table, problem })
+    Ok(Assembled::Served { table: Box::new(table), problem })
 }
 
 fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {
@@ -111,6 +126,7 @@ fn model_column(column: &ColumnRow, types: &Types, naming: Naming) -> Column {
         type_oid: column.type_oid,
         pg_type: types.resolve(column.type_oid),
         not_null: column.not_null || types.not_null(column.type_oid),
+        collation: crate::model::Collation::default(),
     }
 }
 

@@ -1,16 +1,21 @@
-//! The three questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
+//! The questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
+
+use std::collections::{BTreeMap, HashMap};
 
 use tokio_postgres::{Client, Row};
 
-use super::CatalogError;
+use super::fingerprint::Fingerprint;
+use super::{CatalogError, access, roles, settings};
+use crate::model::{Access, Roles};
 
-/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
-/// are qualified, as the session's `search_path` is the user's. No jit: see `sql/functions/watch.sql`.
-const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off";
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. With an empty
+/// `search_path` PostgreSQL prints a policy's expression with every name qualified, and nobody's objects get in between.
+/// No jit: see `sql/functions/watch.sql`.
+const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
 const TABLES: &str = "
-    select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.row_security, t.comment,
+    select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,
            t.problems,
            array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints
     from rowcast.tables t
@@ -31,7 +36,10 @@ const COLUMNS: &str = "
                when r.list is not null then r.list @> pg_catalog.to_jsonb(a.attnum)
                when a.attgenerated = 's' then coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's'
                else true
-           end as sent
+           end as sent,
+           array(
+               select distinct g.grantee from pg_catalog.aclexplode(a.attacl) g where g.privilege_type = 'SELECT' order by 1
+           ) as to_select
     from pg_catalog.pg_attribute a
     left join pg_catalog.pg_publication p on p.pubname = 'rowcast'
     left join lateral (
@@ -81,7 +89,6 @@ pub(super) struct TableRow {
     pub(super) key_attnums: Vec<i16>,
     pub(super) tenant_attnum: Option<i16>,
     pub(super) public: bool,
-    pub(super) row_security: bool,
     pub(super) comment: Option<String>,
     pub(super) problems: Vec<String>,
     pub(super) hints: Vec<String>,
@@ -95,6 +102,8 @@ pub(super) struct ColumnRow {
     pub(super) type_oid: u32,
     pub(super) not_null: bool,
     pub(super) sent: bool,
+    /// Who has SELECT on it beyond those who have it on the table.
+    pub(super) to_select: Vec<u32>,
 }
 
 /// A type that a column needs.
@@ -117,6 +126,10 @@ pub(super) struct Catalog {
     pub(super) tables: Vec<TableRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) types: Vec<TypeRow>,
+    pub(super) access: HashMap<u32, Access>,
+    pub(super) roles: Roles,
+    pub(super) setting_defaults: BTreeMap<Box<str>, Box<str>>,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
@@ -125,8 +138,10 @@ pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
     client.batch_execute(BEGIN).await?;
     let answer = ask(client).await;
     let ended = client.batch_execute("rollback").await;
-    let catalog = answer?;
+    let mut catalog = answer?;
     ended?;
+    // A setting that may not be read would end the transaction, and no snapshot has any part in it.
+    catalog.setting_defaults = settings::read(client, &settings::named(catalog.access.values())).await?;
     Ok(catalog)
 }
 
@@ -136,10 +151,13 @@ async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
     let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
     let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();
     let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
-    Ok(Catalog { tables, columns, types })
+    let access = access::read(client, &oids).await?;
+    let roles = roles::read(client, &access::named(access.values(), &columns)).await?;
+    let fingerprint = Fingerprint::take(client, &oids).await?;
+    Ok(Catalog { tables, columns, types, access, roles, setting_defaults: BTreeMap::new(), fingerprint })
 }
 
-fn rows<T>(
+pub(super) fn rows<T>(
     rows: &[Row],
     convert: fn(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Vec<T>, tokio_postgres::Error> {
@@ -155,7 +173,6 @@ fn table_row(row: &Row) -> Result<TableRow, tokio_postgres::Error> {
         key_attnums: row.try_get("key_attnums")?,
         tenant_attnum: row.try_get("tenant_attnum")?,
         public: row.try_get("public")?,
-        row_security: row.try_get("row_security")?,
         comment: row.try_get("comment")?,
         problems: row.try_get("problems")?,
         hints: row.try_get("hints")?,
@@ -170,6 +187,7 @@ fn column_row(row: &Row) -> Result<ColumnRow, tokio_postgres::Error> {
         type_oid: row.try_get("atttypid")?,
         not_null: row.try_get("not_null")?,
         sent: row.try_get("sent")?,
+        to_select: row.try_get("to_select")?,
     })
 }
 

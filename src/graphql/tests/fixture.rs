@@ -18,7 +18,14 @@ pub(super) fn array(element: PgType) -> PgType {
 
 pub(super) fn column(name: &str, pg_type: PgType, not_null: bool) -> Column {
     let field = super::super::name::camel_case(name);
-    Column { name: name.to_owned(), field, type_oid: 0, pg_type, not_null }
+    Column {
+        name: name.to_owned(),
+        field,
+        type_oid: 0,
+        pg_type,
+        not_null,
+        collation: crate::model::Collation::default(),
+    }
 }
 
 pub(super) fn table(name: &str, columns: Vec<Column>, key: &[usize], comment: Option<&str>) -> Arc<Table> {

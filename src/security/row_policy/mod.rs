@@ -1,18 +1,41 @@
-//! PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies").
+//! PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies"), compiled as far as that is exact.
+//!
+//! What comes in: a table's policies as the catalog prints them, later a role and settings. What is promised: a
+//! [`RowRule`] that shows a row only where PostgreSQL shows it to that role with those settings; where a part of a policy
+//! is not understood, or its answer could differ by version, collation or time zone, PostgreSQL is asked about the row.
+//! What is never done: nothing is compiled on a guess, no value of a setting is in an error, and a row for which
+//! PostgreSQL would raise is not shown.
+//!
+//! ```text
+//!   catalog text ──read──▶ template ──bind──▶ bounds ──▶ All | Decided(predicate) | Asked { possible, certain, question }
+//!                 once                per principal
+//! ```
 
+mod bind;
+mod bounds;
+mod cast;
+mod claims;
+mod constant;
+mod explain;
+mod literal;
+mod policies;
 mod question;
+mod read;
+mod refusal;
+mod scan;
+mod template;
+mod types;
+mod why;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use explain::{Explanation, PolicyClass, PolicyExplanation};
+pub use policies::TablePolicies;
 pub use question::{Question, Reads};
+pub use refusal::PolicyRefusal;
+pub use why::{Reason, Why};
 
-use crate::model::{Principal, Role, Table};
 use crate::predicate::Predicate;
-
-/// The policies of one table.
-#[derive(Clone, Debug, Default)]
-pub struct TablePolicies {}
 
 /// What the policies say to one role with certain settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,34 +53,4 @@ pub enum RowRule {
         /// What to ask about the others.
         question: Arc<Question>,
     },
-}
-
-/// The policies cannot be applied.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policies are not evaluated yet")]
-pub struct PolicyRefusal;
-
-impl PolicyRefusal {
-    /// Stable.
-    pub fn code(&self) -> &'static str {
-        "POLICY_UNDECIDABLE"
-    }
-}
-
-impl TablePolicies {
-    /// Of a table.
-    pub fn of(_table: &Table) -> Self {
-        TablePolicies {}
-    }
-
-    /// For somebody.
-    pub fn bind(
-        &self,
-        table: &Table,
-        _role: &Role,
-        _principal: &Principal,
-        _defaults: &BTreeMap<Box<str>, Box<str>>,
-    ) -> Result<RowRule, PolicyRefusal> {
-        if table.access.row_security { Err(PolicyRefusal) } else { Ok(RowRule::All) }
-    }
 }

@@ -102,6 +102,7 @@ pub(crate) fn table(oid: u32, name: &str, identity: ReplicaIdentity, columns: &[
         type_oid,
         pg_type: PgType::builtin(type_oid).unwrap_or(PgType::Other),
         not_null: index == 0,
+        collation: rowcast::model::Collation::default(),
     };
     Arc::new(Table {
         oid,

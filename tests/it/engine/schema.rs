@@ -219,7 +219,7 @@ async fn row_security_that_is_switched_on_ends_the_subscriptions_it_might_hide_r
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", IDS);
     server.sql("alter table t enable row level security").await;
-    assert_eq!(client.error().await.0, "ROW_SECURITY_UNSUPPORTED");
+    assert_eq!(client.error().await.0, "ROLE_REQUIRED");
     server.sql("insert into t values (1)").await;
     client.is_quiet().await;
     server.sql("alter table t disable row level security").await;

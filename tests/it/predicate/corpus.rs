@@ -32,7 +32,14 @@ struct Refusal {
 }
 
 pub(crate) fn column(name: &str, type_oid: u32, pg_type: PgType) -> Column {
-    Column { name: name.into(), field: name.into(), type_oid, pg_type, not_null: false }
+    Column {
+        name: name.into(),
+        field: name.into(),
+        type_oid,
+        pg_type,
+        not_null: false,
+        collation: rowcast::model::Collation::default(),
+    }
 }
 
 pub(crate) fn table(columns: Vec<Column>) -> Table {

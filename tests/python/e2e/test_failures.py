@@ -65,7 +65,7 @@ async def test_a_table_with_row_security_is_refused(lab: Lab) -> None:
         async with signed_in(secured.url) as socket:
             await socket.send({"id": "1", "type": "subscribe", "payload": {"query": ORDERS}})
             errors = await socket.error("1")
-            assert errors[0]["extensions"]["code"] == "ROW_SECURITY_UNSUPPORTED"
+            assert errors[0]["extensions"]["code"] == "ROLE_REQUIRED"
 
 
 async def test_a_caller_without_a_tenant_is_told_so(lab: Lab) -> None:

@@ -1,0 +1,301 @@
+//! One question, and the events that wait for its answers in commit order.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::Teller;
+use super::policy::{Pace, Policy, Standing, Streak, Turn};
+use super::ready::Ready;
+use crate::engine::failure::Failure;
+use crate::engine::subscription::{Stamp, Subscription};
+use crate::metrics::Metrics;
+use crate::model::{Change, Datum, Event, Tuple};
+use crate::predicate::Truth;
+use crate::security::Question;
+
+/// Judgements that a worker looks at for images to ask: some wait only for others.
+const LOOK_MAX: usize = 4096;
+
+/// A subscription and what its own condition says of the images.
+pub(in crate::engine) struct Candidate {
+    pub(in crate::engine) subscription: Arc<Subscription>,
+    pub(in crate::engine) old: Truth,
+    pub(in crate::engine) new: Truth,
+}
+
+/// What the policies say of one image: known, or to be asked.
+pub(in crate::engine) struct Image {
+    json: Option<Arc<str>>,
+    truth: OnceLock<Truth>,
+}
+
+impl Image {
+    pub(in crate::engine) fn known(truth: Truth) -> Self {
+        Image { json: None, truth: truth.into() }
+    }
+
+    /// JSON as `probe::image` makes it.
+    pub(in crate::engine) fn asked(json: Arc<str>) -> Self {
+        Image { json: Some(json), truth: OnceLock::new() }
+    }
+
+    /// `Unavailable` while nobody has answered.
+    pub(in crate::engine) fn truth(&self) -> Truth {
+        self.truth.get().copied().unwrap_or(Truth::Unavailable)
+    }
+
+    fn to_ask(&self) -> Option<&Arc<str>> {
+        if self.truth.get().is_some() { None } else { self.json.as_ref() }
+    }
+}
+
+/// One event for one lane.
+pub(in crate::engine) struct Judgement {
+    pub(in crate::engine) event: Arc<Event>,
+    pub(in crate::engine) stamp: Stamp,
+    pub(in crate::engine) audience: Vec<Candidate>,
+    pub(in crate::engine) old: Image,
+    pub(in crate::engine) new: Image,
+}
+
+impl Judgement {
+    fn images(&self) -> [&Image; 2] {
+        [&self.old, &self.new]
+    }
+
+    fn waiting(&self) -> u64 {
+        self.images().iter().filter(|image| image.to_ask().is_some()).count() as u64
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.audience.iter().any(|candidate| candidate.subscription.is_live())
+    }
+
+    fn fail(&self, failure: &Failure) {
+        self.audience.iter().for_each(|candidate| candidate.subscription.fail_later(failure.clone()));
+    }
+
+    fn json_bytes(&self) -> usize {
+        self.images().iter().filter_map(|image| image.json.as_ref()).map(|json| json.len()).sum()
+    }
+}
+
+/// One question.
+pub(in crate::engine) struct Lane {
+    question: Arc<Question>,
+    policy: Arc<Policy>,
+    bytes_max: usize,
+    metrics: Arc<Metrics>,
+    ready: Arc<Ready>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    judgements: VecDeque<Arc<Judgement>>,
+    bytes: usize,
+    /// It is in the ready queue or with a worker.
+    scheduled: bool,
+    streak: Streak,
+}
+
+/// An image that is being asked.
+struct Ticket {
+    judgement: Arc<Judgement>,
+    is_new: bool,
+}
+
+impl Ticket {
+    fn image(&self) -> &Image {
+        if self.is_new { &self.judgement.new } else { &self.judgement.old }
+    }
+}
+
+/// Images of one lane on their way.
+pub(super) struct Batch {
+    pub(super) lane: Arc<Lane>,
+    tickets: Vec<Ticket>,
+}
+
+impl Batch {
+    pub(super) fn images(&self) -> Vec<Arc<str>> {
+        self.tickets.iter().filter_map(|ticket| ticket.image().json.clone()).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tickets.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.tickets.iter().filter_map(|ticket| ticket.image().json.as_ref()).map(|json| json.len()).sum()
+    }
+}
+
+impl Lane {
+    pub(super) fn new(
+        question: &Arc<Question>,
+        policy: Arc<Policy>,
+        bytes_max: usize,
+        metrics: &Arc<Metrics>,
+        ready: &Arc<Ready>,
+    ) -> Arc<Self> {
+        Arc::new(Lane {
+            question: Arc::clone(question),
+            policy,
+            bytes_max,
+            metrics: Arc::clone(metrics),
+            ready: Arc::clone(ready),
+            queue: Mutex::default(),
+        })
+    }
+
+    pub(in crate::engine) fn question(&self) -> &Arc<Question> {
+        &self.question
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.policy.standing()
+    }
+
+    /// Whether no event waits.
+    pub(in crate::engine) fn is_idle(&self) -> bool {
+        self.queue.lock().judgements.is_empty()
+    }
+
+    /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed
+    /// their bound, whoever this one concerns ends: nobody misses an event in silence.
+    pub(in crate::engine) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
+        let mut queue = self.queue.lock();
+        let weight = weight(&judgement);
+        if queue.bytes + weight > self.bytes_max {
+            drop(queue);
+            judgement.fail(&overload(&self.question));
+            return;
+        }
+        queue.bytes += weight;
+        self.metrics.policy_waiting.add(judgement.waiting());
+        let asks = judgement.waiting() > 0;
+        queue.judgements.push_back(Arc::new(judgement));
+        queue.release(teller);
+        if asks && !std::mem::replace(&mut queue.scheduled, true) {
+            self.ready.push(Arc::clone(self));
+        }
+    }
+
+    /// What waits, oldest first, within these bounds; at least one image if there is any. What nobody awaits any more is
+    /// not asked.
+    pub(super) fn take(self: &Arc<Self>, images_max: usize, bytes_max: usize) -> Batch {
+        let queue = self.queue.lock();
+        let mut batch = Batch { lane: Arc::clone(self), tickets: Vec::new() };
+        let (images_max, mut bytes) = (images_max.min(self.policy.images_max()), 0);
+        for judgement in queue.judgements.iter().take(LOOK_MAX) {
+            if judgement.waiting() > 0 && !judgement.is_awaited() {
+                judgement.images().into_iter().for_each(|image| self.decide(image, Truth::Unavailable));
+            }
+            for is_new in [false, true] {
+                let ticket = Ticket { judgement: Arc::clone(judgement), is_new };
+                let Some(json) = ticket.image().to_ask() else { continue };
+                bytes += json.len();
+                if batch.len() == images_max || (bytes > bytes_max && batch.len() > 0) {
+                    return batch;
+                }
+                batch.tickets.push(ticket);
+            }
+        }
+        batch
+    }
+
+    /// Puts the answers in; `None` is asked again. Tells what is decided, and comes back to the workers with the rest.
+    pub(super) fn settle(self: &Arc<Self>, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) {
+        for (ticket, truth) in batch.tickets.iter().zip(truths) {
+            if let Some(truth) = truth {
+                self.decide(ticket.image(), *truth);
+            }
+        }
+        let mut queue = self.queue.lock();
+        queue.release(teller);
+        // The first that is left is undecided, or it would have been told.
+        queue.scheduled = !queue.judgements.is_empty();
+        if queue.scheduled {
+            self.ready.push(Arc::clone(self));
+        }
+    }
+
+    /// Whether the lane, or its policy for everybody, persistently fails.
+    pub(super) fn note(&self, turn: Turn, pace: Pace, now: Instant) -> bool {
+        let policy = self.policy.note(turn, pace, now);
+        let lane = self.queue.lock().streak.note(turn, now);
+        policy || lane
+    }
+
+    /// Ends everybody whose events wait; the lane starts afresh.
+    pub(super) fn fail(&self, failure: &Failure) {
+        let mut queue = self.queue.lock();
+        for judgement in queue.clear() {
+            judgement.fail(failure);
+            judgement.images().into_iter().for_each(|image| self.decide(image, Truth::Unavailable));
+        }
+        self.policy.forgive();
+    }
+
+    /// Lets go of everything.
+    pub(super) fn close(&self) {
+        let judgements = self.queue.lock().clear();
+        judgements.iter().for_each(|judgement| self.metrics.policy_waiting.sub(judgement.waiting()));
+    }
+
+    fn decide(&self, image: &Image, truth: Truth) {
+        if image.truth.set(truth).is_ok() {
+            self.metrics.policy_waiting.sub(1);
+        }
+    }
+}
+
+impl Queue {
+    /// Whoever has the lane in hand still has it.
+    fn clear(&mut self) -> VecDeque<Arc<Judgement>> {
+        (self.bytes, self.streak) = (0, Streak::default());
+        std::mem::take(&mut self.judgements)
+    }
+
+    /// Tells every decided judgement that no undecided one precedes. The lock is held while telling: it is what keeps
+    /// the order when two threads come at once.
+    fn release(&mut self, teller: &dyn Teller) {
+        while let Some(judgement) = self.judgements.pop_front_if(|judgement| judgement.waiting() == 0) {
+            self.bytes -= weight(&judgement);
+            teller.tell_judged(&judgement);
+        }
+    }
+}
+
+fn overload(question: &Question) -> Failure {
+    let message = format!(
+        "the row policies of {} are too slow for the rate of events: more waited than policy_backlog_bytes_max allows",
+        question.table
+    );
+    Failure::new("POLICY_OVERLOADED", message)
+}
+
+/// The bytes that a waiting judgement keeps alive.
+fn weight(judgement: &Judgement) -> usize {
+    let tuples = match &judgement.event.change {
+        Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum_weight).sum(),
+        Change::Truncate(_) | Change::Message(_) => 0,
+    };
+    size_of::<Judgement>()
+        + size_of::<Event>()
+        + tuples
+        + judgement.json_bytes()
+        + judgement.audience.len() * size_of::<Candidate>()
+}
+
+fn datum_weight(datum: &Datum) -> usize {
+    size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len)
+}

@@ -1,0 +1,179 @@
+//! Workers, one for each session: they take what lanes have to ask, ask it, and put the answers in.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+
+use super::Teller;
+use super::lane::{Batch, Lane};
+use super::policy::{IMAGES_MAX, Pace, Standing, Turn};
+use super::ready::{Ready, Worker};
+use crate::engine::failure::Failure;
+use crate::metrics::Metrics;
+use crate::predicate::Truth;
+use crate::probe::{Ask, Probe, ProbeError, Verdict};
+
+/// Bytes of JSON in one trip, unless a single image is larger.
+const TRIP_BYTES_MAX: usize = 1024 * 1024;
+
+type Answer = Result<Vec<Verdict>, ProbeError>;
+
+/// Who is asked.
+pub(in crate::engine) trait Asker: Send + Sync + 'static {
+    /// An answer for each, with a verdict for each image.
+    fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>>;
+}
+
+impl Asker for Probe {
+    fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>> {
+        Box::pin(Probe::ask_all(self, asks))
+    }
+}
+
+/// Asks until it is dropped, over so many sessions.
+pub(in crate::engine) async fn run(
+    ready: Arc<Ready>,
+    metrics: Arc<Metrics>,
+    teller: Arc<dyn Teller>,
+    asker: Arc<dyn Asker>,
+    sessions: usize,
+) {
+    let office = Arc::new(Office { ready, metrics, teller, asker });
+    let mut workers = JoinSet::new();
+    for number in 0..sessions {
+        let worker = if number == 0 { Worker::Slow } else { Worker::Fast };
+        workers.spawn(Arc::clone(&office).work(worker));
+    }
+    while workers.join_next().await.is_some() {}
+}
+
+struct Office {
+    ready: Arc<Ready>,
+    metrics: Arc<Metrics>,
+    teller: Arc<dyn Teller>,
+    asker: Arc<dyn Asker>,
+}
+
+impl Office {
+    async fn work(self: Arc<Self>, worker: Worker) {
+        loop {
+            let lanes = self.ready.next(worker).await;
+            self.trip(lanes).await;
+        }
+    }
+
+    async fn trip(&self, lanes: Vec<Arc<Lane>>) {
+        let batches = self.pack(lanes);
+        if batches.is_empty() {
+            return;
+        }
+        let asks: Vec<Ask> = batches.iter().map(ask).collect();
+        let images = batches.iter().map(Batch::len).sum();
+        self.metrics.policy_batches_total.add(batches.len() as u64);
+        self.metrics.policy_asked_total.add(images as u64);
+        let started = Instant::now();
+        let answers = self.asker.ask_all(&asks).await;
+        let took = started.elapsed();
+        if answers.iter().any(|answer| matches!(answer, Err(error) if error.is_transient())) {
+            tokio::time::sleep(batches[0].lane.policy().backoff()).await;
+        }
+        for (batch, answer) in batches.iter().zip(answers) {
+            self.conclude(batch, &answer, Pace { batch: batch.len(), trip: images, took });
+        }
+    }
+
+    /// What the lanes have to ask, as much as fits; lanes that find no room go back.
+    fn pack(&self, lanes: Vec<Arc<Lane>>) -> Vec<Batch> {
+        let (mut images, mut bytes) = (0, 0);
+        let mut batches = Vec::new();
+        for lane in lanes {
+            if images >= IMAGES_MAX || bytes >= TRIP_BYTES_MAX {
+                self.ready.push(lane);
+                continue;
+            }
+            let batch = lane.take(IMAGES_MAX - images, TRIP_BYTES_MAX - bytes);
+            if batch.len() == 0 {
+                lane.settle(&batch, &[], &*self.teller);
+                continue;
+            }
+            images += batch.len();
+            bytes += batch.bytes();
+            batches.push(batch);
+        }
+        batches
+    }
+
+    fn conclude(&self, batch: &Batch, answer: &Answer, pace: Pace) {
+        let lane = &batch.lane;
+        let (turn, was) = (turn(answer), lane.standing());
+        self.count(answer, turn);
+        if lane.note(turn, pace, Instant::now()) {
+            let failure = failure(lane, answer);
+            tracing::warn!(code = failure.code(), "subscriptions end: {failure}");
+            lane.fail(&failure);
+        }
+        if was == Standing::Slow && lane.standing() != Standing::Slow {
+            self.ready.promote();
+        }
+        lane.settle(batch, &truths(answer, batch.len()), &*self.teller);
+    }
+
+    fn count(&self, answer: &Answer, turn: Turn) {
+        let errors = match answer {
+            Ok(verdicts) => verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Raised(_))).count(),
+            Err(_) => 1,
+        };
+        self.metrics.policy_errors_total.add(errors as u64);
+        self.metrics.policy_timeouts_total.add(u64::from(turn == Turn::TimedOut));
+    }
+}
+
+fn ask(batch: &Batch) -> Ask {
+    Ask { question: Arc::clone(batch.lane.question()), images: batch.images() }
+}
+
+fn turn(answer: &Answer) -> Turn {
+    let any = |wanted: fn(&Verdict) -> bool| answer.as_ref().is_ok_and(|verdicts| verdicts.iter().any(wanted));
+    match answer {
+        Err(error) if error.is_transient() => Turn::Disconnected,
+        Err(_) => Turn::Failed,
+        Ok(_) if any(|verdict| matches!(verdict, Verdict::TimedOut)) => Turn::TimedOut,
+        Ok(_) if any(|verdict| matches!(verdict, Verdict::Visible | Verdict::Hidden)) => Turn::Answered,
+        Ok(_) if any(|verdict| matches!(verdict, Verdict::Raised(_))) => Turn::Failed,
+        Ok(_) => Turn::Passed,
+    }
+}
+
+/// What each image's answer means; `None` is asked again. An error hides the row; a timeout does when the image was
+/// alone, for among others another may be to blame.
+fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
+    let truth = |verdict: &Verdict| match verdict {
+        Verdict::Visible => Some(Truth::True),
+        Verdict::Hidden => Some(Truth::False),
+        Verdict::Raised(_) => Some(Truth::Unavailable),
+        Verdict::TimedOut => (images == 1).then_some(Truth::Unavailable),
+        Verdict::Unasked => None,
+    };
+    match answer {
+        Ok(verdicts) => verdicts.iter().map(truth).collect(),
+        Err(error) if error.is_transient() => vec![None; images],
+        Err(_) => vec![Some(Truth::Unavailable); images],
+    }
+}
+
+fn failure(lane: &Lane, answer: &Answer) -> Failure {
+    let table = &lane.question().table;
+    let reason = match answer {
+        Err(error) => format!("{error} ({})", error.code()),
+        Ok(verdicts) => verdicts
+            .iter()
+            .find_map(|verdict| match verdict {
+                Verdict::Raised(sqlstate) => Some(format!("they raise SQLSTATE {sqlstate}")),
+                _ => None,
+            })
+            .unwrap_or_else(|| "they take longer than policy_timeout_s".to_owned()),
+    };
+    Failure::new("POLICY_FAILED", format!("the row policies of {table} fail persistently: {reason}"))
+}

@@ -1,0 +1,170 @@
+//! PostgreSQL's own word on a row image, where a policy was not compiled.
+//!
+//! What comes in: questions, each a condition as one role with certain settings, and row images as JSON. What goes out:
+//! a verdict for each image, in the images' order, or why the question cannot be asked. The images of one question are
+//! decided by one statement in one read-only transaction of its own; all statements of a trip are on the wire before the
+//! first answer is awaited, so that a trip costs about one round trip however many questions it carries.
+//!
+//! Promised: an image that makes the condition raise takes no other image with it; no role and no setting outlives its
+//! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
+//! leaves no session behind that is in a transaction. What is never done: guessing. An image that lacks what the
+//! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
+
+mod error;
+mod image;
+mod session;
+mod split;
+mod statement;
+mod trip;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{BuildError, Object, PoolError, Timeouts};
+use tokio::time::Instant;
+
+pub use error::ProbeError;
+pub use image::image;
+
+use crate::security::{Question, Reads};
+use error::Trouble;
+use session::{Lease, Names, Sessions};
+use split::Parts;
+
+/// Connecting, waiting for a free session included.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What PostgreSQL says of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The condition is true.
+    Visible,
+    /// It is false or NULL.
+    Hidden,
+    /// It raised an error on this image; the SQLSTATE.
+    Raised(Box<str>),
+    /// The statement that this image was in ran into the time limit. Among others' images it may not be to blame.
+    TimedOut,
+    /// The time of the call was over before its turn came.
+    Unasked,
+}
+
+/// One question and the images to decide.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// As whom, and what.
+    pub question: Arc<Question>,
+    /// Each as [`image`] makes it.
+    pub images: Vec<Arc<str>>,
+}
+
+/// Sessions of their own, opened when the first question comes.
+pub struct Probe {
+    pool: deadpool::managed::Pool<Sessions>,
+    statement_timeout: Duration,
+}
+
+impl Probe {
+    /// At most so many sessions; a statement that runs longer than the timeout is cancelled by the server.
+    pub fn new(
+        manager: deadpool_postgres::Manager,
+        sessions: usize,
+        statement_timeout: Duration,
+    ) -> Result<Self, BuildError> {
+        let pool = deadpool::managed::Pool::builder(Sessions { manager, statement_timeout })
+            .max_size(sessions)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts { wait: Some(CONNECT), create: Some(CONNECT), recycle: Some(CONNECT) })
+            .build()?;
+        Ok(Probe { pool, statement_timeout })
+    }
+
+    /// How long a call may take, connecting apart: a statement's time, as much again for others that wait behind it, and
+    /// a moment for the wire.
+    pub fn patience(&self) -> Duration {
+        self.statement_timeout * 2 + Duration::from_millis(250)
+    }
+
+    /// A verdict for each image.
+    pub async fn ask(&self, question: &Arc<Question>, images: &[Arc<str>]) -> Result<Vec<Verdict>, ProbeError> {
+        let ask = Ask { question: Arc::clone(question), images: images.to_vec() };
+        let mut answers = self.ask_all(&[ask]).await;
+        answers.pop().unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// The same for several questions in as few round trips as can be: questions that set the same settings share them.
+    pub async fn ask_all(&self, asks: &[Ask]) -> Vec<Result<Vec<Verdict>, ProbeError>> {
+        let mut kin: BTreeMap<Names, Vec<usize>> = BTreeMap::new();
+        for (index, ask) in asks.iter().enumerate() {
+            kin.entry(Names::of(&ask.question)).or_default().push(index);
+        }
+        let mut answers: Vec<_> = asks.iter().map(|ask| Ok(vec![Verdict::Unasked; ask.images.len()])).collect();
+        let mut deadline = None;
+        for (names, indexes) in kin {
+            let group: Vec<&Ask> = indexes.iter().map(|index| &asks[*index]).collect();
+            let decided = self.ask_kin(&names, &group, &mut deadline).await;
+            for (index, answer) in indexes.into_iter().zip(decided) {
+                answers[index] = answer;
+            }
+        }
+        answers
+    }
+
+    /// Questions with the same setting names, over one session.
+    async fn ask_kin(
+        &self,
+        names: &Names,
+        asks: &[&Ask],
+        deadline: &mut Option<Instant>,
+    ) -> Vec<Result<Vec<Verdict>, ProbeError>> {
+        let mut session = match self.session(names).await {
+            Ok(session) => session,
+            Err(error) => return asks.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
+        let mut parts = Parts::new(asks);
+        while let Some(round) = parts.next_round() {
+            let answers = session.trip(asks, &round, names, deadline).await;
+            let lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
+            for (part, answer) in round.into_iter().zip(answers) {
+                parts.settle(part, answer);
+            }
+            if lost || Instant::now() >= deadline {
+                break;
+            }
+        }
+        session.give_back();
+        parts.finish()
+    }
+
+    /// A session that has never set what these questions leave unset: a custom setting that was set once is never unset
+    /// again in its session, only empty.
+    async fn session(&self, names: &Names) -> Result<Lease, ProbeError> {
+        let mut session = self.pool.get().await.map_err(no_session)?;
+        let mut unfit = Vec::new();
+        while !session.fits(names) {
+            unfit.push(session);
+            session = match self.pool.timeout_get(&Timeouts { wait: Some(Duration::ZERO), ..CONNECTING }).await {
+                Ok(another) => another,
+                Err(PoolError::Timeout(_)) => {
+                    // None is left, and one has to make room for a new one.
+                    unfit.pop().map(Object::take);
+                    self.pool.get().await.map_err(no_session)?
+                }
+                Err(error) => return Err(no_session(error)),
+            };
+        }
+        Ok(Lease::new(session))
+    }
+}
+
+const CONNECTING: Timeouts = Timeouts { wait: Some(CONNECT), create: Some(CONNECT), recycle: Some(CONNECT) };
+
+fn no_session(error: PoolError<ProbeError>) -> ProbeError {
+    match error {
+        PoolError::Backend(error) => error,
+        other => ProbeError::NoSession { reason: other.to_string() },
+    }
+}
