@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::capture::Naming;
+use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
 
 /// Where events come from.
@@ -74,6 +75,49 @@ pub struct Settings {
     /// Bytes of events that may wait for one such policy, as one role with the same settings. At the bound whoever an
     /// event concerns ends with `POLICY_OVERLOADED`.
     pub policy_backlog_bytes_max: usize,
+    /// This service's name in a federated graph; without one the schema is no subgraph.
+    pub service: Option<String>,
+    /// GraphQL variables that must equal an attribute of the principal, by name.
+    pub protected_variables: ProtectedVariables,
+    /// How much of what a principal or an address may do in a second.
+    pub limits: RateLimits,
+}
+
+/// What is limited. `None` (`null`) is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimits {
+    /// Connections of one address. Beyond it: 1013 with the wait. None by default: behind a proxy that hides its clients
+    /// everybody has one address.
+    pub connects: Option<Rate>,
+    /// Operations that one principal starts. Beyond it: an `error` with the wait.
+    pub subscribes: Option<Rate>,
+    /// Messages of one principal, on all of its sockets. Beyond it: 4429 with the wait.
+    pub messages: Option<Rate>,
+    /// Subscriptions of one principal whose row policy PostgreSQL has to be asked about. Beyond it as `subscribes`.
+    pub asked: Option<Rate>,
+}
+
+/// So many in a second for ever, and so many at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Per second.
+    pub per_s: f64,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Default for RateLimits {
+    /// No honest client meets these: 20,000 sockets of one principal can come back at once.
+    fn default() -> Self {
+        RateLimits {
+            connects: None,
+            subscribes: Some(Rate { per_s: 1_000.0, burst: 20_000 }),
+            messages: Some(Rate { per_s: 5_000.0, burst: 100_000 }),
+            asked: Some(Rate { per_s: 100.0, burst: 2_000 }),
+        }
+    }
 }
 
 /// How [`Naming`] is written.
@@ -98,6 +142,9 @@ impl Default for Settings {
             operations_max: 100,
             message_bytes_max: 256 * 1024,
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
+            service: None,
+            protected_variables: ProtectedVariables::default(),
+            limits: RateLimits::default(),
             policy_sessions: 4,
             policy_timeout_s: 1.0,
             policy_backlog_bytes_max: 16 * 1024 * 1024,
@@ -167,7 +214,34 @@ impl Settings {
             return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
         match sizes.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            Some((name, _)) => return Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            None => self.limits.check()?,
+        }
+        match self.service.as_deref() {
+            Some("") => Err(ConfigError::Range { name: "service", problem: "must have a name, or be left out" }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RateLimits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let rates = [
+            ("limits.connects", self.connects),
+            ("limits.subscribes", self.subscribes),
+            ("limits.messages", self.messages),
+            ("limits.asked", self.asked),
+        ];
+        // A burst that takes decades to come back would not fit the limiter's nanoseconds.
+        let is_right = |rate: &Rate| {
+            (0.001..=1_000_000.0).contains(&rate.per_s) && rate.burst > 0 && f64::from(rate.burst) / rate.per_s <= 1e9
+        };
+        match rates.iter().find(|(_, rate)| rate.as_ref().is_some_and(|rate| !is_right(rate))) {
+            Some((name, _)) => {
+                let problem = "needs per_s from 0.001 to 1000000 and a burst from 1 to what a billion seconds bring back, \
+                               or null for no limit";
+                Err(ConfigError::Range { name, problem })
+            }
             None => Ok(()),
         }
     }
@@ -175,7 +249,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::Settings;
+    use super::{Rate, RateLimits, Settings};
 
     #[test]
     fn an_unknown_setting_is_named() {
@@ -189,5 +263,22 @@ mod tests {
             assert!(Settings::parse(json).is_err(), "{json}");
         }
         assert!(Settings::parse("{}").is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_whole_or_off_and_what_is_left_out_has_its_default() {
+        let settings = Settings::parse(r#"{"limits": {"messages": null, "connects": {"per_s": 0.5, "burst": 1}}}"#);
+        let limits = settings.unwrap().limits;
+        assert_eq!((limits.messages, limits.connects), (None, Some(Rate { per_s: 0.5, burst: 1 })));
+        assert_eq!(limits.subscribes, RateLimits::default().subscribes);
+        for wrong in [
+            r#"{"messages": {"per_s": 0, "burst": 1}}"#,
+            r#"{"messages": {"per_s": 1, "burst": 0}}"#,
+            r#"{"messages": {"per_s": 1}}"#,
+            r#"{"message": null}"#,
+        ] {
+            let error = Settings::parse(&format!(r#"{{"limits": {wrong}}}"#)).unwrap_err();
+            assert!(error.to_string().contains("message") || error.to_string().contains("burst"), "{error}");
+        }
     }
 }

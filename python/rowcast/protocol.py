@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rowcast.adapter import WebSocketAdapter, pick_subprotocol
 from rowcast.conversation import HIDDEN, Authenticate, Conversation, Rules, shut
-from rowcast.errors import ConfigurationError, NotStarted, RowcastError
+from rowcast.errors import ConfigurationError, NotStarted, RateLimited, RowcastError
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager
@@ -69,9 +69,12 @@ class GraphQLTransportWSHandler:
     async def _converse(self, adapter: WebSocketAdapter) -> None:
         try:
             bridge = self._manager.bridge()
-            session = self._manager.executor.connect(bridge.hub)
+            peer = adapter.client
+            session = self._manager.executor.connect(bridge.hub, peer[0] if peer else None)
         except NotStarted as error:
             await self._turn_away(adapter, error)
+        except RateLimited as error:
+            await shut(adapter, 1013, f"{error.code}: try again in {error.retry_after_s} s")
         except RowcastError as error:
             _log.warning("connection turned away: %s [%s]", error, error.code)
             await shut(adapter, 1013, "Try again later")

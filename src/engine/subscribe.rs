@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
-use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
+use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::Predicate;
@@ -29,6 +29,8 @@ pub(super) enum Renewal {
 pub(super) enum Subscribed {
     /// A query: this is its response.
     Answer(Bytes),
+    /// Rows by key, to be read as what is served now; the number is theirs alone.
+    Entities(SubscriptionId, Arc<Live>, Box<EntityRequest>),
     /// A subscription: events from now on go to its sink.
     Live(SubscriptionId),
 }
@@ -47,8 +49,12 @@ impl Core {
             let live = self.live()?;
             match live.schema.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
+                Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let made = self.make(&live, *compiled, &draft, &progress)?;
+                    if made.subscription.policy.is_some() {
+                        self.check_asked(principal, &draft.sink)?;
+                    }
                     if self.enlist(&live, &made)? {
                         return Ok(Subscribed::Live(draft.id));
                     }
@@ -96,11 +102,12 @@ impl Core {
     fn make(
         &self,
         live: &Live,
-        compiled: CompiledSubscription,
+        mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
         progress: &Arc<Progress>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
+        self.admit(draft.principal, field, &mut compiled)?;
         let (admission, source, condition) = source(live, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,

@@ -43,11 +43,11 @@ pub(super) fn variables(
     if errors.is_empty() { Ok(coerced) } else { Err(errors) }
 }
 
-/// The argument `name` of `field`; `None` when it was not given.
+/// The argument `name` of `field`, which is one of type `parent`; `None` when it was not given.
 pub(super) fn argument(
     schema: &Schema,
     document: &ExecutableDocument,
-    field: &Field,
+    (parent, field): (&str, &Field),
     name: &str,
     variables: &Map<String, Value>,
 ) -> Result<Option<Value>, RequestError> {
@@ -55,9 +55,14 @@ pub(super) fn argument(
     let definition = field.definition.argument_by_name(name);
     let (Some(given), Some(definition)) = (given, definition) else { return Ok(None) };
     argument_value(schema, &definition.ty, &given.value, variables).map_err(|problem| {
-        let place = format!("Argument \"Subscription.{}({name}:)\"", field.name);
+        let place = format!("Argument \"{parent}.{}({name}:)\"", field.name);
         problem.error(&place, given.value.location(), &document.sources)
     })
+}
+
+/// A value from outside in the form of the output type that has it; what is wrong with it in words.
+pub(super) fn as_output(schema: &Schema, expected: &Type, value: &Value) -> Result<Value, String> {
+    coerce(schema, expected, value.clone()).map_err(|problem| problem.message)
 }
 
 /// The place of `span` in the document.

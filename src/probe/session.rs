@@ -19,7 +19,11 @@ pub(super) struct Names(BTreeSet<Box<str>>);
 
 impl Names {
     pub(super) fn of(question: &Question) -> Self {
-        Names(question.settings.iter().map(|(name, _)| name.to_ascii_lowercase().into()).collect())
+        Names::these(question.settings.iter().map(|(name, _)| &**name))
+    }
+
+    pub(super) fn these<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Names(names.map(|name| name.to_ascii_lowercase().into()).collect())
     }
 }
 
@@ -28,6 +32,7 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) begin: Statement,
     pub(super) set: Statement,
+    pub(super) next: Statement,
     pub(super) end: Statement,
     named: BTreeSet<Box<str>>,
 }
@@ -70,6 +75,7 @@ impl Manager for Sessions {
         Ok(Session {
             begin: client.prepare(statement::BEGIN).await?,
             set: client.prepare(statement::SET).await?,
+            next: client.prepare(statement::NEXT).await?,
             end: client.prepare(statement::END).await?,
             client,
             named: BTreeSet::new(),

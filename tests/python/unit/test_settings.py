@@ -35,6 +35,15 @@ def test_unset_bounds_are_left_to_the_engine():
         ("slot", "x" * 64),
         ("publication", ""),
         ("publication", "ä" * 32),
+        ("service", ""),
+        ("protected_variables", ["tenantId"]),
+        ("protected_variables", {"tenantId": "role"}),
+        ("limits", 7),
+        ("limits", {"message": None}),
+        ("limits", {"messages": 7}),
+        ("limits", {"messages": {"per_s": 1}}),
+        ("limits", {"messages": {"per_s": 0, "burst": 1}}),
+        ("limits", {"messages": {"per_s": 1, "burst": True}}),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(name, wrong):
@@ -47,4 +56,6 @@ def test_the_engine_is_told_nothing_that_it_does_not_know():
     known = {"naming", "introspection", "auto_migrate", "queue_bytes_max", "queue_age_max_s", "init_wait_s"}
     known |= {"ping_interval_s", "pong_timeout_s", "operations_max", "message_bytes_max", "resolver_backlog_bytes_max"}
     bounds = {"queue_bytes_max": 1, "queue_age_max_s": 1, "message_bytes_max": 1, "resolver_backlog_bytes_max": 1}
+    bounds |= {"service": "orders", "protected_variables": {}, "limits": {"connects": None}}
+    known |= {"service", "protected_variables", "limits"}
     assert set(json.loads(Settings(**bounds).as_json())) == known
