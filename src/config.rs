@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::capture::Naming;
+use crate::graphql::{self, DEPTH_MOST};
+use crate::predicate::FilterLimits;
 use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
 
@@ -64,6 +66,12 @@ pub struct Settings {
     pub operations_max: usize,
     /// Bytes of one message from a client; a longer one closes the session.
     pub message_bytes_max: usize,
+    /// Bytes that a client may send behind an unanswered `connection_init`; beyond it the session closes.
+    pub held_bytes_max: usize,
+    /// How large one GraphQL request may be.
+    pub request: graphql::Limits,
+    /// How large one `where` argument may be.
+    pub filter: FilterLimits,
     /// Bytes of events that may wait for one resolver lane (resolver, variables, and tenant unless events are for
     /// several). At the bound its subscriptions end with `RESOLVER_OVERLOADED`.
     pub resolver_backlog_bytes_max: usize,
@@ -141,6 +149,9 @@ impl Default for Settings {
             pong_timeout_s: 12.0,
             operations_max: 100,
             message_bytes_max: 256 * 1024,
+            held_bytes_max: 64 * 1024,
+            request: graphql::Limits::default(),
+            filter: FilterLimits::default(),
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
             service: None,
             protected_variables: ProtectedVariables::default(),
@@ -184,6 +195,7 @@ impl Settings {
             pong_timeout: Duration::from_secs_f64(self.pong_timeout_s),
             message_bytes_max: self.message_bytes_max,
             operations_max: self.operations_max,
+            held_bytes_max: self.held_bytes_max,
             queue_bytes_max: self.queue_bytes_max,
             queue_age_max: Duration::from_secs_f64(self.queue_age_max_s),
             ..Limits::default()
@@ -207,9 +219,24 @@ impl Settings {
             ("queue_bytes_max", self.queue_bytes_max),
             ("operations_max", self.operations_max),
             ("message_bytes_max", self.message_bytes_max),
+            ("held_bytes_max", self.held_bytes_max),
+            ("request.query_bytes_max", self.request.query_bytes_max),
+            ("request.tokens_max", self.request.tokens_max),
+            ("request.depth_max", self.request.depth_max),
+            ("request.fields_max", self.request.fields_max),
+            ("request.values_bytes_max", self.request.values_bytes_max),
+            ("filter.depth_max", self.filter.depth_max),
+            ("filter.conditions_max", self.filter.conditions_max),
+            ("filter.members_max", self.filter.members_max),
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
             ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
         ];
+        if self.request.depth_max > DEPTH_MOST {
+            return Err(ConfigError::Range { name: "request.depth_max", problem: "must be at most 64" });
+        }
+        if self.filter.depth_max > FilterLimits::DEPTH_MOST {
+            return Err(ConfigError::Range { name: "filter.depth_max", problem: "must be at most 64" });
+        }
         if !(2..=64).contains(&self.policy_sessions) {
             return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
@@ -259,9 +286,18 @@ mod tests {
 
     #[test]
     fn a_setting_out_of_range_is_named() {
-        for json in [r#"{"init_wait_s": 0}"#, r#"{"operations_max": 0}"#, r#"{"ping_interval_s": 1e9}"#] {
+        for json in [
+            r#"{"init_wait_s": 0}"#,
+            r#"{"operations_max": 0}"#,
+            r#"{"ping_interval_s": 1e9}"#,
+            r#"{"request": {"depth_max": 65}}"#,
+            r#"{"request": {"depth": 1}}"#,
+            r#"{"filter": {"members_max": 0}}"#,
+        ] {
             assert!(Settings::parse(json).is_err(), "{json}");
         }
+        let settings = Settings::parse(r#"{"request": {"fields_max": 7}, "filter": {"depth_max": 3}}"#).unwrap();
+        assert_eq!((settings.request.fields_max, settings.request.depth_max, settings.filter.depth_max), (7, 64, 3));
         assert!(Settings::parse("{}").is_ok());
     }
 

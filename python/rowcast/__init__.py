@@ -46,6 +46,7 @@ from rowcast.errors import (
     SchemaError,
     SubscriptionEnded,
 )
+from rowcast.limits import RequestLimits
 from rowcast.manager import SubscriptionManager
 from rowcast.principal import Principal
 from rowcast.protocol import GraphQLTransportWSHandler
@@ -69,6 +70,7 @@ __all__ = [
     "PrincipalError",
     "PublishError",
     "RateLimited",
+    "RequestLimits",
     "RequestRefused",
     "RowcastError",
     "SchemaError",

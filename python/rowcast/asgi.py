@@ -89,12 +89,12 @@ class ASGIAdapter:
             self._connected = False
 
     def abort(self) -> None:
-        self._connected = False
+        unread, self._connected = self._connected, False
         transport = _transport(self._receive)
-        if transport is None:
-            _log.warning("a client that does not read keeps its socket: this ASGI server gives no access to it")
-        else:
+        if transport is not None:
             transport.abort()
+        elif unread:
+            _log.warning("a client that does not read keeps its socket: this ASGI server gives no access to it")
 
 
 class SubscriptionApp:

@@ -31,6 +31,7 @@ Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
 FRAMES_PER_TURN = 64
 EVICT_WAIT_S = 1.0
 CLOSE_WAIT_S = 5.0
+GONE_WAIT_S = 5.0
 HIDDEN = "Internal server error"
 
 
@@ -195,11 +196,17 @@ def _fault(task: asyncio.Task[None] | None) -> BaseException | None:
 
 
 async def shut(adapter: WebSocketAdapter, code: int, reason: str, patience_s: float = CLOSE_WAIT_S) -> None:
-    """Close a socket with ``patience_s`` seconds for a peer that does not read; then abort it where the adapter can."""
+    """Close a socket with ``patience_s`` seconds for a peer that does not read; then abort it where the adapter can.
+
+    A peer that is dead answers no close frame, and what the server has not yet sent keeps its TCP connection for as
+    long as the system likes: after ``GONE_WAIT_S`` it is aborted as well, which does nothing to one that is gone.
+    """
     if not adapter.is_connected:
         return
     try:
         await asyncio.wait_for(adapter.close(code, reason), patience_s)
+        if isinstance(adapter, Abortable):
+            asyncio.get_running_loop().call_later(GONE_WAIT_S, adapter.abort)
     except Exception as error:
         if isinstance(adapter, Abortable):
             adapter.abort()

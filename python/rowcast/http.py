@@ -55,6 +55,10 @@ class Answer:
         return headers if self.allow is None else [*headers, ("allow", self.allow)]
 
 
+class _Unreadable(ValueError):
+    """The client's mistake, in our words."""
+
+
 @dataclass(frozen=True)
 class _Parameters:
     query: str
@@ -75,6 +79,7 @@ _CONTENT = _error(415, f"Send the request as {_JSON} in UTF-8", "UNSUPPORTED_MED
 _FORBIDDEN = _error(403, "Forbidden", "FORBIDDEN")
 _LATE = _error(503, "Try again later", "AUTHENTICATE_TIMEOUT")
 _BROKEN = _error(500, HIDDEN, "INTERNAL_SERVER_ERROR")
+_ODD = "The request nests too deeply, or has numbers or characters that are none in JSON"
 _STOPPED = _error(503, "The service is starting or stopping", "NOT_STARTED")
 
 
@@ -94,8 +99,10 @@ async def answer(manager: SubscriptionManager, request: Request, body: bytes, ru
     media_type = _media_type(request) or _JSON
     try:
         asked = _from_body(body) if request.method == "POST" else _from_query(request.query)
-    except ValueError as error:
+    except _Unreadable as error:
         return _error(400, str(error), "BAD_REQUEST", media_type=media_type)
+    except (ValueError, RecursionError):
+        return _error(400, _ODD, "BAD_REQUEST", media_type=media_type)
     try:
         text = await _execute(manager, asked, None)
         if rules is not None and _wants_a_principal(text):
@@ -105,6 +112,9 @@ async def answer(manager: SubscriptionManager, request: Request, body: bytes, ru
             text = await _execute(manager, asked, principal)
     except NotStarted:
         return _STOPPED
+    except ValueError:
+        # Python's JSON knows lone surrogates, infinities and a thousand levels; the engine's does not.
+        return _error(400, _ODD, "BAD_REQUEST", media_type=media_type)
     except RequestRefused as error:
         errors = error.errors or [{"message": error.message, "extensions": {"code": error.code}}]
         text = json.dumps({"errors": errors})
@@ -151,9 +161,9 @@ def _from_body(body: bytes) -> _Parameters:
     try:
         parameters = json.loads(body)
     except ValueError as error:
-        raise ValueError("The body is no JSON") from error
+        raise _Unreadable("The body is no JSON") from error
     if not isinstance(parameters, dict):
-        raise ValueError("The body must be a JSON object with a `query`")  # noqa: TRY004 (the client's mistake)
+        raise _Unreadable("The body must be a JSON object with a `query`")
     return _checked(parameters)
 
 
@@ -163,20 +173,20 @@ def _from_query(query: Mapping[str, str]) -> _Parameters:
         try:
             parameters[name] = json.loads(parameters.get(name) or "null")
         except ValueError as error:
-            raise ValueError(f"`{name}` must be a JSON object") from error
+            raise _Unreadable(f"`{name}` must be a JSON object") from error
     return _checked(parameters)
 
 
 def _checked(parameters: dict[str, Any]) -> _Parameters:
     query, variables, name = parameters.get("query"), parameters.get("variables"), parameters.get("operationName")
     if not isinstance(query, str) or not query:
-        raise ValueError("`query` is missing or no text")
+        raise _Unreadable("`query` is missing or no text")
     if variables is not None and not isinstance(variables, dict):
-        raise ValueError("`variables` must be a JSON object")
+        raise _Unreadable("`variables` must be a JSON object")
     if name is not None and not isinstance(name, str):
-        raise ValueError("`operationName` must be text")
+        raise _Unreadable("`operationName` must be text")
     if parameters.get("extensions") is not None and not isinstance(parameters["extensions"], dict):
-        raise ValueError("`extensions` must be a JSON object")
+        raise _Unreadable("`extensions` must be a JSON object")
     return _Parameters(query, None if variables is None else json.dumps(variables), name or None)
 
 

@@ -20,6 +20,7 @@ from rowcast.bridge import RESOLVER_CALLS, LoopBridge
 from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
 from rowcast.errors import ConfigurationError, NotStarted, PublishError
 from rowcast.fields import Fields
+from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
@@ -69,6 +70,8 @@ class SubscriptionManager:
         slot: The replication slot; one for each process that runs at the same time.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
+        held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
+        request_limits: How large one GraphQL request may be.
 
     Raises:
         ConfigurationError: A setting or a declaration is wrong; the message names it.
@@ -99,6 +102,8 @@ class SubscriptionManager:
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
+        held_bytes_max: int | None = None,
+        request_limits: RequestLimits | None = None,
     ) -> None:
         self.settings = Settings(
             naming,
@@ -120,6 +125,8 @@ class SubscriptionManager:
             service,
             protected_variables,
             limits,
+            held_bytes_max,
+            request_limits or RequestLimits(),
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
         self._declarations: list[Declaration] = []

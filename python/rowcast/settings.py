@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from rowcast.errors import ConfigurationError
+from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
@@ -29,6 +30,7 @@ _ENGINES = frozenset(
         "pong_timeout_s",
         "operations_max",
         "message_bytes_max",
+        "held_bytes_max",
         "resolver_backlog_bytes_max",
         "introspection",
         "service",
@@ -77,6 +79,8 @@ class Settings:
     service: str | None = None
     protected_variables: Mapping[str, Attribute] | None = None
     limits: Mapping[str, Rate | None] | None = None
+    held_bytes_max: int | None = None
+    request_limits: RequestLimits = field(default_factory=RequestLimits)
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
@@ -85,6 +89,7 @@ class Settings:
             "queue_bytes_max",
             "operations_max",
             "message_bytes_max",
+            "held_bytes_max",
             "resolver_backlog_bytes_max",
             "resolver_concurrency",
         ):
@@ -94,6 +99,8 @@ class Settings:
         for name in ("auto_migrate", "introspection", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
+        if not isinstance(self.request_limits, RequestLimits):
+            raise _invalid("request_limits", "must be a rowcast.RequestLimits")
         self._check_names()
         self._check_scope()
         self._check_limits()
@@ -101,7 +108,8 @@ class Settings:
     def as_json(self) -> str:
         """The JSON object that ``SubscriptionExecutor`` takes."""
         told: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self) if each.name in _ENGINES}
-        return json.dumps({name: value for name, value in told.items() if value is not None}, default=dict)
+        told = {name: value for name, value in told.items() if value is not None}
+        return json.dumps(told | self.request_limits.as_settings(), default=dict)
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)

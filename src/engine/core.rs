@@ -126,12 +126,16 @@ impl Core {
         }
     }
 
-    /// The stream has ended for good: nobody may go on waiting for events that will not come.
-    pub(super) fn fail(&self, reason: &str) {
-        tracing::error!("the replication stream has failed: {reason}");
+    /// The stream has ended for good: nobody may go on waiting for events that will not come. The reason names hosts and
+    /// repeats what the server said, so it goes to the log; clients are told its code.
+    pub(super) fn fail(&self, code: &str, reason: &str) {
+        tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);
         self.metrics.capture_streaming.set(0);
-        let failure = Failure::new("CAPTURE_FAILED", format!("no more events can be had: {reason}"));
+        let failure = Failure::new(
+            "CAPTURE_FAILED",
+            format!("no more events can be had ({code}); the server's log has the reason"),
+        );
         let index = self.index.lock();
         let mut serving = self.serving.write();
         if let Serving::Live(live) = &*serving {

@@ -14,7 +14,7 @@ use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
-use crate::predicate::Predicate;
+use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
 /// What became of a subscription whose table or role has changed.
@@ -108,7 +108,7 @@ impl Core {
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
-        let (admission, source, condition) = source(live, draft.principal, field, &compiled)?;
+        let (admission, source, condition) = source(live, &self.settings.filter, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -156,13 +156,14 @@ struct Made {
 
 fn source(
     live: &Live,
+    limits: &FilterLimits,
     principal: &Principal,
     field: &Field,
     compiled: &CompiledSubscription,
 ) -> Result<(Admission, Source, Option<Condition>), Failure> {
     match &field.source {
         FieldSource::Table(table) => {
-            let wanted = wanted(table, compiled)?;
+            let wanted = wanted(limits, table, compiled)?;
             let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
             let admission = live.gate.admit_table(principal, table, &reads)?;
             let condition = condition(wanted, &admission, compiled);
@@ -175,9 +176,9 @@ fn source(
 }
 
 /// The `where` argument.
-fn wanted(table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
+fn wanted(limits: &FilterLimits, table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
     let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
-    Ok(filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?)
+    Ok(filter.map(|filter| Predicate::parse_where_within(limits, table, filter)).transpose()?)
 }
 
 fn condition(wanted: Option<Predicate>, admission: &Admission, compiled: &CompiledSubscription) -> Condition {

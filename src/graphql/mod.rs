@@ -38,7 +38,7 @@ mod tests;
 pub use declare::{BoundField, Enum, Field, Object, ObjectField, Resolver, Returns};
 pub use entities::{Entity, EntityRequest, EntityRoot, EntityType};
 pub use error::{Location, RequestError, RequestErrorKind, SchemaError};
-pub use limits::Limits;
+pub use limits::{DEPTH_MOST, Limits};
 pub use plan::Plan;
 pub use scalar::Scalar;
 pub use schema::{Arguments, CompiledSubscription, GraphSchema, Operation, Options, Request};

@@ -166,6 +166,7 @@ impl GraphSchema {
 
     fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {
         refuse_persisted(request).map_err(one)?;
+        self.options.limits.check_values(request.variables.iter().chain(&request.extensions)).map_err(one)?;
         self.options.limits.check_text(&request.query).map_err(one)?;
         if let Some(document) = lock(&self.documents).get(&request.query) {
             return Ok(document);
@@ -203,7 +204,14 @@ impl GraphSchema {
         let roots = planner.collector.collect(operation.object_type(), &[&operation.selection_set]);
         let asked = roots.iter().map(|root| {
             let argument = (operation.object_type().as_str(), root.field);
-            let given = coerce::argument(&self.schema, document, argument, "representations", &variables)?;
+            let given = coerce::argument(
+                &self.schema,
+                &self.options.limits,
+                document,
+                argument,
+                "representations",
+                &variables,
+            )?;
             self.entities.asked(&planner, root, given.unwrap_or_default())
         });
         let roots = asked.collect::<Result<_, _>>()?;
@@ -241,7 +249,9 @@ impl GraphSchema {
         field: &executable::Field,
         variables: &Map<String, Value>,
     ) -> Result<Arguments, RequestError> {
-        let argument = |name| coerce::argument(&self.schema, document, ("Subscription", field), name, variables);
+        let limits = &self.options.limits;
+        let argument =
+            |name| coerce::argument(&self.schema, limits, document, ("Subscription", field), name, variables);
         Ok(Arguments {
             filter: argument("where")?.unwrap_or_default(),
             operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),

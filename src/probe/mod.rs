@@ -127,14 +127,14 @@ impl Probe {
         };
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
         let mut parts = Parts::new(asks);
-        while let Some(round) = parts.next_round() {
+        let mut is_lost = false;
+        // Whoever is asked gets a statement's time at least: what is not answered then has only itself to blame.
+        while !is_lost && Instant::now() + self.statement_timeout <= deadline {
+            let Some(round) = parts.next_round() else { break };
             let answers = session.trip(asks, &round, names, deadline).await;
-            let lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
-            for (part, answer) in round.into_iter().zip(answers) {
+            is_lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
+            for (part, answer) in round.iter().zip(answers) {
                 parts.settle(part, answer);
-            }
-            if lost || Instant::now() >= deadline {
-                break;
             }
         }
         session.give_back();

@@ -32,6 +32,7 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) begin: Statement,
     pub(super) set: Statement,
+    pub(super) next: Statement,
     pub(super) end: Statement,
     named: BTreeSet<Box<str>>,
 }
@@ -74,6 +75,7 @@ impl Manager for Sessions {
         Ok(Session {
             begin: client.prepare(statement::BEGIN).await?,
             set: client.prepare(statement::SET).await?,
+            next: client.prepare(statement::NEXT).await?,
             end: client.prepare(statement::END).await?,
             client,
             named: BTreeSet::new(),

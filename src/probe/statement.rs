@@ -42,12 +42,14 @@ fn pairs(table: &str, name: &str, relation: &str) -> String {
     )
 }
 
-/// The transaction that a question is asked in.
+/// The first transaction of a trip; each question has one to itself.
 pub(super) const BEGIN: &str = "begin transaction isolation level read committed, read only";
 /// Role and settings, in this order, until the transaction ends.
 pub(super) const SET: &str = "select pg_catalog.set_config(s.name, s.value, true) \
                               from unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) as s (name, value)";
-/// Undoes whatever the condition's functions may have set, for the session as well.
+/// Undoes whatever the condition's functions may have set, for the session as well; and begins again, alike.
+pub(super) const NEXT: &str = "rollback and chain";
+/// The last one.
 pub(super) const END: &str = "rollback";
 
 /// What holds in a session from its beginning. The policies' texts are qualified, so nobody's objects may get before

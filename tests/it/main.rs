@@ -89,6 +89,8 @@ mod security;
 
 /// The schema in the database and the calls into it.
 mod store {
+    /// A change of who sees what is told in the stream, where it happened.
+    mod event_trigger;
     /// Engine and application work as ordinary roles, and can do no more than that.
     mod grants;
     /// The schema is whole, made once, and never downgraded.

@@ -7,7 +7,7 @@ use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
 use super::{CatalogError, TableProblem, Tables, access};
 use crate::capture::naming::Naming;
-use crate::model::{Access, Column, ReplicaIdentity, Table, TableName};
+use crate::model::{Access, Collation, Column, ReplicaIdentity, Table, TableName};
 
 /// Problems for which a table is not served: it does not stream, or nobody can tell whose rows they are.
 const UNSERVED: [&str; 2] = ["not_published", "tenant_column_lost"];
@@ -126,7 +126,16 @@ fn model_column(column: &ColumnRow, types: &Types, naming: Naming) -> Column {
         type_oid: column.type_oid,
         pg_type: types.resolve(column.type_oid),
         not_null: column.not_null || types.not_null(column.type_oid),
-        collation: crate::model::Collation::default(),
+        collation: if types.is_plain_text(column.type_oid) { collation(&column.collation) } else { Collation::Other },
+    }
+}
+
+fn collation(word: &str) -> Collation {
+    match word {
+        "c" => Collation::C,
+        "plain" => Collation::Plain,
+        "deterministic" => Collation::Deterministic,
+        _ => Collation::Other,
     }
 }
 

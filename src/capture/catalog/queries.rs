@@ -24,7 +24,8 @@ const TABLES: &str = "
 /// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
 /// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
 /// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint
-/// that is not validated (18) promises nothing.
+/// that is not validated (18) promises nothing. A collation is PostgreSQL's or its database's, of libc or of another
+/// provider, each with a column of its own in each version; Turkish and Azeri have their own idea of `lower('I')`.
 const COLUMNS: &str = "
     select a.attrelid, a.attnum, a.attname, a.atttypid,
            a.attnotnull and not exists (
@@ -39,8 +40,24 @@ const COLUMNS: &str = "
            end as sent,
            array(
                select distinct g.grantee from pg_catalog.aclexplode(a.attacl) g where g.privilege_type = 'SELECT' order by 1
-           ) as to_select
+           ) as to_select,
+           case
+               when co.oid is null or not co.collisdeterministic then 'other'
+               when l.letters ~* '^(tr|az)' then 'deterministic'
+               when l.sorts in ('C', 'POSIX') then 'c'
+               else 'plain'
+           end as collation
     from pg_catalog.pg_attribute a
+    left join pg_catalog.pg_collation co on co.oid = a.attcollation
+    left join pg_catalog.pg_database d on co.collprovider = 'd' and d.datname = pg_catalog.current_database()
+    left join lateral (
+        select coalesce(j ->> 'datlocale', j ->> 'daticulocale', j ->> 'colllocale', j ->> 'colliculocale') as locale, j
+        from coalesce(pg_catalog.to_jsonb(d), pg_catalog.to_jsonb(co)) j
+    ) n on true
+    left join lateral (
+        select coalesce(n.locale, n.j ->> 'datcollate', n.j ->> 'collcollate') as sorts,
+               coalesce(n.locale, n.j ->> 'datctype', n.j ->> 'collctype') as letters
+    ) l on true
     left join pg_catalog.pg_publication p on p.pubname = 'rowcast'
     left join lateral (
         select nullif(pg_catalog.to_jsonb(pr) -> 'prattrs', 'null') as list
@@ -104,6 +121,7 @@ pub(super) struct ColumnRow {
     pub(super) sent: bool,
     /// Who has SELECT on it beyond those who have it on the table.
     pub(super) to_select: Vec<u32>,
+    pub(super) collation: String,
 }
 
 /// A type that a column needs.
@@ -188,6 +206,7 @@ fn column_row(row: &Row) -> Result<ColumnRow, tokio_postgres::Error> {
         not_null: row.try_get("not_null")?,
         sent: row.try_get("sent")?,
         to_select: row.try_get("to_select")?,
+        collation: row.try_get("collation")?,
     })
 }
 

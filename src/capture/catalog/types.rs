@@ -10,6 +10,10 @@ use crate::model::{ArrayType, CompositeType, EnumType, PgType};
 /// of somebody's `create type` statements; beyond this bound a type is shown as PostgreSQL's text.
 const DEPTH_MAX: u8 = 32;
 
+const BPCHAR: u32 = 1042;
+/// `text`, `varchar`, `name`, and arrays of the first two.
+const PLAIN_TEXT: [u32; 5] = [25, 1043, 19, 1009, 1015];
+
 /// The types that a catalog named, by OID.
 pub(super) struct Types(HashMap<u32, TypeRow>);
 
@@ -27,6 +31,13 @@ impl Types {
     pub(super) fn not_null(&self, oid: u32) -> bool {
         let base = |row: &&TypeRow| (row.kind == "d").then(|| self.0.get(&row.base)).flatten();
         std::iter::successors(self.0.get(&oid), base).take(DEPTH_MAX.into()).any(|row| row.not_null)
+    }
+
+    /// Whether its text compares by its collation alone: not so `citext` and, unless the column itself is one, `char(n)`.
+    pub(super) fn is_plain_text(&self, oid: u32) -> bool {
+        let base = |oid: &u32| self.0.get(oid).filter(|row| row.kind == "d").map(|row| row.base);
+        let last = std::iter::successors(Some(oid), base).take(DEPTH_MAX.into()).last();
+        oid == BPCHAR || last.is_some_and(|last| PLAIN_TEXT.contains(&last))
     }
 
     fn resolve_to(&self, oid: u32, depth: u8) -> PgType {

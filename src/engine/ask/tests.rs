@@ -247,7 +247,9 @@ async fn many_lanes_of_a_quick_policy_share_a_trip() {
     office.open();
     office.enqueue(&lanes[0], 0, asked("yes"));
     office.told.wait_for(1).await;
-    lanes.iter().for_each(|lane| office.enqueue(lane, 1, asked("yes")));
+    for lane in &lanes {
+        office.enqueue(lane, 1, asked("yes"));
+    }
     office.told.wait_for(1001).await;
     let trips = office.oracle.trips.load(Ordering::Relaxed);
     assert!(trips <= 1 + 1000 / 64 + 6, "{trips}");

@@ -377,8 +377,8 @@ async fn figures() {
                 assert!(probe.ask_all(&asks).await.iter().all(Result::is_ok));
             }
             let trip = started.elapsed() / u32::try_from(rounds).unwrap();
-            let each = trip.as_secs_f64() * 1e6 / (lanes * size) as f64;
-            println!("{name:9} {lanes:3} lanes x {size:4} images: {trip:9.1?} a trip, {each:7.1} us an image");
+            let each = trip / u32::try_from(lanes * size).unwrap();
+            println!("{name:9} {lanes:3} lanes x {size:4} images: {trip:9.1?} a trip, {each:9.1?} an image");
         }
     }
 }

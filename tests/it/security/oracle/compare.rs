@@ -9,6 +9,11 @@ use super::rights::Rights;
 use super::tally::Tally;
 use super::world::World;
 
+/// Policies that no row can pass are refused at once. The gate asks them before it looks at columns.
+pub(super) fn is_of_policies(code: &str) -> bool {
+    ["SETTING_", "POLICY_"].iter().any(|prefix| code.starts_with(prefix))
+}
+
 /// One listener of one table, and what it should have been told.
 pub(super) struct Case<'a> {
     pub(super) world: &'a World,
@@ -30,7 +35,7 @@ impl Case<'_> {
                 tally.refused(error.code());
                 None
             }
-            (Some(error), codes) if codes.contains(&error.code()) => {
+            (Some(error), codes) if codes.contains(&error.code()) || is_of_policies(error.code()) => {
                 tally.refused(error.code());
                 None
             }
@@ -71,15 +76,14 @@ impl Case<'_> {
             Change::Delete(old) => (Some(old), None),
             Change::Truncate => (None, None),
         };
-        let new = new.map_or(Truth::Untold, |new| self.truth(new));
-        let olds = match (old.map(|old| self.truth(old)), Carried::of(table, change)) {
+        let news = new.map_or(vec![Truth::Untold], |new| self.truths(new));
+        let olds = match (old.map(|old| self.truths(old)), Carried::of(table, change)) {
             (None, _) | (_, Carried::Nothing) => vec![Truth::Untold],
-            (Some(truth), Carried::All) => vec![truth],
-            (Some(truth), Carried::Key) if self.by_key_alone() => vec![truth],
-            (Some(truth), Carried::Key) => vec![truth, Truth::Untold],
+            (Some(truths), Carried::Key) if !self.by_key_alone() => [truths, vec![Truth::Untold]].concat(),
+            (Some(truths), Carried::All | Carried::Key) => truths,
         };
         let mut due = Vec::new();
-        for old in olds {
+        for (old, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
             let frame = transition(change, old, new)
                 .map(|transition| frame(table, &self.rights.readable, &self.judgement.images, change, transition));
             if !due.contains(&frame) {
@@ -98,18 +102,22 @@ impl Case<'_> {
             && filter.columns.iter().all(|column| table.key.contains(column))
     }
 
-    fn truth(&self, image: usize) -> Truth {
+    /// One, but where PostgreSQL could not even plan.
+    fn truths(&self, image: usize) -> Vec<Truth> {
         let who = self.listener.principal;
-        let policy = !self.rights.policies || self.judgement.selected[who][image] == Selected::Shown;
+        let selected = if self.rights.policies { self.judgement.selected[who][image] } else { Selected::Shown };
         let filter = !self.listener.filtered || self.judgement.filtered[who][image];
-        let shown = policy && filter && self.judgement.of_tenant[who][image];
-        if shown { Truth::Shown } else { Truth::Hidden }
+        match selected {
+            Selected::Shown if filter && self.judgement.of_tenant[who][image] => vec![Truth::Shown],
+            Selected::Unplanned if filter && self.judgement.of_tenant[who][image] => vec![Truth::Hidden, Truth::Shown],
+            _ => vec![Truth::Hidden],
+        }
     }
 
     fn describe(&self, number: usize, change: Change, due: &[Option<Value>], told: Option<&Value>) -> String {
         let image = |image: usize| {
             let selected = self.judgement.selected[self.listener.principal][image];
-            format!("{} ({selected:?}, {:?} with filter)", self.judgement.images[image].text, self.truth(image))
+            format!("{} ({selected:?}, {:?} with filter)", self.judgement.images[image].text, self.truths(image))
         };
         let images = match change {
             Change::Insert(new) => format!("new {}", image(new)),

@@ -50,9 +50,12 @@ fn condition(dice: &mut Dice, table: &Table, schema: &str, depth: usize, named: 
         return leaf(dice, table, schema, named);
     }
     let (one, one_sql) = condition(dice, table, schema, depth - 1, named);
+    let connective = dice.between(0, 2);
+    if connective == 0 {
+        return (format!("{{NOT: {one}}}"), format!("not ({one_sql})"));
+    }
     let (other, other_sql) = condition(dice, table, schema, depth - 1, named);
-    match dice.between(0, 2) {
-        0 => (format!("{{NOT: {one}}}"), format!("not ({one_sql})")),
+    match connective {
         1 => (format!("{{OR: [{one}, {other}]}}"), format!("({one_sql}) or ({other_sql})")),
         _ => (format!("{{AND: [{one}, {other}]}}"), format!("({one_sql}) and ({other_sql})")),
     }

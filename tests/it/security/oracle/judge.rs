@@ -3,11 +3,17 @@
 //! The table keeps its policies, grants, owner and partitions; its key constraint goes, so that all versions of a row fit in
 //! at once. Where the SELECT of all images raises, each image is put there alone and selected alone: then an error hides that
 //! image from that principal and no other.
+//!
+//! The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many rows
+//! there are; if that raises, no SELECT shows anything, and `explain` raises as well, although the condition itself may hold
+//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, without a plan for it: what does
+//! not hold even then must not be told; what does may be.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::delivery::{Change, Image};
 use super::principal::Principal;
@@ -24,6 +30,8 @@ pub(super) enum Selected {
     Shown,
     Hidden,
     Raised,
+    /// The planner raised, and the condition holds.
+    Unplanned,
 }
 
 /// What happened to one table, and what PostgreSQL shows of it.
@@ -184,18 +192,86 @@ async fn select(
             Err(_) => raised.push((at, session)),
         }
     }
-    if raised.is_empty() {
+    alone(client, this, images, &raised, &sql, |at, image, found| selected[at][image] = found).await;
+    let unplanned = unplanned(this, raised).await;
+    if unplanned.is_empty() {
         return selected;
+    }
+    // From here on the table is no longer what it was.
+    run(client, &format!("alter table {this} disable row level security")).await;
+    for (at, session) in unplanned {
+        let principal = &world.principals[at];
+        let role = principal.role.as_deref().unwrap_or_default();
+        run(client, &format!("grant select on {this} to {}", name(role))).await;
+        let sql = format!(
+            "select 1 from (select ({}) is true as holds from {this} offset 0) as row where holds",
+            condition(client, this, role).await
+        );
+        alone(client, this, images, &[(at, session)], &sql, |at, image, found| {
+            if found == Selected::Shown {
+                selected[at][image] = Selected::Unplanned;
+            }
+        })
+        .await;
+    }
+    selected
+}
+
+/// Each image alone in the table, for each of these sessions.
+async fn alone(
+    client: &Client,
+    this: &str,
+    images: &[Image],
+    sessions: &[(usize, Client)],
+    sql: &str,
+    mut found: impl FnMut(usize, usize, Selected),
+) {
+    if sessions.is_empty() {
+        return;
     }
     for (image, Image { text, .. }) in images.iter().enumerate() {
         run(client, &format!("delete from {this}; insert into {this} select ({}::{this}).*", literal(text))).await;
-        for (at, session) in &raised {
-            selected[*at][image] = match try_rows(session, &sql).await {
-                Ok(found) if found.is_empty() => Selected::Hidden,
+        for (at, session) in sessions {
+            let selected = match try_rows(session, sql).await {
+                Ok(rows) if rows.is_empty() => Selected::Hidden,
                 Ok(_) => Selected::Shown,
                 Err(_) => Selected::Raised,
             };
+            found(*at, image, selected);
         }
     }
-    selected
+}
+
+/// Those whose SELECT raises before a row is looked at, but not for want of a privilege.
+async fn unplanned(this: &str, sessions: Vec<(usize, Client)>) -> Vec<(usize, Client)> {
+    let mut unplanned = Vec::new();
+    for (at, session) in sessions {
+        let error = try_rows(&session, &format!("explain select tableoid, ctid from {this}")).await.err();
+        if error.is_some_and(|error| error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE)) {
+            unplanned.push((at, session));
+        }
+    }
+    unplanned
+}
+
+/// The policies for a SELECT as this role, put together as PostgreSQL does it: restrictive ones by name, before permissive
+/// ones in the opposite order.
+async fn condition(client: &Client, this: &str, role: &str) -> String {
+    let sql = format!(
+        "set search_path = ''; \
+         select polpermissive, pg_get_expr(polqual, polrelid) from pg_policy \
+         where polrelid = {}::regclass and polcmd in ('r', '*') and polqual is not null \
+         and exists (select from unnest(polroles) r where r = 0 or pg_has_role({}, r, 'usage')) \
+         order by polname; reset search_path",
+        literal(this),
+        literal(role)
+    );
+    let policies = rows(client, &sql).await;
+    let those = |permissive: &str| -> Vec<String> {
+        let those = policies.iter().filter(|row| row[0].as_deref() == Some(permissive));
+        those.map(|row| format!("({})", row[1].as_deref().unwrap_or_default())).collect()
+    };
+    let permissive: Vec<_> = those("t").into_iter().rev().collect();
+    let permissive = if permissive.is_empty() { "false".to_owned() } else { permissive.join(" or ") };
+    those("f").into_iter().chain([format!("({permissive})")]).collect::<Vec<_>>().join(" and ")
 }

@@ -55,10 +55,9 @@ impl Listener {
             match queue.next(Some(patience)) {
                 Ok(Some(result)) => {
                     let mut frame: Value = serde_json::from_slice(&result).unwrap();
-                    let data = frame["data"].as_object_mut().and_then(|data| data.values_mut().next());
-                    let told = data.map_or(Value::Null, Value::take);
+                    let told = told(&mut frame);
                     seen += usize::from(told["operation"] == "TRUNCATE");
-                    self.frames.push(if frame["errors"].is_null() { told } else { frame });
+                    self.frames.push(if is_whole(&frame) { told } else { frame });
                 }
                 Ok(None) if sees_truncations => panic!("no end came within {PATIENCE:?}: {}", self.query),
                 Ok(None) => return,
@@ -69,6 +68,17 @@ impl Listener {
             }
         }
     }
+}
+
+fn told(frame: &mut Value) -> Value {
+    let data = frame["data"].as_object_mut().and_then(|data| data.values_mut().next());
+    data.map_or(Value::Null, Value::take)
+}
+
+/// A number that JSON does not have is null, with an error beside it.
+fn is_whole(frame: &Value) -> bool {
+    let formless = |error: &Value| error["extensions"]["code"] == "VALUE_WITHOUT_JSON_FORM";
+    frame["errors"].as_array().is_none_or(|errors| errors.iter().all(formless))
 }
 
 /// All readable columns and no other.

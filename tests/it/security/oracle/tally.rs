@@ -19,6 +19,8 @@ pub(super) struct Tally {
     pub(super) visible: usize,
     pub(super) hidden: usize,
     pub(super) raising: usize,
+    /// The condition holds, but the planner raises: see [`judge`](super::judge).
+    pub(super) unplanned: usize,
     pub(super) subscriptions: usize,
     pub(super) frames: BTreeMap<String, usize>,
     pub(super) refusals: BTreeMap<String, usize>,
@@ -43,6 +45,7 @@ impl Tally {
                     Selected::Shown => self.visible += 1,
                     Selected::Hidden => self.hidden += 1,
                     Selected::Raised => self.raising += 1,
+                    Selected::Unplanned => self.unplanned += 1,
                 }
             }
         }
@@ -70,6 +73,7 @@ impl Tally {
         self.visible += other.visible;
         self.hidden += other.hidden;
         self.raising += other.raising;
+        self.unplanned += other.unplanned;
         self.subscriptions += other.subscriptions;
         let sums =
             [(&mut self.frames, &other.frames), (&mut self.refusals, &other.refusals), (&mut self.ends, &other.ends)];
@@ -84,8 +88,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "decisions: {} ({} visible, {} hidden, {} raising) by {:?}",
-            self.decisions, self.visible, self.hidden, self.raising, self.ways
+            "decisions: {} ({} visible, {} hidden, {} raising, {} unplanned) by {:?}",
+            self.decisions, self.visible, self.hidden, self.raising, self.unplanned, self.ways
         )?;
         writeln!(
             f,
