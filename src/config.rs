@@ -151,7 +151,6 @@ impl Settings {
             held_bytes_max: self.held_bytes_max,
             queue_bytes_max: self.queue_bytes_max,
             queue_age_max: Duration::from_secs_f64(self.queue_age_max_s),
-            ..Limits::default()
         }
     }
 
@@ -184,6 +183,13 @@ impl Settings {
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
             ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
         ];
+        match sizes.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            None => self.check_ranges(),
+        }
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
         if self.request.depth_max > DEPTH_MOST {
             return Err(ConfigError::Range { name: "request.depth_max", problem: "must be at most 64" });
         }
@@ -193,10 +199,7 @@ impl Settings {
         if !(2..=64).contains(&self.policy_sessions) {
             return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
-        match sizes.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
