@@ -96,6 +96,35 @@ async fn a_policy_decides_who_is_told_and_who_sees_a_row_leave() {
     }
 }
 
+/// NULL is no tenant and meets no filter: nothing is compared with such an image. Found by the oracle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_did_not_match_for_a_null_enters_and_is_compared_with_nothing() {
+    for policy in [OWN, ASKED] {
+        let server = prepared(policy).await;
+        let engine = served(&server).await;
+        let mut ann = Client::connect(&engine, user("app", "ann"));
+        ann.subscribe("1", "subscription { docs(where: {title: {eq: \"t\"}}) { transition changed } }");
+        server.sql("insert into docs values (1, 'ann', null, 's')").await;
+        server.sql("update docs set title = 't' where id = 1").await;
+        assert_eq!(ann.next().await, json!({ "transition": "ENTER", "changed": [] }), "{policy}");
+        engine.stop(PATIENCE).await;
+    }
+}
+
+/// `changed` would compare the row with an image that nobody saw. Found by the oracle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_on_whose_old_image_the_policy_raised_enters_and_is_compared_with_nothing() {
+    let server = prepared("create policy strict on docs using (1 / length(title) > 0)").await;
+    let engine = served(&server).await;
+    let mut ann = Client::connect(&engine, user("app", "ann"));
+    ann.subscribe("1", "subscription { docs { transition changed row { id } key { id } } }");
+    server.sql("insert into docs values (1, 'ann', '', 's')").await;
+    server.sql("update docs set title = 't' where id = 1").await;
+    let event = ann.next().await;
+    assert_eq!((&event["transition"], &event["changed"]), (&json!("ENTER"), &json!([])), "{event}");
+    engine.stop(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_policy_decides_from_its_place_in_the_stream() {
     const LISTENERS: usize = 1_000;
