@@ -69,7 +69,7 @@ mod engine {
 /// Conditions over rows.
 mod predicate {
     /// `tests/corpus/predicate`: what is decided and what is refused.
-    mod corpus;
+    pub(crate) mod corpus;
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }
@@ -80,6 +80,16 @@ mod probe {
     mod ask;
     /// An image that went through JSON is the row it was.
     mod image;
+}
+
+/// Row policies.
+mod security {
+    /// PostgreSQL shows the same rows, for random policies, roles, settings and rows.
+    mod compiled_oracle;
+    /// `tests/corpus/policy`: which policies of the world are compiled, and which are asked.
+    mod corpus;
+    /// Random tables, policies, rows and principals.
+    mod generator;
 }
 
 /// The schema in the database and the calls into it.
