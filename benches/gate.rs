@@ -14,8 +14,8 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rowcast::matcher::{Matcher, OperationSet, Scratch};
 use rowcast::model::{
-    Access, Change, Column, Datum, Event, Operation, PgType, Policy, Position, Principal, ReplicaIdentity, Role, Roles,
-    RowChange, SubscriptionId, Table, TableName, Timestamp, Tuple,
+    Access, Change, Collation, Column, Datum, Event, Operation, PgType, Policy, Position, Principal, ReplicaIdentity,
+    Role, Roles, RowChange, SubscriptionId, Table, TableName, Timestamp, Tuple,
 };
 use rowcast::predicate::Predicate;
 use rowcast::security::{Admission, Gate, Inspection, Judged, Standing};
@@ -34,7 +34,7 @@ fn docs(using: &str) -> Arc<Table> {
         type_oid,
         pg_type,
         not_null: true,
-        collation: rowcast::model::Collation::default(),
+        collation: Collation::default(),
     };
     let policy = Policy {
         name: "own".into(),

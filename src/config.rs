@@ -5,6 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::capture::Naming;
+use crate::graphql::{self, DEPTH_MOST};
+use crate::predicate::FilterLimits;
+use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
 
 /// Where events come from.
@@ -63,6 +66,12 @@ pub struct Settings {
     pub operations_max: usize,
     /// Bytes of one message from a client; a longer one closes the session.
     pub message_bytes_max: usize,
+    /// Bytes that a client may send behind an unanswered `connection_init`; beyond it the session closes.
+    pub held_bytes_max: usize,
+    /// How large one GraphQL request may be.
+    pub request: graphql::Limits,
+    /// How large one `where` argument may be.
+    pub filter: FilterLimits,
     /// Bytes of events that may wait for one resolver lane (resolver, variables, and tenant unless events are for
     /// several). At the bound its subscriptions end with `RESOLVER_OVERLOADED`.
     pub resolver_backlog_bytes_max: usize,
@@ -74,6 +83,49 @@ pub struct Settings {
     /// Bytes of events that may wait for one such policy, as one role with the same settings. At the bound whoever an
     /// event concerns ends with `POLICY_OVERLOADED`.
     pub policy_backlog_bytes_max: usize,
+    /// This service's name in a federated graph; without one the schema is no subgraph.
+    pub service: Option<String>,
+    /// GraphQL variables that must equal an attribute of the principal, by name.
+    pub protected_variables: ProtectedVariables,
+    /// How much of what a principal or an address may do in a second.
+    pub limits: RateLimits,
+}
+
+/// What is limited. `None` (`null`) is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimits {
+    /// Connections of one address. Beyond it: 1013 with the wait. None by default: behind a proxy that hides its clients
+    /// everybody has one address.
+    pub connects: Option<Rate>,
+    /// Operations that one principal starts. Beyond it: an `error` with the wait.
+    pub subscribes: Option<Rate>,
+    /// Messages of one principal, on all of its sockets. Beyond it: 4429 with the wait.
+    pub messages: Option<Rate>,
+    /// Subscriptions of one principal whose row policy PostgreSQL has to be asked about. Beyond it as `subscribes`.
+    pub asked: Option<Rate>,
+}
+
+/// So many in a second for ever, and so many at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Per second.
+    pub per_s: f64,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Default for RateLimits {
+    /// No honest client meets these: 20,000 sockets of one principal can come back at once.
+    fn default() -> Self {
+        RateLimits {
+            connects: None,
+            subscribes: Some(Rate { per_s: 1_000.0, burst: 20_000 }),
+            messages: Some(Rate { per_s: 5_000.0, burst: 100_000 }),
+            asked: Some(Rate { per_s: 100.0, burst: 2_000 }),
+        }
+    }
 }
 
 /// How [`Naming`] is written.
@@ -97,7 +149,13 @@ impl Default for Settings {
             pong_timeout_s: 12.0,
             operations_max: 100,
             message_bytes_max: 256 * 1024,
+            held_bytes_max: 64 * 1024,
+            request: graphql::Limits::default(),
+            filter: FilterLimits::default(),
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
+            service: None,
+            protected_variables: ProtectedVariables::default(),
+            limits: RateLimits::default(),
             policy_sessions: 4,
             policy_timeout_s: 1.0,
             policy_backlog_bytes_max: 16 * 1024 * 1024,
@@ -137,9 +195,9 @@ impl Settings {
             pong_timeout: Duration::from_secs_f64(self.pong_timeout_s),
             message_bytes_max: self.message_bytes_max,
             operations_max: self.operations_max,
+            held_bytes_max: self.held_bytes_max,
             queue_bytes_max: self.queue_bytes_max,
             queue_age_max: Duration::from_secs_f64(self.queue_age_max_s),
-            ..Limits::default()
         }
     }
 
@@ -160,14 +218,60 @@ impl Settings {
             ("queue_bytes_max", self.queue_bytes_max),
             ("operations_max", self.operations_max),
             ("message_bytes_max", self.message_bytes_max),
+            ("held_bytes_max", self.held_bytes_max),
+            ("request.query_bytes_max", self.request.query_bytes_max),
+            ("request.tokens_max", self.request.tokens_max),
+            ("request.depth_max", self.request.depth_max),
+            ("request.fields_max", self.request.fields_max),
+            ("request.values_bytes_max", self.request.values_bytes_max),
+            ("filter.depth_max", self.filter.depth_max),
+            ("filter.conditions_max", self.filter.conditions_max),
+            ("filter.members_max", self.filter.members_max),
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
             ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
         ];
+        match sizes.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            None => self.check_ranges(),
+        }
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        if self.request.depth_max > DEPTH_MOST {
+            return Err(ConfigError::Range { name: "request.depth_max", problem: "must be at most 64" });
+        }
+        if self.filter.depth_max > FilterLimits::DEPTH_MOST {
+            return Err(ConfigError::Range { name: "filter.depth_max", problem: "must be at most 64" });
+        }
         if !(2..=64).contains(&self.policy_sessions) {
             return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
-        match sizes.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+        self.limits.check()?;
+        match self.service.as_deref() {
+            Some("") => Err(ConfigError::Range { name: "service", problem: "must have a name, or be left out" }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RateLimits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let rates = [
+            ("limits.connects", self.connects),
+            ("limits.subscribes", self.subscribes),
+            ("limits.messages", self.messages),
+            ("limits.asked", self.asked),
+        ];
+        // A burst that takes decades to come back would not fit the limiter's nanoseconds.
+        let is_right = |rate: &Rate| {
+            (0.001..=1_000_000.0).contains(&rate.per_s) && rate.burst > 0 && f64::from(rate.burst) / rate.per_s <= 1e9
+        };
+        match rates.iter().find(|(_, rate)| rate.as_ref().is_some_and(|rate| !is_right(rate))) {
+            Some((name, _)) => {
+                let problem = "needs per_s from 0.001 to 1000000 and a burst from 1 to what a billion seconds bring back, \
+                               or null for no limit";
+                Err(ConfigError::Range { name, problem })
+            }
             None => Ok(()),
         }
     }
@@ -175,7 +279,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::Settings;
+    use super::{Rate, RateLimits, Settings};
 
     #[test]
     fn an_unknown_setting_is_named() {
@@ -185,9 +289,35 @@ mod tests {
 
     #[test]
     fn a_setting_out_of_range_is_named() {
-        for json in [r#"{"init_wait_s": 0}"#, r#"{"operations_max": 0}"#, r#"{"ping_interval_s": 1e9}"#] {
+        for json in [
+            r#"{"init_wait_s": 0}"#,
+            r#"{"operations_max": 0}"#,
+            r#"{"ping_interval_s": 1e9}"#,
+            r#"{"request": {"depth_max": 65}}"#,
+            r#"{"request": {"depth": 1}}"#,
+            r#"{"filter": {"members_max": 0}}"#,
+        ] {
             assert!(Settings::parse(json).is_err(), "{json}");
         }
+        let settings = Settings::parse(r#"{"request": {"fields_max": 7}, "filter": {"depth_max": 3}}"#).unwrap();
+        assert_eq!((settings.request.fields_max, settings.request.depth_max, settings.filter.depth_max), (7, 64, 3));
         assert!(Settings::parse("{}").is_ok());
+    }
+
+    #[test]
+    fn a_rate_is_whole_or_off_and_what_is_left_out_has_its_default() {
+        let settings = Settings::parse(r#"{"limits": {"messages": null, "connects": {"per_s": 0.5, "burst": 1}}}"#);
+        let limits = settings.unwrap().limits;
+        assert_eq!((limits.messages, limits.connects), (None, Some(Rate { per_s: 0.5, burst: 1 })));
+        assert_eq!(limits.subscribes, RateLimits::default().subscribes);
+        for wrong in [
+            r#"{"messages": {"per_s": 0, "burst": 1}}"#,
+            r#"{"messages": {"per_s": 1, "burst": 0}}"#,
+            r#"{"messages": {"per_s": 1}}"#,
+            r#"{"message": null}"#,
+        ] {
+            let error = Settings::parse(&format!(r#"{{"limits": {wrong}}}"#)).unwrap_err();
+            assert!(error.to_string().contains("message") || error.to_string().contains("burst"), "{error}");
+        }
     }
 }

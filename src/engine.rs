@@ -10,12 +10,14 @@
 //! order, each once; nothing is dropped in silence. What is never done: the engine never waits for a client, a resolver
 //! or Python.
 
+mod admit;
 mod ask;
 mod calls;
 mod core;
 mod database;
 mod declare;
 mod dispatch;
+mod entities;
 mod evict;
 mod failure;
 mod housekeeping;
@@ -24,9 +26,11 @@ mod live;
 mod pace;
 mod policy_watch;
 mod pull;
+mod rate;
 mod refresh;
 mod registry;
 mod resolve;
+mod revoke;
 mod session;
 mod stale;
 mod start;
@@ -37,6 +41,7 @@ mod subscription;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_postgres::Pool;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -46,15 +51,18 @@ use tokio::task::JoinHandle;
 pub use failure::Failure;
 pub use pull::PullQueue;
 pub use resolve::{Call, Outcome};
+pub use revoke::Selector;
 pub use session::SessionHandle;
 
 use self::core::Core;
 use crate::adapter::Wake;
 use crate::config::{Bus, Settings};
 use crate::error::Error;
-use crate::graphql::{Operation, Request};
+use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
 use evict::{Eviction, Evictions};
+use live::Live;
+use rate::RetryAfter;
 use subscribe::Subscribed;
 use subscription::Sink;
 
@@ -159,21 +167,42 @@ impl Engine {
         Ok(self.core.live()?.schema.sdl().to_owned())
     }
 
-    /// Answers a query; a subscription cannot be answered at once and is refused.
-    pub fn execute(&self, request: &Request) -> Result<String, Error> {
-        let response = match self.core.live()?.schema.compile(request) {
-            Ok(Operation::Query(response)) => return Ok(String::from_utf8_lossy(&response).into_owned()),
+    /// Answers a query; a subscription cannot be answered at once and is refused. Rows by key are for a principal.
+    pub async fn execute(&self, principal: Option<&Principal>, request: &Request) -> Result<String, Error> {
+        let live = self.core.live()?;
+        let response = match live.schema.compile(request) {
+            Ok(Operation::Query(response)) => Ok(response),
+            Ok(Operation::Entities(asked)) => match principal {
+                Some(principal) => self.answer(&live, principal, &asked).await,
+                None => Err(Failure::new("PRINCIPAL_REQUIRED", "rows are given to somebody: say who asks")),
+            },
             Ok(Operation::Subscription(_)) => {
-                Failure::new("OPERATION_NOT_SUPPORTED", "subscriptions need a WebSocket: connect to this URL with one")
+                let message = "subscriptions need a WebSocket: connect to this URL with one";
+                Err(Failure::new("OPERATION_NOT_SUPPORTED", message))
             }
-            Err(errors) => Failure::from(errors),
+            Err(errors) => Err(Failure::from(errors)),
         };
-        Ok(format!(r#"{{"errors":{}}}"#, response.to_json()))
+        Ok(match response {
+            Ok(response) => String::from_utf8_lossy(&response).into_owned(),
+            Err(failure) => format!(r#"{{"errors":{}}}"#, failure.to_json()),
+        })
+    }
+
+    async fn answer(&self, live: &Live, principal: &Principal, asked: &EntityRequest) -> Result<Bytes, Failure> {
+        self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
+        self.core.answer(live, principal, asked).await
     }
 
     /// A session for a socket that was accepted with the subprotocol graphql-transport-ws.
     pub fn connect(&self, wake: Arc<dyn Wake>) -> Result<Arc<SessionHandle>, Error> {
-        Ok(self.core.connect(wake)?)
+        self.connect_from(wake, None)
+    }
+
+    /// The same, for a peer whose address is known and limited.
+    pub fn connect_from(&self, wake: Arc<dyn Wake>, address: Option<&str>) -> Result<Arc<SessionHandle>, Error> {
+        let checked = self.core.check_connect(address);
+        checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
+        Ok(self.core.connect(wake, address)?)
     }
 
     /// A subscription whose results are fetched.
@@ -182,10 +211,15 @@ impl Engine {
         principal: &Arc<Principal>,
         request: &Arc<Request>,
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
+        self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
+        revoke::refuse_expired(principal)?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
         match self.core.subscribe(principal, request, Sink::Pull(Arc::clone(&queue)))? {
-            Subscribed::Live(id) => Ok((id, queue)),
-            Subscribed::Answer(_) => {
+            Subscribed::Live(id) => {
+                self.core.registry.expire(principal.expires_at, id, &queue);
+                Ok((id, queue))
+            }
+            Subscribed::Answer(_) | Subscribed::Entities(..) => {
                 let message = "only subscriptions are registered: use execute for a query";
                 Err(Failure::new("OPERATION_NOT_SUPPORTED", message).into())
             }

@@ -26,9 +26,12 @@ pub enum Error {
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A migration, `watch` or `publish` failed.
+    /// `watch`, `unwatch` or `status` failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The migrations could not be read or applied.
+    #[error(transparent)]
+    Migrate(StoreError),
     /// A manual publication failed.
     #[error(transparent)]
     Publish(StoreError),
@@ -52,6 +55,12 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// Too many connections of one address.
+    #[error("too many connections of one address at once: try again in {retry_after_s} s")]
+    RateLimited {
+        /// Whole seconds after which it is worth to try again.
+        retry_after_s: u64,
+    },
     /// The engine is not running.
     #[error("the engine is not running: start the manager first (its lifespan, `async with manager`, or start())")]
     NotStarted,
@@ -74,8 +83,10 @@ pub enum Kind {
     Authentication,
     /// Slot, publication, stream.
     Capture,
-    /// Migrations.
+    /// Migrations, or the lack of them.
     Migration,
+    /// What the database refused beyond that.
+    Database,
     /// The GraphQL schema.
     Schema,
     /// Manual publication.
@@ -84,6 +95,8 @@ pub enum Kind {
     Request,
     /// The end of a subscription.
     Ended,
+    /// Too much at once.
+    RateLimited,
     /// The engine's own life.
     NotStarted,
 }
@@ -95,13 +108,15 @@ impl Error {
             Error::Config(_) | Error::Declaration { .. } | Error::StartedBefore | Error::Io(_) => Kind::Configuration,
             Error::Capture(CaptureError::AuthenticationFailed { .. }) => Kind::Authentication,
             Error::Capture(error) if is_connection(error) => Kind::Connection,
-            Error::Pool(_) | Error::PoolBuild(_) => Kind::Connection,
+            Error::Pool(_) | Error::PoolBuild(_) | Error::Migrate(StoreError::ConnectionLost(_)) => Kind::Connection,
             Error::Publish(_) => Kind::Publish,
             Error::Capture(_) => Kind::Capture,
-            Error::Store(_) => Kind::Migration,
+            Error::Store(error) => kind_of_store(error),
+            Error::Migrate(_) => Kind::Migration,
             Error::Catalog(_) | Error::Schema(_) => Kind::Schema,
             Error::Request(_) => Kind::Request,
             Error::Ended { .. } => Kind::Ended,
+            Error::RateLimited { .. } => Kind::RateLimited,
             Error::NotStarted => Kind::NotStarted,
         }
     }
@@ -113,14 +128,33 @@ impl Error {
             Error::Declaration { code, .. } | Error::Ended { code, .. } => code,
             Error::Capture(error) => error.code(),
             Error::Catalog(error) => error.code(),
-            Error::Store(error) | Error::Publish(error) => error.code(),
+            Error::Store(error) | Error::Migrate(error) | Error::Publish(error) => error.code(),
             Error::Pool(_) | Error::PoolBuild(_) => "NO_SESSION",
             Error::Schema(error) => error.code(),
             Error::Request(failure) => failure.code(),
+            Error::RateLimited { .. } => "RATE_LIMITED",
             Error::NotStarted => "NOT_STARTED",
             Error::StartedBefore => "STARTED_BEFORE",
             Error::Io(_) => "OS_ERROR",
         }
+    }
+}
+
+/// What `watch` refuses is a declaration's fault; what lacks its schema needs a migration.
+fn kind_of_store(error: &StoreError) -> Kind {
+    match error {
+        StoreError::UnknownTable { .. } | StoreError::Refused { .. } => Kind::Configuration,
+        StoreError::SchemaNewer { .. }
+        | StoreError::SchemaDivergent { .. }
+        | StoreError::MigrationFailed { .. }
+        | StoreError::NotMigrated { .. } => Kind::Migration,
+        StoreError::ConnectionLost(_) => Kind::Connection,
+        StoreError::PermissionDenied { .. }
+        | StoreError::InvalidJson
+        | StoreError::Locked { .. }
+        | StoreError::ReadOnly { .. }
+        | StoreError::Database { .. }
+        | StoreError::Protocol(_) => Kind::Database,
     }
 }
 

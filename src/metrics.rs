@@ -30,6 +30,18 @@ metrics! {
     payloads_total,
     /// Matches that the gate refused: 0 while the index and the gate agree.
     gate_refusals_total,
+    /// Subscriptions refused by the federation module.
+    federation_refusals_total,
+    /// Subscriptions refused by the scope module.
+    scope_refusals_total,
+    /// Connections beyond the rate of their address.
+    rate_limited_connects_total,
+    /// Operations beyond the rate of their principal.
+    rate_limited_subscribes_total,
+    /// Sockets closed for messages beyond the rate of their principal.
+    rate_limited_messages_total,
+    /// Subscriptions with an asked row policy beyond the rate of their principal.
+    rate_limited_asked_total,
     /// Logical messages that were not understood.
     messages_ignored_total,
     /// Resolver calls handed to Python.

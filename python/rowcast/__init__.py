@@ -34,15 +34,19 @@ from rowcast.errors import (
     ConfigurationError,
     ConnectionFailed,
     CredentialMissing,
+    DatabaseError,
     Forbidden,
     MigrationError,
     NotStarted,
+    PrincipalError,
     PublishError,
+    RateLimited,
     RequestRefused,
     RowcastError,
     SchemaError,
     SubscriptionEnded,
 )
+from rowcast.limits import RequestLimits
 from rowcast.manager import SubscriptionManager
 from rowcast.principal import Principal
 from rowcast.protocol import GraphQLTransportWSHandler
@@ -55,6 +59,7 @@ __all__ = [
     "Connection",
     "ConnectionFailed",
     "CredentialMissing",
+    "DatabaseError",
     "Event",
     "EventBusConfig",
     "Forbidden",
@@ -62,7 +67,10 @@ __all__ = [
     "MigrationError",
     "NotStarted",
     "Principal",
+    "PrincipalError",
     "PublishError",
+    "RateLimited",
+    "RequestLimits",
     "RequestRefused",
     "RowcastError",
     "SchemaError",

@@ -59,12 +59,14 @@ class SubscriptionExecutor:
         ``fields`` is a JSON array of subscription fields, see ``rowcast.declaration.Declaration.as_json``::
 
             {"name", "table", "topic", "tenant", "public", "replica_identity": "full" | "keep",
-             "resolver": null | {"index", "leave", "timeout": seconds | null,
+             "scopes": [name], "operations": null | ["INSERT" | "UPDATE" | "DELETE" | "TRUNCATE"], "service",
+             "resolver": null | {"index", "leave",
                                  "returns": null | {"type", "objects": [{"name", "description", "fields":
                                                     [{"name", "attribute", "type", "description"}]}],
                                                     "enums": [{"name", "values"}]}}}
 
-        Raises ``ConfigurationError``, ``ConnectionFailed``, ``CaptureError`` or ``SchemaError``.
+        A key that is not among these is refused by name. Raises ``ConfigurationError``, ``ConnectionFailed``,
+        ``CaptureError`` or ``SchemaError``.
         """
 
     def describe(self, fields: str = "[]") -> str:
@@ -83,11 +85,39 @@ class SubscriptionExecutor:
     def schema(self) -> str:
         """The GraphQL schema in SDL. Raises ``NotStarted``."""
 
-    def execute(self, query: str, variables: str | None = None, operation_name: str | None = None) -> str:
-        """Answer a query (introspection) with a GraphQL response as JSON text."""
+    def execute(
+        self,
+        query: str,
+        variables: str | None = None,
+        operation_name: str | None = None,
+        *,
+        principal: Principal | None = None,
+    ) -> str:
+        """Answer a query with a GraphQL response as JSON text.
 
-    def connect(self, hub: Hub) -> Session:
-        """A session for one accepted socket."""
+        ``principal`` is who asks for rows by key (``_entities`` of a federated graph): the modules are asked and
+        PostgreSQL reads as the principal, which blocks. Without one such a query is refused (``PRINCIPAL_REQUIRED``).
+        """
+
+    def connect(self, hub: Hub, address: str | None = None) -> Session:
+        """A session for one accepted socket of a peer with this address.
+
+        Raises ``RateLimited`` when there are too many of that address (setting ``limits.connects``).
+        """
+
+    def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
+        """See ``SubscriptionManager.revoke``. Does not block."""
+
+    def disconnect(
+        self,
+        *,
+        user_id: str | None = None,
+        tenant_id: str | None = None,
+        role: str | None = None,
+        code: int = 1012,
+        reason: str = "Service restart",
+    ) -> int:
+        """See ``SubscriptionManager.disconnect``. Does not block."""
 
     def register(
         self,
@@ -99,6 +129,8 @@ class SubscriptionExecutor:
         operation_name: str | None = None,
     ) -> None:
         """Start a subscription whose results are fetched with ``next_event``.
+
+        It ends by itself when ``principal.expires_at`` has come (``TOKEN_EXPIRED``) and by ``revoke`` (``REVOKED``).
 
         Raises ``RequestRefused``; ``ConfigurationError`` with ``SUBSCRIPTION_EXISTS`` when the id is taken;
         ``ValueError`` when ``variables`` is no JSON object.
@@ -117,7 +149,11 @@ class SubscriptionExecutor:
         """
 
     def watch(self, table: str, tenant: str | None = None, public: bool = False) -> bool:
-        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``."""
+        """``select rowcast.watch(…)``; whether anything changed. Blocks; needs no ``start``.
+
+        Raises ``ConfigurationError`` when the table cannot be watched so, ``MigrationError`` with ``NOT_MIGRATED``,
+        ``ConnectionFailed`` or ``DatabaseError``; ``unwatch`` and ``status`` likewise.
+        """
 
     def unwatch(self, table: str) -> bool:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""

@@ -39,7 +39,11 @@ class WebSocketAdapter(Protocol):
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """Address and port of the peer, if known."""
+        """Address and port of the peer, if known; its address is what ``limits["connects"]`` counts.
+
+        Behind a proxy this is the proxy, unless the server reads the proxy's headers (uvicorn: ``--proxy-headers`` with
+        ``--forwarded-allow-ips``).
+        """
 
     @property
     def is_connected(self) -> bool:

@@ -31,6 +31,7 @@ Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
 FRAMES_PER_TURN = 64
 EVICT_WAIT_S = 1.0
 CLOSE_WAIT_S = 5.0
+GONE_WAIT_S = 5.0
 HIDDEN = "Internal server error"
 
 
@@ -156,20 +157,7 @@ class Conversation:
 
     async def _principal(self, payload: str) -> Principal:
         hook = self._rules.authenticate
-        if hook is None:
-            return Principal()
-        connection = self._connection(payload)
-        if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-            answer = hook(connection)
-        else:
-            answer = await asyncio.to_thread(hook, connection)
-        principal: object = await answer if inspect.isawaitable(answer) else answer
-        if not isinstance(principal, Principal):
-            raise TypeError(
-                f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
-                "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
-            )
-        return principal
+        return Principal() if hook is None else await principal_of(hook, self._connection(payload))
 
     def _connection(self, payload: str) -> Connection:
         adapter = self._adapter
@@ -188,16 +176,37 @@ class Conversation:
         await shut(self._adapter, code, reason, EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
 
 
+async def principal_of(hook: Authenticate, connection: Connection) -> Principal:
+    """What the hook answers; a plain function runs in a thread. TypeError when that is no principal."""
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
+        answer = hook(connection)
+    else:
+        answer = await asyncio.to_thread(hook, connection)
+    principal: object = await answer if inspect.isawaitable(answer) else answer
+    if not isinstance(principal, Principal):
+        raise TypeError(
+            f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
+            "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
+        )
+    return principal
+
+
 def _fault(task: asyncio.Task[None] | None) -> BaseException | None:
     return task.exception() if task is not None and task.done() and not task.cancelled() else None
 
 
 async def shut(adapter: WebSocketAdapter, code: int, reason: str, patience_s: float = CLOSE_WAIT_S) -> None:
-    """Close a socket with ``patience_s`` seconds for a peer that does not read; then abort it where the adapter can."""
+    """Close a socket with ``patience_s`` seconds for a peer that does not read; then abort it where the adapter can.
+
+    A peer that is dead answers no close frame, and what the server has not yet sent keeps its TCP connection for as
+    long as the system likes: after ``GONE_WAIT_S`` it is aborted as well, which does nothing to one that is gone.
+    """
     if not adapter.is_connected:
         return
     try:
         await asyncio.wait_for(adapter.close(code, reason), patience_s)
+        if isinstance(adapter, Abortable):
+            asyncio.get_running_loop().call_later(GONE_WAIT_S, adapter.abort)
     except Exception as error:
         if isinstance(adapter, Abortable):
             adapter.abort()

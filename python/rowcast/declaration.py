@@ -8,7 +8,7 @@ resolver). Whatever is wrong with a declaration is said where it is written, and
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -17,9 +17,11 @@ from rowcast.naming import Naming, field_name, is_graphql_name, table_field_name
 from rowcast.signature import Resolver
 
 ReplicaIdentity = Literal["full", "keep"]
+Operation = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK = "__rowcast_subscriptions__"
+_OPERATIONS = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Declaration:
         leave: Whether the resolver is also called for rows that leave the subscriber's view.
         timeout: Seconds that one call of the resolver may take; ``None`` means the manager's ``resolver_timeout_s``.
         replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own.
+        scopes: What the principal's ``scopes`` must contain, all of it; else ``SCOPE_REQUIRED``.
+        operations: Which changes may be watched, of ``INSERT``, ``UPDATE``, ``DELETE`` and ``TRUNCATE``; others are
+            ``OPERATION_FORBIDDEN``, and who asks for none in particular watches these. ``None`` is all of them.
+        service: The service that the field belongs to; any other refuses it with ``SERVICE_FOREIGN``.
         resolver: The function that makes the field's values; ``None`` for the event envelope.
     """
 
@@ -46,9 +52,16 @@ class Declaration:
     leave: bool = False
     timeout: float | None = None
     replica_identity: ReplicaIdentity = "full"
+    scopes: Sequence[str] = ()
+    operations: Sequence[Operation] | None = None
+    service: str | None = None
     resolver: Resolver | None = None
 
     def __post_init__(self) -> None:
+        for name in ("scopes", "operations"):
+            names: object = getattr(self, name)
+            if isinstance(names, list):
+                object.__setattr__(self, name, tuple(names))
         problem = self._problem()
         if problem:
             raise ConfigurationError(f"subscription: {problem}", code="DECLARATION_INVALID")
@@ -70,6 +83,9 @@ class Declaration:
             "tenant": self.tenant,
             "public": self.public,
             "replica_identity": self.replica_identity,
+            "scopes": self.scopes,
+            "operations": self.operations,
+            "service": self.service,
             "resolver": self._resolver_json(naming, resolver_index),
         }
 
@@ -78,7 +94,7 @@ class Declaration:
             return None
         returns = self.resolver.returns(naming)
         shape = None if returns is None else returns.as_json()
-        return {"index": index, "returns": shape, "leave": self.leave, "timeout": self.timeout}
+        return {"index": index, "returns": shape, "leave": self.leave}
 
     def _problem(self) -> str | None:
         table: object = self.table
@@ -86,11 +102,11 @@ class Declaration:
             return 'name the table: @subscription("orders"), not @subscription'
         if (self.table is None) == (self.topic is None):
             return 'name either a table or a topic: subscription("orders") or subscription(topic="alerts")'
-        return self._wrong_text() or self._wrong_option()
+        return self._wrong_text() or self._wrong_option() or self._wrong_scope()
 
     def _wrong_text(self) -> str | None:
-        texts: dict[str, object] = {"table": self.table, "topic": self.topic, "tenant": self.tenant, "name": self.name}
-        for what, text in texts.items():
+        for what in ("table", "topic", "tenant", "name", "service"):
+            text: object = getattr(self, what)
             if text is not None and (not isinstance(text, str) or not text or "\0" in text):
                 return f"{what} must be non-empty text, not {text!r}"
         if self.name is not None and not is_graphql_name(self.name):
@@ -107,6 +123,18 @@ class Declaration:
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             return f"timeout must be a positive number of seconds, not {self.timeout!r}"
         return None
+
+    def _wrong_scope(self) -> str | None:
+        if not isinstance(self.scopes, tuple) or not all(isinstance(each, str) and each for each in self.scopes):
+            return f'scopes must be a list of names such as ["orders:read"], not {self.scopes!r}'
+        if self.operations is None:
+            return None
+        if not isinstance(self.operations, tuple) or not self.operations:
+            return f'operations must be a list such as ["INSERT", "UPDATE"], not {self.operations!r}'
+        unknown = [each for each in self.operations if each not in _OPERATIONS]
+        if unknown:
+            return f"operations may have {', '.join(_OPERATIONS)}, not {unknown[0]!r}"
+        return None if self.table is not None else "operations are changes of rows, so they need a table"
 
 
 class Subscription:
@@ -139,6 +167,9 @@ def subscription(
     leave: bool = False,
     timeout: float | None = None,
     replica_identity: ReplicaIdentity = "full",
+    scopes: Sequence[str] = (),
+    operations: Sequence[Operation] | None = None,
+    service: str | None = None,
 ) -> Subscription:
     """Declare a subscription field on a table or a topic; the arguments are those of `Declaration`.
 
@@ -150,7 +181,9 @@ def subscription(
         ConfigurationError: ``DECLARATION_INVALID``, ``RESOLVER_INVALID`` or ``ANNOTATION_UNSUPPORTED``, while
         decorating.
     """
-    return Subscription(Declaration(table, topic, tenant, public, name, leave, timeout, replica_identity))
+    return Subscription(
+        Declaration(table, topic, tenant, public, name, leave, timeout, replica_identity, scopes, operations, service)
+    )
 
 
 def declarations_in(source: object) -> list[Declaration]:

@@ -4,13 +4,16 @@
 
     RowcastError
     ├── ConfigurationError        a setting, a declaration or a signature is wrong; nothing was started
+    │   └── PrincipalError        a `Principal` is wrong; nobody was let in
     ├── ConnectionFailed          PostgreSQL cannot be reached
     │   └── AuthenticationFailed  it can, but does not let us in
     ├── CaptureError              the change stream cannot be read: slot, publication, rights
     ├── MigrationError            a migration failed or the database is newer than this package
+    ├── DatabaseError             PostgreSQL refused to watch, to unwatch or to tell the status
     ├── SchemaError               no GraphQL schema can be made of tables and resolvers
     ├── PublishError              a message was not published
     ├── RequestRefused            a GraphQL request is invalid or not allowed; `errors` says why
+    ├── RateLimited               too many connections at once; `retry_after_s` says how long to wait
     ├── SubscriptionEnded         a subscription is over, or unknown
     ├── NotStarted                the manager is not running
     └── Forbidden                 raised by an `authenticate` hook: the socket closes with 4403
@@ -54,6 +57,12 @@ class ConfigurationError(RowcastError):
     default_code = "CONFIGURATION_INVALID"
 
 
+class PrincipalError(ConfigurationError):
+    """A `Principal` is wrong: an identity, a setting's name or value, an expiry that could be misread."""
+
+    default_code = "PRINCIPAL_INVALID"
+
+
 class ConnectionFailed(RowcastError):
     """PostgreSQL cannot be reached."""
 
@@ -76,6 +85,12 @@ class MigrationError(RowcastError):
     """A migration failed, or the database is newer than this package."""
 
     default_code = "MIGRATION_FAILED"
+
+
+class DatabaseError(RowcastError):
+    """PostgreSQL refused what was asked of it beyond migrations: a privilege is missing, a lock was not to be had."""
+
+    default_code = "DATABASE_REFUSED"
 
 
 class SchemaError(RowcastError):
@@ -113,8 +128,29 @@ class RequestRefused(RowcastError):
         self.errors: list[Mapping[str, Any]] = list(errors)
 
 
+class RateLimited(RowcastError):
+    """Too many connections of one address at once.
+
+    Args:
+        message: What there was too much of.
+        retry_after_s: Whole seconds after which it is worth to try again.
+    """
+
+    default_code = "RATE_LIMITED"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, hint: str | None = None, retry_after_s: int = 1
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
 class SubscriptionEnded(RowcastError):
-    """The subscription failed, was completed, or never was."""
+    """The subscription failed, was completed, or never was.
+
+    ``code`` says why: ``COMPLETED``, ``SHUTTING_DOWN``, ``SLOW_CONSUMER``, ``TOKEN_EXPIRED`` when the principal's
+    ``expires_at`` has come, ``REVOKED`` after `SubscriptionManager.revoke`, …
+    """
 
     default_code = "SUBSCRIPTION_ENDED"
 

@@ -1,6 +1,7 @@
-"""GraphQL over HTTP for the one thing that has no WebSocket: asking for the schema.
+"""GraphQL over HTTP for who has no WebSocket: whoever asks for the schema, and a federated graph's gateway.
 
-Only queries are answered; the engine has no data behind them but introspection and ``__typename``. Status codes and
+Only queries are answered. Those for the schema are not authenticated; ``_entities`` gives rows, and for it the
+``authenticate`` hook is asked first, with the request's headers and without a payload. Status codes and
 media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
 ``application/json`` (what older clients ask for) by body.
 """
@@ -9,15 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rowcast.connection import Headers
-from rowcast.errors import NotStarted, RequestRefused
+from rowcast.connection import Connection, Headers, Payload, parse_cookies
+from rowcast.conversation import HIDDEN, Rules, principal_of
+from rowcast.errors import Forbidden, NotStarted, RequestRefused
+from rowcast.principal import Principal
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager
+
+_log = logging.getLogger("rowcast")
 
 BODY_BYTES_MAX = 1 << 20
 _JSON = "application/json"
@@ -31,6 +37,7 @@ class Request:
     method: str
     headers: Mapping[str, str] = field(default_factory=Headers)
     query: Mapping[str, str] = field(default_factory=dict)
+    client: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,10 @@ class Answer:
     def headers(self) -> list[tuple[str, str]]:
         headers = [("content-type", f"{self.media_type}; charset=utf-8"), ("content-length", str(len(self.body)))]
         return headers if self.allow is None else [*headers, ("allow", self.allow)]
+
+
+class _Unreadable(ValueError):
+    """The client's mistake, in our words."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,10 @@ TOO_LARGE = _error(413, f"The body is larger than {BODY_BYTES_MAX} bytes", "BODY
 _METHOD = _error(405, "Use POST, GET or a WebSocket", "METHOD_NOT_ALLOWED", allow="GET, POST")
 _ACCEPT = _error(406, f"This endpoint answers with {_GRAPHQL} or {_JSON}", "NOT_ACCEPTABLE")
 _CONTENT = _error(415, f"Send the request as {_JSON} in UTF-8", "UNSUPPORTED_MEDIA_TYPE")
+_FORBIDDEN = _error(403, "Forbidden", "FORBIDDEN")
+_LATE = _error(503, "Try again later", "AUTHENTICATE_TIMEOUT")
+_BROKEN = _error(500, HIDDEN, "INTERNAL_SERVER_ERROR")
+_ODD = "The request nests too deeply, or has numbers or characters that are none in JSON"
 _STOPPED = _error(503, "The service is starting or stopping", "NOT_STARTED")
 
 
@@ -79,21 +94,62 @@ def refuse_early(request: Request) -> Answer | None:
     return None
 
 
-async def answer(manager: SubscriptionManager, request: Request, body: bytes) -> Answer:
-    """Answer a request that `refuse_early` let through."""
+async def answer(manager: SubscriptionManager, request: Request, body: bytes, rules: Rules | None = None) -> Answer:
+    """Answer a request that `refuse_early` let through; ``rules`` say who asks for rows."""
     media_type = _media_type(request) or _JSON
     try:
         asked = _from_body(body) if request.method == "POST" else _from_query(request.query)
-    except ValueError as error:
+    except _Unreadable as error:
         return _error(400, str(error), "BAD_REQUEST", media_type=media_type)
+    except (ValueError, RecursionError):
+        return _error(400, _ODD, "BAD_REQUEST", media_type=media_type)
     try:
-        text = await asyncio.to_thread(manager.executor.execute, asked.query, asked.variables, asked.operation_name)
+        text = await _execute(manager, asked, None)
+        if rules is not None and _wants_a_principal(text):
+            principal = await _principal(rules, request)
+            if isinstance(principal, Answer):
+                return principal
+            text = await _execute(manager, asked, principal)
     except NotStarted:
         return _STOPPED
+    except ValueError:
+        # Python's JSON knows lone surrogates, infinities and a thousand levels; the engine's does not.
+        return _error(400, _ODD, "BAD_REQUEST", media_type=media_type)
     except RequestRefused as error:
         errors = error.errors or [{"message": error.message, "extensions": {"code": error.code}}]
         text = json.dumps({"errors": errors})
     return Answer(_status(text, media_type), text.encode(), media_type)
+
+
+async def _execute(manager: SubscriptionManager, asked: _Parameters, principal: Principal | None) -> str:
+    execute = manager.executor.execute
+    return await asyncio.to_thread(execute, asked.query, asked.variables, asked.operation_name, principal=principal)
+
+
+def _wants_a_principal(text: str) -> bool:
+    if '"PRINCIPAL_REQUIRED"' not in text:
+        return False
+    response = json.loads(text)
+    return "data" not in response and response["errors"][0]["extensions"]["code"] == "PRINCIPAL_REQUIRED"
+
+
+async def _principal(rules: Rules, request: Request) -> Principal | Answer:
+    """Who asks, or what to answer instead; what a hook raises is for the log."""
+    if rules.authenticate is None:
+        return Principal()
+    cookies = parse_cookies(request.headers.get("cookie", ""))
+    connection = Connection(request.headers, cookies, Payload({}), request.query, request.client)
+    try:
+        return await asyncio.wait_for(principal_of(rules.authenticate, connection), rules.authenticate_timeout_s)
+    except Forbidden as refusal:
+        _log.info("request refused: %s", refusal)
+        return _FORBIDDEN
+    except asyncio.TimeoutError:
+        _log.warning("authenticate timed out (limit %g s)", rules.authenticate_timeout_s)
+        return _LATE
+    except Exception:
+        _log.exception("authenticate failed")
+        return _BROKEN
 
 
 def _status(text: str, media_type: str) -> int:
@@ -105,9 +161,9 @@ def _from_body(body: bytes) -> _Parameters:
     try:
         parameters = json.loads(body)
     except ValueError as error:
-        raise ValueError("The body is no JSON") from error
+        raise _Unreadable("The body is no JSON") from error
     if not isinstance(parameters, dict):
-        raise ValueError("The body must be a JSON object with a `query`")  # noqa: TRY004 (the client's mistake)
+        raise _Unreadable("The body must be a JSON object with a `query`")
     return _checked(parameters)
 
 
@@ -117,20 +173,20 @@ def _from_query(query: Mapping[str, str]) -> _Parameters:
         try:
             parameters[name] = json.loads(parameters.get(name) or "null")
         except ValueError as error:
-            raise ValueError(f"`{name}` must be a JSON object") from error
+            raise _Unreadable(f"`{name}` must be a JSON object") from error
     return _checked(parameters)
 
 
 def _checked(parameters: dict[str, Any]) -> _Parameters:
     query, variables, name = parameters.get("query"), parameters.get("variables"), parameters.get("operationName")
     if not isinstance(query, str) or not query:
-        raise ValueError("`query` is missing or no text")
+        raise _Unreadable("`query` is missing or no text")
     if variables is not None and not isinstance(variables, dict):
-        raise ValueError("`variables` must be a JSON object")
+        raise _Unreadable("`variables` must be a JSON object")
     if name is not None and not isinstance(name, str):
-        raise ValueError("`operationName` must be text")
+        raise _Unreadable("`operationName` must be text")
     if parameters.get("extensions") is not None and not isinstance(parameters["extensions"], dict):
-        raise ValueError("`extensions` must be a JSON object")
+        raise _Unreadable("`extensions` must be a JSON object")
     return _Parameters(query, None if variables is None else json.dumps(variables), name or None)
 
 

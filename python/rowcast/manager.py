@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
-from rowcast.declaration import Declaration, ReplicaIdentity, Subscription, declarations_in
+from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
 from rowcast.errors import ConfigurationError, NotStarted, PublishError
 from rowcast.fields import Fields
+from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
+from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
-from rowcast.settings import Settings
+from rowcast.settings import Attribute, Rate, Settings
 from rowcast.source import Source
 
 if TYPE_CHECKING:
@@ -54,9 +57,21 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
+        service: This service's name in a federated graph; then the schema is an Apollo Federation 2 subgraph, fields of
+            other services are refused, and so are principals whose ``services`` do not contain it.
+        protected_variables: GraphQL variables that must equal an attribute of the principal (``"tenant_id"`` or
+            ``"user_id"``), by name; else ``SCOPE_VARIABLE_FORBIDDEN``. By default ``tenantId``, ``tenant_id``,
+            ``userId`` and ``user_id``; ``{}`` for none.
+        limits: Rates as ``{"subscribes": {"per_s": 10, "burst": 100}}``; ``None`` in place of a rate is no limit, what
+            is left out has its default: ``connects`` of an address (no limit; beyond it 1013), ``subscribes`` of a
+            principal (1,000/s, 20,000 at once; an ``error`` with ``RATE_LIMITED``), ``messages`` of a principal
+            (5,000/s, 100,000 at once; 4429), ``asked``: subscriptions whose row policy PostgreSQL has to be asked
+            about (100/s, 2,000 at once; as ``subscribes``).
         slot: The replication slot; one for each process that runs at the same time.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
+        held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
+        request_limits: How large one GraphQL request may be.
 
     Raises:
         ConfigurationError: A setting or a declaration is wrong; the message names it.
@@ -81,9 +96,14 @@ class SubscriptionManager:
         resolver_concurrency: int = 32,
         resolver_timeout_s: float = 30.0,
         introspection: bool = True,
+        service: str | None = None,
+        protected_variables: Mapping[str, Attribute] | None = None,
+        limits: Mapping[str, Rate | None] | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
+        held_bytes_max: int | None = None,
+        request_limits: RequestLimits | None = None,
     ) -> None:
         self.settings = Settings(
             naming,
@@ -102,6 +122,11 @@ class SubscriptionManager:
             slot,
             publication,
             debug,
+            service,
+            protected_variables,
+            limits,
+            held_bytes_max,
+            request_limits or RequestLimits(),
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
         self._declarations: list[Declaration] = []
@@ -125,6 +150,9 @@ class SubscriptionManager:
         leave: bool = False,
         timeout: float | None = None,
         replica_identity: ReplicaIdentity = "full",
+        scopes: Sequence[str] = (),
+        operations: Sequence[Operation] | None = None,
+        service: str | None = None,
     ) -> Subscription:
         """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
 
@@ -134,7 +162,9 @@ class SubscriptionManager:
         Raises:
             ConfigurationError: The declaration is wrong, or the manager is running.
         """
-        declared = Declaration(table, topic, tenant, public, name, leave, timeout, replica_identity)
+        declared = Declaration(
+            table, topic, tenant, public, name, leave, timeout, replica_identity, scopes, operations, service
+        )
         self._declare(declared)
         return Subscription(declared, lambda completed: self._replace(declared, completed))
 
@@ -158,8 +188,8 @@ class SubscriptionManager:
         """Connect, migrate, watch the declared tables, start the capture. Does nothing when it runs already.
 
         Raises:
-            RowcastError: ``ConfigurationError``, ``ConnectionFailed``, ``MigrationError``, ``SchemaError`` or
-                ``CaptureError``; nothing is left running.
+            RowcastError: ``ConfigurationError``, ``ConnectionFailed``, ``MigrationError``, ``DatabaseError``,
+                ``SchemaError`` or ``CaptureError``; nothing is left running.
         """
         async with self._changing:
             if self._engine is None:
@@ -288,11 +318,27 @@ class SubscriptionManager:
         await asyncio.to_thread(self.executor.publish, topic, text, tenant)
 
     def execute(
-        self, query: str, variables: Mapping[str, Any] | None = None, operation_name: str | None = None
+        self,
+        query: str,
+        variables: Mapping[str, Any] | None = None,
+        operation_name: str | None = None,
+        *,
+        principal: Principal | None = None,
     ) -> dict[str, Any]:
-        """Answer a query (introspection) with a GraphQL response: ``data``, ``errors`` or both."""
-        text = self.executor.execute(query, None if variables is None else json.dumps(variables), operation_name)
-        response: dict[str, Any] = json.loads(text)
+        """Answer a query (introspection, a federated graph's ``_entities``) with a GraphQL response.
+
+        Args:
+            query: The document.
+            variables: Its variables, JSON values.
+            operation_name: Which of its operations.
+            principal: Who asks for rows by key; they are read from PostgreSQL as this principal, and the call blocks
+                meanwhile. Without one such a query is refused with ``PRINCIPAL_REQUIRED``.
+
+        Returns:
+            ``data``, ``errors`` or both.
+        """
+        given = None if variables is None else json.dumps(variables)
+        response: dict[str, Any] = json.loads(self.executor.execute(query, given, operation_name, principal=principal))
         return response
 
     async def schema(self) -> str:
@@ -305,6 +351,63 @@ class SubscriptionManager:
         fields = Fields.of(self._declarations, self.settings).as_json()
         async with self._opened() as bus:
             return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).describe, fields)
+
+    def revoke(
+        self,
+        *,
+        user_id: str | UUID | int | None = None,
+        tenant_id: str | UUID | int | None = None,
+        role: str | None = None,
+    ) -> int:
+        """Let somebody see nothing any more: sockets close with 4403, registered subscriptions end with ``REVOKED``.
+
+        What waits for them is dropped. Stock clients come back and ask ``authenticate`` again, so change what it reads
+        before; a hook that is still running is not waited for. May be called from any thread.
+
+        Args:
+            user_id: Of the principals that are meant, like the other two. All that is given must match.
+            tenant_id: See ``user_id``.
+            role: See ``user_id``.
+
+        Returns:
+            How many sockets were told to close.
+
+        Raises:
+            ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
+            NotStarted: The manager is not running.
+        """
+        return self.executor.revoke(user_id=_text(user_id), tenant_id=_text(tenant_id), role=role)
+
+    def disconnect(
+        self,
+        *,
+        user_id: str | UUID | int | None = None,
+        tenant_id: str | UUID | int | None = None,
+        role: str | None = None,
+        code: int = 1012,
+        reason: str = "Service restart",
+    ) -> int:
+        """Close somebody's sockets behind what waits for them; registered subscriptions go on.
+
+        May be called from any thread.
+
+        Args:
+            user_id: As for `revoke`, like the other two.
+            tenant_id: See ``user_id``.
+            role: See ``user_id``.
+            code: 1000, 1001, 1012, 1013 or any from 3000 to 4999. Stock clients come back after all but 4400, 4401,
+                4406, 4409, 4429 and 4500.
+            reason: For the client's log; cut to 123 bytes.
+
+        Returns:
+            How many sockets were told to close.
+
+        Raises:
+            ConfigurationError: ``SELECTOR_MISSING`` or ``CLOSE_CODE_INVALID``.
+            NotStarted: The manager is not running.
+        """
+        who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
+        return self.executor.disconnect(**who, code=code, reason=reason)
 
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. Raises `NotStarted`."""
@@ -340,6 +443,11 @@ class SubscriptionManager:
                 bridge.close()
             else:
                 loop.call_soon_threadsafe(bridge.close)
+
+
+def _text(identity: str | UUID | int | None) -> str | None:
+    """As `Principal` keeps it."""
+    return None if identity is None else str(identity)
 
 
 def _json(payload: object) -> str:

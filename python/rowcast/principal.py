@@ -6,16 +6,19 @@ points at the hook. What is not known is ``None`` and sees nothing that depends 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from rowcast.errors import ConfigurationError
+from rowcast.errors import PrincipalError
 
 # Unix seconds reach this in the year 5138; today's Unix milliseconds are above it.
 _SECONDS_MAX = 100_000_000_000
+# As `valid_custom_variable_name` of PostgreSQL's guc.c reads it: every byte beyond ASCII is a letter.
+_IDENTIFIER = re.compile("[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -26,14 +29,15 @@ class Principal:
         user_id: The user, for rate limits and revocation. Numbers and UUIDs become text.
         tenant_id: Compared with the tenant column; without one no tenant-scoped row is visible.
         role: The database role whose policies and grants apply.
-        settings: What ``current_setting('app.tenant_id')`` and its like give in row policies. Values become text.
+        settings: What ``current_setting('app.tenant_id')`` and its like give in row policies. Names have a dot, as
+            PostgreSQL wants of custom settings: ``role`` or ``search_path`` cannot be set this way. Values become text.
         claims: Token claims, JSON values, for policies that read them as JSON.
         scopes: What the token grants.
         services: Services that the principal may use; empty means all.
         expires_at: When the socket is closed with 4403: an aware ``datetime`` or Unix seconds, as in a token's ``exp``.
 
     Raises:
-        ConfigurationError: ``PRINCIPAL_INVALID``.
+        PrincipalError: ``PRINCIPAL_INVALID``; a `ConfigurationError`.
     """
 
     user_id: str | None = None
@@ -112,6 +116,16 @@ def _settings(settings: object) -> dict[str, str]:
 def _setting_name(name: object) -> str:
     if not isinstance(name, str) or not name or "\0" in name:
         raise _invalid(f"a setting's name must be non-empty text, not {type(name).__name__}")
+    if "." not in name:
+        raise _invalid(
+            f"setting {name!r} has no dot: only custom settings such as app.tenant_id are a principal's; "
+            "a database role is given as role="
+        )
+    if not all(_IDENTIFIER.fullmatch(part) for part in name.split(".")):
+        raise _invalid(
+            f"setting {name!r} is no name that PostgreSQL accepts: identifiers (letters, digits, _ and $, no leading "
+            "digit) with dots between them"
+        )
     return name
 
 
@@ -161,5 +175,5 @@ def _expiry(moment: object) -> datetime | float | None:
     return moment
 
 
-def _invalid(message: str) -> ConfigurationError:
-    return ConfigurationError(f"Principal: {message}", code="PRINCIPAL_INVALID")
+def _invalid(message: str) -> PrincipalError:
+    return PrincipalError(f"Principal: {message}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rowcast.adapter import WebSocketAdapter, pick_subprotocol
 from rowcast.conversation import HIDDEN, Authenticate, Conversation, Rules, shut
-from rowcast.errors import ConfigurationError, NotStarted, RowcastError
+from rowcast.errors import ConfigurationError, NotStarted, RateLimited, RowcastError
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager
@@ -48,7 +48,7 @@ class GraphQLTransportWSHandler:
         if isinstance(allowed_origins, str):
             raise ConfigurationError(f"allowed_origins must be a list: [{allowed_origins!r}]")
         self._manager = manager
-        self._rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
+        self.rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
         self._origins = None if allowed_origins is None else frozenset(allowed_origins)
 
     async def handle(self, adapter: WebSocketAdapter) -> None:
@@ -69,14 +69,17 @@ class GraphQLTransportWSHandler:
     async def _converse(self, adapter: WebSocketAdapter) -> None:
         try:
             bridge = self._manager.bridge()
-            session = self._manager.executor.connect(bridge.hub)
+            peer = adapter.client
+            session = self._manager.executor.connect(bridge.hub, peer[0] if peer else None)
         except NotStarted as error:
             await self._turn_away(adapter, error)
+        except RateLimited as error:
+            await shut(adapter, 1013, f"{error.code}: try again in {error.retry_after_s} s")
         except RowcastError as error:
             _log.warning("connection turned away: %s [%s]", error, error.code)
             await shut(adapter, 1013, "Try again later")
         else:
-            conversation = Conversation(session, adapter, self._rules)
+            conversation = Conversation(session, adapter, self.rules)
             token = session.token
             bridge.add(token, conversation)
             try:

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypedDict
 
 from rowcast.errors import ConfigurationError
+from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
@@ -27,10 +30,26 @@ _ENGINES = frozenset(
         "pong_timeout_s",
         "operations_max",
         "message_bytes_max",
+        "held_bytes_max",
         "resolver_backlog_bytes_max",
         "introspection",
+        "service",
+        "protected_variables",
+        "limits",
     )
 )
+_ATTRIBUTES = ("tenant_id", "user_id")
+_LIMITED = ("connects", "subscribes", "messages", "asked")
+_PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
+
+Attribute = Literal["tenant_id", "user_id"]
+
+
+class Rate(TypedDict):
+    """So many in a second for ever (``per_s``), and so many at once after a pause (``burst``)."""
+
+    per_s: float
+    burst: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,11 @@ class Settings:
     slot: str = "rowcast"
     publication: str = "rowcast"
     debug: bool = False
+    service: str | None = None
+    protected_variables: Mapping[str, Attribute] | None = None
+    limits: Mapping[str, Rate | None] | None = None
+    held_bytes_max: int | None = None
+    request_limits: RequestLimits = field(default_factory=RequestLimits)
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
@@ -65,6 +89,7 @@ class Settings:
             "queue_bytes_max",
             "operations_max",
             "message_bytes_max",
+            "held_bytes_max",
             "resolver_backlog_bytes_max",
             "resolver_concurrency",
         ):
@@ -74,13 +99,17 @@ class Settings:
         for name in ("auto_migrate", "introspection", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
+        if not isinstance(self.request_limits, RequestLimits):
+            raise _invalid("request_limits", "must be a rowcast.RequestLimits")
         self._check_names()
+        self._check_scope()
+        self._check_limits()
 
     def as_json(self) -> str:
         """The JSON object that ``SubscriptionExecutor`` takes."""
-        return json.dumps(
-            {name: value for name, value in asdict(self).items() if name in _ENGINES and value is not None}
-        )
+        told: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self) if each.name in _ENGINES}
+        told = {name: value for name, value in told.items() if value is not None}
+        return json.dumps(told | self.request_limits.as_settings(), default=dict)
 
     def _check_count(self, name: str) -> None:
         value = getattr(self, name)
@@ -99,6 +128,47 @@ class Settings:
             raise _invalid("slot", "may have lower case letters, digits and underscores, 63 at most")
         if not self.publication or len(self.publication.encode()) > _IDENTIFIER_BYTES_MAX or "\0" in self.publication:
             raise _invalid("publication", "must be a PostgreSQL identifier, 63 bytes at most")
+
+    def _check_scope(self) -> None:
+        service: object = self.service
+        if service is not None and (not isinstance(service, str) or not service):
+            raise _invalid("service", "must be a name, or be left out")
+        variables: object = self.protected_variables
+        if variables is None:
+            return
+        if not isinstance(variables, Mapping) or not all(isinstance(name, str) for name in variables):
+            raise _invalid("protected_variables", 'must be a mapping such as {"tenantId": "tenant_id"}')
+        for name, attribute in variables.items():
+            if attribute not in _ATTRIBUTES:
+                raise _invalid(f"protected_variables[{name!r}]", 'must be "tenant_id" or "user_id"')
+
+    def _check_limits(self) -> None:
+        limits: object = self.limits
+        if limits is None:
+            return
+        if not isinstance(limits, Mapping):
+            raise _invalid("limits", 'must be a mapping such as {"subscribes": {"per_s": 10, "burst": 100}}')
+        for name, rate in limits.items():
+            if name not in _LIMITED:
+                raise _invalid(f"limits[{name!r}]", f"limits nothing; choose of {', '.join(_LIMITED)}")
+            if rate is not None and not _is_rate(rate):
+                raise _invalid(
+                    f"limits[{name!r}]",
+                    f'must be None or {{"per_s": {_PER_S_MIN} to {_PER_S_MAX}, "burst": 1 or more}}',
+                )
+
+
+def _is_rate(rate: object) -> bool:
+    if not isinstance(rate, Mapping) or set(rate) != {"per_s", "burst"}:
+        return False
+    per_s, burst = rate["per_s"], rate["burst"]
+    return (
+        isinstance(per_s, int | float)
+        and _PER_S_MIN <= per_s <= _PER_S_MAX
+        and isinstance(burst, int)
+        and not isinstance(burst, bool)
+        and 1 <= burst <= _BURST_MAX
+    )
 
 
 def _invalid(name: str, rule: str) -> ConfigurationError:

@@ -57,7 +57,14 @@ with line (place, name, value, ok, hint) as (
         end
     from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
     union all
-    select 10, 'slot ' || s.slot_name,
+    select 10, 'event_trigger', case when count(*) = 2 then 'installed' when count(*) = 0 then 'missing' else 'incomplete' end, true,
+        case when count(*) < 2 then
+            'Engines poll for changed policies and grants: they are in force up to 2 seconds after their commit, and not at their place in the stream. As a superuser, run: select rowcast.install_event_trigger()'
+        end
+    from pg_event_trigger e
+    where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
+    union all
+    select 11, 'slot ' || s.slot_name,
         format('%s, %s bytes of WAL retained, %s',
             case when s.active then 'active' else 'inactive' end,
             coalesce(pg_wal_lsn_diff(newest.lsn, s.restart_lsn)::text, 'no'),
@@ -69,7 +76,7 @@ with line (place, name, value, ok, hint) as (
     cross join (select case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end) newest (lsn)
     where s.plugin = 'pgoutput' and s.database = current_database()
     union all
-    select 11, 'table ' || format('%I.%I', t.schema, t.name),
+    select 12, 'table ' || format('%I.%I', t.schema, t.name),
         concat_ws(', ',
             'identity ' || case t.identity when 'f' then 'full' when 'd' then 'default' when 'i' then 'index' else 'nothing' end,
             case when t.public then 'public' end,
@@ -79,7 +86,7 @@ with line (place, name, value, ok, hint) as (
         (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
     from rowcast.tables t
     union all
-    select 12, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
+    select 13, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
     from pg_publication p
     join pg_publication_rel r on r.prpubid = p.oid
@@ -87,7 +94,7 @@ with line (place, name, value, ok, hint) as (
     join pg_namespace n on n.oid = c.relnamespace
     where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
 )
-select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9) then line.hint end
+select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9, 10) then line.hint end
 from line
 order by line.place, line.name
 $function$;

@@ -1,14 +1,20 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: a fixed number of queries in
-//! one snapshot, whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
-//! the stream carries. What is never done: guessing. A table that cannot be served safely is left out, and `problems`
-//! says why.
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: seven queries in one snapshot,
+//! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
+//! the stream carries; who may read what, and the roles that this is about. What is never done: guessing. A table that
+//! cannot be served safely is left out, and `problems` says why.
+//!
+//! Not of the snapshot: `pg_has_role` and `pg_get_expr` answer from the newest catalog. What they told too early is told
+//! again, since the [`Fingerprint`] is of the snapshot and so differs from that of whoever looks next.
 
 mod access;
 mod assemble;
+mod fingerprint;
 mod lookup;
 mod queries;
+mod roles;
+mod settings;
 mod types;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +25,8 @@ use tokio_postgres::Client;
 use super::naming::Naming;
 use crate::model::{Roles, Table, TableName};
 use crate::store::StoreError;
+
+pub use fingerprint::Fingerprint;
 
 /// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a
 /// new value.
@@ -32,6 +40,8 @@ pub struct Tables {
     pub roles: Arc<Roles>,
     /// Custom settings that policies name and that have a value for whoever sets none.
     pub setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
+    /// To ask whether any of this has changed since.
+    pub fingerprint: Fingerprint,
     by_name: BTreeMap<TableName, Arc<Table>>,
 }
 
@@ -105,16 +115,28 @@ impl Tables {
         Self::load_named(client, Naming::Camel).await
     }
 
-    /// The same tables, but those that are equal to one of `before` are that very value, so that nothing that was made
-    /// from it need be made again.
+    /// The same, but what is equal in `before` (a table, the roles, the defaults) is that very value, so that nothing that
+    /// was made from it need be made again.
     #[must_use]
     pub fn keeping(mut self, before: &Tables) -> Self {
+        if self.roles == before.roles {
+            self.roles = Arc::clone(&before.roles);
+        }
+        if self.setting_defaults == before.setting_defaults {
+            self.setting_defaults = Arc::clone(&before.setting_defaults);
+        }
         for table in self.by_oid.values_mut().chain(self.by_name.values_mut()) {
             if let Some(known) = before.by_oid.get(&table.oid).filter(|known| *known == table) {
                 *table = Arc::clone(known);
             }
         }
         self
+    }
+
+    /// Whether whoever was admitted by `before` is admitted to the same by these: every table, every role and every
+    /// default is the same. Quick after [`keeping`](Self::keeping).
+    pub fn decide_as(&self, before: &Tables) -> bool {
+        self.roles == before.roles && self.setting_defaults == before.setting_defaults && self.by_oid == before.by_oid
     }
 
     /// Read the catalog, with names as `naming` makes them.

@@ -44,7 +44,7 @@ mod tls;
 mod watch;
 mod wire;
 
-pub use catalog::{CatalogError, TableProblem, Tables};
+pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables};
 pub use conninfo::{Conninfo, SslMode};
 pub use error::{CaptureError, ServerError};
 pub use naming::Naming;

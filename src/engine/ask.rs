@@ -70,7 +70,9 @@ impl Policies {
     /// Gives up every judgement that is not told.
     pub(super) fn close(&self) {
         let lanes: Vec<_> = self.known.lock().lanes.values().filter_map(Weak::upgrade).collect();
-        lanes.iter().for_each(|lane| lane.close());
+        for lane in lanes {
+            lane.close();
+        }
         self.ready.close();
     }
 
@@ -100,3 +102,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

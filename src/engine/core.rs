@@ -9,11 +9,13 @@ use parking_lot::{Mutex, RwLock};
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
+use super::entities::ByKey;
 use super::evict::Evictions;
 use super::failure::Failure;
 use super::index::Index;
 use super::live::Live;
 use super::pace::Pace;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::session::SessionHandle;
 use super::subscription::Subscription;
@@ -32,6 +34,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) registry: Registry,
+    pub(super) rates: Rates,
     pub(super) index: Mutex<Index>,
     pub(super) lanes: Lanes,
     pub(super) policies: Policies,
@@ -40,6 +43,8 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     pub(super) evictions: Evictions,
     pub(super) origin: OnceLock<Origin>,
+    /// Set by a start with a database.
+    pub(super) by_key: OnceLock<ByKey>,
     serving: RwLock<Serving>,
 }
 
@@ -59,6 +64,7 @@ impl Core {
     pub(super) fn new(settings: Settings, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
+            rates: Rates::new(&settings.limits),
             registry: Registry::default(),
             index: Mutex::default(),
             lanes: Lanes::new(Arc::clone(&metrics)),
@@ -69,6 +75,7 @@ impl Core {
             pace: Pace::default(),
             evictions,
             origin: OnceLock::new(),
+            by_key: OnceLock::new(),
             settings,
             serving: RwLock::new(Serving::NotYet),
         }
@@ -102,11 +109,15 @@ impl Core {
     }
 
     /// A session is made while the engine cannot stop, so that the stop closes it.
-    pub(super) fn connect(self: &Arc<Self>, wake: Arc<dyn Wake>) -> Result<Arc<SessionHandle>, NotServing> {
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        wake: Arc<dyn Wake>,
+        address: Option<&str>,
+    ) -> Result<Arc<SessionHandle>, NotServing> {
         let serving = self.serving.read();
         match *serving {
             Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake);
+                let session = SessionHandle::new(self, wake, address);
                 self.registry.add_session(&session);
                 self.metrics.sessions.add(1);
                 Ok(session)
@@ -115,12 +126,16 @@ impl Core {
         }
     }
 
-    /// The stream has ended for good: nobody may go on waiting for events that will not come.
-    pub(super) fn fail(&self, reason: &str) {
-        tracing::error!("the replication stream has failed: {reason}");
+    /// The stream has ended for good: nobody may go on waiting for events that will not come. The reason names hosts and
+    /// repeats what the server said, so it goes to the log; clients are told its code.
+    pub(super) fn fail(&self, code: &str, reason: &str) {
+        tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);
         self.metrics.capture_streaming.set(0);
-        let failure = Failure::new("CAPTURE_FAILED", format!("no more events can be had: {reason}"));
+        let failure = Failure::new(
+            "CAPTURE_FAILED",
+            format!("no more events can be had ({code}); the server's log has the reason"),
+        );
         let index = self.index.lock();
         let mut serving = self.serving.write();
         if let Serving::Live(live) = &*serving {

@@ -23,12 +23,12 @@ impl Engine {
         let (mut client, connection) = self.conninfo()?.connect().await?;
         let applied = store::migrate(&mut client).await;
         connection.abort();
-        Ok(applied?)
+        applied.map_err(Error::Migrate)
     }
 
     /// The names of the migrations that the database lacks.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, Error> {
-        let pending = store::pending(&*self.pool()?.get().await?).await?;
+        let pending = store::pending(&*self.pool()?.get().await?).await.map_err(Error::Migrate)?;
         Ok(pending.into_iter().map(|migration| migration.name).collect())
     }
 
@@ -107,7 +107,7 @@ impl Engine {
 }
 
 /// This machine's clock, for events that no server dates.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }

@@ -7,23 +7,32 @@ use serde::Deserialize;
 use crate::capture::Tables;
 use crate::error::Error;
 use crate::graphql::{self, BoundField};
-use crate::model::{Table, TableName};
+use crate::model::{Operation, Table, TableName};
+use crate::security::scope::FieldScope;
 use crate::store::{ReplicaIdentityChoice, WatchRequest};
 
-/// One declaration, as the Python side sends it in JSON.
-#[derive(Clone, Debug, Deserialize)]
+/// One declaration, as the Python side sends it in JSON. A key that is not here is refused: what a misspelled `tenant`
+/// or `scopes` was to protect would be open.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Declaration {
-    #[serde(flatten)]
-    pub(super) field: graphql::Field,
+    name: Option<String>,
+    table: Option<String>,
+    topic: Option<String>,
+    resolver: Option<graphql::Resolver>,
     /// The tenant column.
-    #[serde(default)]
-    pub(super) tenant: Option<String>,
+    tenant: Option<String>,
     /// Readable by every principal.
-    #[serde(default)]
-    pub(super) public: bool,
+    public: bool,
     /// `full`, or `keep` to leave the table's own.
-    #[serde(default, with = "ReplicaIdentityName")]
-    pub(super) replica_identity: ReplicaIdentityChoice,
+    #[serde(with = "ReplicaIdentityName")]
+    replica_identity: ReplicaIdentityChoice,
+    /// What the principal's token must grant.
+    scopes: Box<[Box<str>]>,
+    /// Which changes may be watched.
+    operations: Option<Vec<OperationName>>,
+    /// The service that the field belongs to.
+    service: Option<String>,
 }
 
 /// How [`ReplicaIdentityChoice`] is written.
@@ -34,9 +43,32 @@ enum ReplicaIdentityName {
     Keep,
 }
 
+/// How an operation on a table is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum OperationName {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl From<OperationName> for Operation {
+    fn from(name: OperationName) -> Self {
+        match name {
+            OperationName::Insert => Operation::Insert,
+            OperationName::Update => Operation::Update,
+            OperationName::Delete => Operation::Delete,
+            OperationName::Truncate => Operation::Truncate,
+        }
+    }
+}
+
 /// A field that is served.
 pub(super) struct Field {
     pub(super) source: Source,
+    pub(super) scope: FieldScope,
+    pub(super) service: Option<String>,
     pub(super) resolver: Option<graphql::Resolver>,
 }
 
@@ -56,14 +88,14 @@ impl Declaration {
 
     /// The field of a watched table that nobody declared.
     pub(super) fn of_table(table: &Table) -> Self {
-        let field = graphql::Field { table: Some(quoted(&table.name)), ..graphql::Field::default() };
-        Declaration { field, tenant: None, public: false, replica_identity: ReplicaIdentityChoice::Keep }
+        let replica_identity = ReplicaIdentityChoice::Keep;
+        Declaration { table: Some(quoted(&table.name)), replica_identity, ..Declaration::default() }
     }
 
     /// How the table is to be followed; `None` for a topic.
     pub(super) fn watch_request(&self) -> Option<WatchRequest> {
         Some(WatchRequest {
-            relation: self.field.table.clone()?,
+            relation: self.table.clone()?,
             tenant_column: self.tenant.clone(),
             public: self.public,
             replica_identity: self.replica_identity,
@@ -72,17 +104,60 @@ impl Declaration {
 
     /// Finds the table that the declaration names.
     pub(super) fn bind(&self, tables: &Tables) -> Result<(BoundField, Field), Error> {
-        let table = self.field.table.as_deref().map(|name| tables.find(name).cloned()).transpose()?;
-        let source = match (&table, &self.field.topic) {
+        let table = self.table.as_deref().map(|name| tables.find(name).cloned()).transpose()?;
+        let source = match (&table, &self.topic) {
             (Some(table), _) => Source::Table(Arc::clone(table)),
             (None, topic) => Source::Topic { name: topic.clone().unwrap_or_default(), public: self.public },
         };
-        let bound = BoundField { declaration: self.field.clone(), table };
-        Ok((bound, Field { source, resolver: self.field.resolver.clone() }))
+        let field =
+            Field { source, scope: self.scope(), service: self.service.clone(), resolver: self.resolver.clone() };
+        Ok((BoundField { declaration: self.of_schema(), table }, field))
+    }
+
+    /// What the schema must know of it.
+    fn of_schema(&self) -> graphql::Field {
+        graphql::Field {
+            name: self.name.clone(),
+            table: self.table.clone(),
+            topic: self.topic.clone(),
+            service: self.service.clone(),
+            resolver: self.resolver.clone(),
+        }
+    }
+
+    fn scope(&self) -> FieldScope {
+        let operations = self.operations.as_ref().map(|names| names.iter().map(|name| (*name).into()).collect());
+        FieldScope { scopes: self.scopes.clone(), operations }
     }
 }
 
 fn quoted(name: &TableName) -> String {
     let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
     format!("{}.{}", quote(&name.schema), quote(&name.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Declaration;
+
+    #[test]
+    fn a_key_that_nobody_knows_is_named() {
+        for json in [
+            r#"[{"table": "orders", "tenat": "tenant_id"}]"#,
+            r#"[{"table": "orders", "resolver": {"index": 0, "tenat": 1}}]"#,
+        ] {
+            let error = Declaration::parse(json).unwrap_err();
+            assert_eq!(error.code(), "FIELDS_INVALID");
+            assert!(error.to_string().contains("`tenat`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_changes_of_tables_are_operations_of_a_declaration() {
+        assert!(Declaration::parse(r#"[{"table": "orders", "operations": ["INSERT", "TRUNCATE"]}]"#).is_ok());
+        for operations in [r#"["MESSAGE"]"#, r#"["insert"]"#] {
+            let json = format!(r#"[{{"table": "orders", "operations": {operations}}}]"#);
+            assert!(Declaration::parse(&json).is_err(), "{json}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::rate::RetryAfter;
 use crate::graphql::RequestError;
 use crate::predicate::PredicateError;
 use crate::security::Refusal;
@@ -18,6 +19,13 @@ pub enum Failure {
         /// What is wrong and what to do.
         message: String,
     },
+    /// `RATE_LIMITED`: too much at once.
+    RateLimited {
+        /// Of what.
+        message: String,
+        /// Whole seconds after which it is worth to try again.
+        retry_after_s: u64,
+    },
 }
 
 impl Failure {
@@ -25,11 +33,24 @@ impl Failure {
         Failure::Coded { code, message: message.into() }
     }
 
+    pub(super) fn rate_limited(what: &str, RetryAfter(retry_after_s): RetryAfter) -> Self {
+        let message = format!("too many {what} at once: try again in {retry_after_s} s");
+        Failure::RateLimited { message, retry_after_s }
+    }
+
+    pub(super) fn entities_unsupported() -> Self {
+        Failure::new(
+            "ENTITIES_UNSUPPORTED",
+            "this engine has no database to give rows from: resolve entities elsewhere",
+        )
+    }
+
     /// The stable code of the first error.
     pub fn code(&self) -> &'static str {
         match self {
             Failure::Request(errors) => errors.first().map_or("REQUEST_REFUSED", RequestError::code),
             Failure::Coded { code, .. } => code,
+            Failure::RateLimited { .. } => "RATE_LIMITED",
         }
     }
 
@@ -51,6 +72,10 @@ impl Failure {
         match self {
             Failure::Request(errors) => json!(errors),
             Failure::Coded { code, message } => json!([{ "message": message, "extensions": { "code": code } }]),
+            Failure::RateLimited { message, retry_after_s } => {
+                let extensions = json!({ "code": self.code(), "retryAfter": retry_after_s });
+                json!([{ "message": message, "extensions": extensions }])
+            }
         }
     }
 }
@@ -62,7 +87,7 @@ impl std::fmt::Display for Failure {
                 let messages: Vec<_> = errors.iter().map(RequestError::message).collect();
                 f.write_str(&messages.join("; "))
             }
-            Failure::Coded { message, .. } => f.write_str(message),
+            Failure::Coded { message, .. } | Failure::RateLimited { message, .. } => f.write_str(message),
         }
     }
 }

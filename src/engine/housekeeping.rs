@@ -1,4 +1,5 @@
-//! What nobody's message triggers: timers of sessions, ages of queues, and the endings of [`evict`](super::evict).
+//! What nobody's message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of
+//! [`evict`](super::evict).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +13,19 @@ use super::evict::Eviction;
 /// Timers are this exact. Looking at 10,000 idle sessions takes about a millisecond.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Between two looks for keys of rates that have been quiet. 100,000 of them take some milliseconds.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// Runs until it is aborted.
 pub(super) async fn run(core: Arc<Core>, mut evictions: UnboundedReceiver<Eviction>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweeps = interval(SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => tick(&core),
+            _ = sweeps.tick() => core.rates.sweep(),
             eviction = evictions.recv() => match eviction {
                 Some(eviction) => evict(&core, eviction),
                 None => return,
@@ -32,6 +39,7 @@ fn tick(core: &Core) {
     for session in core.registry.sessions() {
         session.on_time(now);
     }
+    core.end_expired();
 }
 
 fn evict(core: &Core, eviction: Eviction) {

@@ -44,7 +44,8 @@ impl Live {
         }
         let (bound, fields): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
         let known: Vec<Arc<Table>> = tables.iter().cloned().collect();
-        let options = Options { introspection: settings.introspection, ..Options::default() };
+        let (introspection, service) = (settings.introspection, settings.service.clone());
+        let options = Options { introspection, service, limits: settings.request };
         let gate = Gate::new(&known, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
         Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), gate, fields })
     }

@@ -77,6 +77,13 @@ impl PullQueue {
         Kept::Yes
     }
 
+    /// The end for somebody who may see nothing any more: what had arrived is dropped.
+    pub(super) fn cut(&self, code: &'static str, message: String) {
+        let mut state = self.state.lock();
+        *state = State { ended: state.ended.take().or(Some((code, message))), ..State::default() };
+        self.arrived.notify_all();
+    }
+
     pub(super) fn end(&self, code: &'static str, message: String) {
         self.state.lock().ended.get_or_insert((code, message));
         self.arrived.notify_all();
@@ -111,6 +118,16 @@ mod tests {
         let error = queue.next(None).unwrap_err();
         assert_eq!(error.code(), "SLOW_CONSUMER");
         assert!(error.to_string().contains("c2"), "{error}");
+    }
+
+    #[test]
+    fn a_cut_drops_what_had_arrived_and_tells_the_first_reason() {
+        let queue = PullQueue::new(100);
+        queue.push(Bytes::from_static(b"1"), "c");
+        queue.cut("REVOKED", "gone".into());
+        queue.push(Bytes::from_static(b"2"), "c");
+        queue.cut("LATER", "gone".into());
+        assert_eq!(queue.next(None).unwrap_err().code(), "REVOKED");
     }
 
     #[test]

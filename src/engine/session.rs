@@ -15,6 +15,7 @@ use super::core::Core;
 use super::evict::Eviction;
 use super::failure::Failure;
 use super::pace::Sender;
+use super::rate::{Key, RetryAfter};
 use super::subscription::Progress;
 use crate::adapter::Wake;
 use crate::journal::Cursor;
@@ -30,6 +31,7 @@ pub struct SessionHandle {
     id: SessionId,
     core: Arc<Core>,
     wake: Arc<dyn Wake>,
+    address: Option<Box<str>>,
     conversation: Mutex<Conversation>,
     queue: Mutex<Queue>,
     sender: Sender,
@@ -38,18 +40,22 @@ pub struct SessionHandle {
 struct Conversation {
     machine: Session,
     principal: Option<Arc<Principal>>,
+    /// Whose rates count: the address's until there is a principal.
+    key: Key,
     operations: HashMap<OperationId, SubscriptionId>,
 }
 
 impl SessionHandle {
-    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>) -> Arc<Self> {
+    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>) -> Arc<Self> {
         let limits = core.settings.session_limits();
         let machine = Session::new(limits, Instant::now());
+        let key = core.rates.of_address(address);
         Arc::new(SessionHandle {
             id: core.registry.next_session_id(),
             core: Arc::clone(core),
             wake,
-            conversation: Mutex::new(Conversation { machine, principal: None, operations: HashMap::new() }),
+            address: address.map(Into::into),
+            conversation: Mutex::new(Conversation { machine, principal: None, key, operations: HashMap::new() }),
             queue: Mutex::new(Queue::new(&limits)),
             sender: Sender::new(limits.queue_bytes_max),
         })
@@ -63,7 +69,20 @@ impl SessionHandle {
     /// The client sent text. JSON text of the `connection_init` payload (`null` without one) asks the caller to
     /// authenticate it and to answer with [`accept`](Self::accept) or [`refuse`](Self::refuse).
     pub fn receive_text(self: &Arc<Self>, text: &str) -> Option<Box<str>> {
-        self.handle(Input::Text(text))
+        let mut conversation = self.conversation.lock();
+        let input = match self.check_message(&conversation) {
+            Ok(()) => Input::Text(text),
+            Err(RetryAfter(seconds)) => Input::GoingAway(Close::too_many_messages(seconds)),
+        };
+        self.proceed(&mut conversation, input)
+    }
+
+    /// What a session that closes still gets is read by nobody.
+    fn check_message(&self, conversation: &Conversation) -> Result<(), RetryAfter> {
+        match conversation.machine.phase() {
+            Phase::AwaitingInit | Phase::Authenticating | Phase::Ready => self.core.check_message(conversation.key),
+            Phase::Closing | Phase::Closed => Ok(()),
+        }
     }
 
     /// The client sent a binary frame.
@@ -77,6 +96,7 @@ impl SessionHandle {
         let expires = principal.expires_at.map(instant_of);
         let mut conversation = self.conversation.lock();
         if conversation.machine.phase() == Phase::Authenticating {
+            conversation.key = self.core.rates.of_principal(&principal, self.address());
             conversation.principal = Some(Arc::new(principal));
             self.proceed(&mut conversation, Input::Accepted { ack_payload: payload, expires });
         }
@@ -131,9 +151,25 @@ impl SessionHandle {
         }
     }
 
+    /// Where the client connected from, if that is known.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     /// The server ends the session.
     pub(super) fn close(self: &Arc<Self>, close: Close) {
         self.handle(Input::GoingAway(close));
+    }
+
+    /// The same, if it is open and its principal is meant; whether that was so.
+    pub(super) fn close_if(self: &Arc<Self>, is_meant: impl Fn(&Principal) -> bool, close: &Close) -> bool {
+        let mut conversation = self.conversation.lock();
+        let is_open = conversation.machine.phase() == Phase::Ready;
+        let is_meant = is_open && conversation.principal.as_deref().is_some_and(is_meant);
+        if is_meant {
+            self.proceed(&mut conversation, Input::GoingAway(close.clone()));
+        }
+        is_meant
     }
 
     /// The engine ends an operation with errors, unless its client has been quicker: then the id may belong to another

@@ -51,7 +51,7 @@ impl Stream {
         self.stale = Some(Instant::now() + CATALOG_RETRY);
         self.core.metrics.catalog_stale.set(1);
         if let Some(table) = table {
-            let message = format!("the table has changed and its new shape is not known: {error}");
+            let message = "the table has changed and its new shape cannot be read now: subscribe again later";
             self.core.set_aside(table, &Failure::new("SCHEMA_UNREADABLE", message));
         }
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 
 use super::ask::{self, Teller};
 use super::core::Core;
 use super::declare::Declaration;
+use super::entities::ByKey;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::Stream;
@@ -44,7 +46,7 @@ pub(super) async fn postgresql(
 ) -> Result<Tasks, Error> {
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
-    let probe = probe(core, &conninfo)?;
+    let probe = Arc::new(probe(core, &conninfo)?);
     let (mut client, connection) = conninfo.connect().await?;
     let prepared = prepare_to_stream(core, &mut client, &declared).await;
     connection.abort();
@@ -52,6 +54,7 @@ pub(super) async fn postgresql(
     let refresher = Refresher { pool: pool.clone(), declared };
     let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool, Arc::clone(&stream.moved)));
+    let _ = core.by_key.set(ByKey { probe: Arc::clone(&probe), runtime: Handle::current() });
     let ask = tokio::spawn(ask_policies(core, probe));
     Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, ask] })
 }
@@ -63,9 +66,9 @@ fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
     Ok(Probe::new(conninfo.manager(), settings.policy_sessions, timeout)?)
 }
 
-fn ask_policies(core: &Arc<Core>, probe: Probe) -> impl Future<Output = ()> + use<> {
+fn ask_policies(core: &Arc<Core>, probe: Arc<Probe>) -> impl Future<Output = ()> + use<> {
     let (ready, metrics, sessions) = (core.policies.ready(), Arc::clone(&core.metrics), core.settings.policy_sessions);
-    ask::run(ready, metrics, Arc::clone(core) as Arc<dyn Teller>, Arc::new(probe), sessions)
+    ask::run(ready, metrics, Arc::clone(core) as Arc<dyn Teller>, probe, sessions)
 }
 
 /// What [`postgresql`] would serve; declared tables are watched for it.
@@ -79,7 +82,7 @@ pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields
 
 async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<Tables, Error> {
     if core.settings.auto_migrate {
-        for name in store::migrate(client).await? {
+        for name in store::migrate(client).await.map_err(Error::Migrate)? {
             tracing::info!("applied migration {name}");
         }
     }

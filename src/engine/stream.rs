@@ -46,7 +46,19 @@ enum Trouble {
     /// Whatever follows cannot be trusted; the server can send it again.
     Garbled(DecodeError, Lsn),
     /// It will not be better the next time.
-    Final(String),
+    Final(End),
+}
+
+/// Why there will be no more: the code is for everybody, the reason for the log.
+struct End {
+    code: &'static str,
+    reason: String,
+}
+
+impl From<&CaptureError> for End {
+    fn from(error: &CaptureError) -> Self {
+        End { code: error.code(), reason: error.to_string() }
+    }
 }
 
 /// What a message asks for that takes time.
@@ -62,7 +74,7 @@ struct Vigil(Arc<Core>);
 impl Drop for Vigil {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail("a defect ended the stream; the log has its traces");
+            self.0.fail("DEFECT", "a defect ended the stream; the log has its traces");
         }
     }
 }
@@ -82,13 +94,13 @@ impl Stream {
             };
             match trouble {
                 Trouble::Stopped => following.capture.stop().await,
-                Trouble::Final(reason) => core.fail(&reason),
+                Trouble::Final(end) => core.fail(end.code, &end.reason),
                 Trouble::Garbled(error, at) => tokio::select! {
                     biased;
                     _ = stop.wait_for(|stop| *stop) => {}
                     reopened = following.reopen(&error, at) => match reopened {
                         Ok(reopened) => stream = Some(reopened),
-                        Err(reason) => core.fail(&reason),
+                        Err(end) => core.fail(end.code, &end.reason),
                     },
                 },
             }
@@ -144,7 +156,7 @@ impl Stream {
             }
             Captured::Interrupted(error) => self.interrupted(&error),
             Captured::Resumed => self.resumed(),
-            Captured::Failed(error) => return Err(Trouble::Final(format!("{error} ({})", error.code()))),
+            Captured::Failed(error) => return Err(Trouble::Final(End::from(&error))),
         }
         Ok(())
     }
@@ -205,9 +217,9 @@ impl Stream {
 
     /// Has the server send everything again that was not confirmed. What cannot be understood a second time is not the
     /// connection's fault.
-    async fn reopen(mut self, error: &DecodeError, at: Lsn) -> Result<Self, String> {
+    async fn reopen(mut self, error: &DecodeError, at: Lsn) -> Result<Self, End> {
         if self.doubt.replace(at) == Some(at) {
-            return Err(format!("{error} ({}), twice at {at}", error.code()));
+            return Err(End { code: error.code(), reason: format!("{error}, twice at {at}") });
         }
         tracing::warn!(code = error.code(), "the replication stream at {at} is asked for again: {error}");
         self.start_over();
@@ -219,13 +231,18 @@ impl Stream {
     }
 }
 
-async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> Result<WalCapture, String> {
+async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> Result<WalCapture, End> {
     loop {
         match WalCapture::start(conninfo.clone(), settings.clone(), Some(from)).await {
             Ok(capture) if capture.begins_at() <= from => return Ok(capture),
-            Ok(_) => return Err("somebody else moved the position of the slot".to_owned()),
+            Ok(_) => {
+                return Err(End {
+                    code: "SLOT_MOVED",
+                    reason: "somebody else moved the position of the slot".to_owned(),
+                });
+            }
             Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,
-            Err(error) => return Err(format!("{error} ({})", error.code())),
+            Err(error) => return Err(End::from(&error)),
         }
     }
 }

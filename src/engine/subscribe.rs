@@ -11,10 +11,10 @@ use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
-use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
+use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
-use crate::predicate::Predicate;
+use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
 /// What became of a subscription whose table or role has changed.
@@ -29,6 +29,8 @@ pub(super) enum Renewal {
 pub(super) enum Subscribed {
     /// A query: this is its response.
     Answer(Bytes),
+    /// Rows by key, to be read as what is served now; the number is theirs alone.
+    Entities(SubscriptionId, Arc<Live>, Box<EntityRequest>),
     /// A subscription: events from now on go to its sink.
     Live(SubscriptionId),
 }
@@ -47,8 +49,12 @@ impl Core {
             let live = self.live()?;
             match live.schema.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
+                Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let made = self.make(&live, *compiled, &draft, &progress)?;
+                    if made.subscription.policy.is_some() {
+                        self.check_asked(principal, &draft.sink)?;
+                    }
                     if self.enlist(&live, &made)? {
                         return Ok(Subscribed::Live(draft.id));
                     }
@@ -96,12 +102,13 @@ impl Core {
     fn make(
         &self,
         live: &Live,
-        compiled: CompiledSubscription,
+        mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
         progress: &Arc<Progress>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
-        let (admission, source, condition) = source(live, draft.principal, field, &compiled)?;
+        self.admit(draft.principal, field, &mut compiled)?;
+        let (admission, source, condition) = source(live, &self.settings.filter, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -149,13 +156,14 @@ struct Made {
 
 fn source(
     live: &Live,
+    limits: &FilterLimits,
     principal: &Principal,
     field: &Field,
     compiled: &CompiledSubscription,
 ) -> Result<(Admission, Source, Option<Condition>), Failure> {
     match &field.source {
         FieldSource::Table(table) => {
-            let wanted = wanted(table, compiled)?;
+            let wanted = wanted(limits, table, compiled)?;
             let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
             let admission = live.gate.admit_table(principal, table, &reads)?;
             let condition = condition(wanted, &admission, compiled);
@@ -168,9 +176,9 @@ fn source(
 }
 
 /// The `where` argument.
-fn wanted(table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
+fn wanted(limits: &FilterLimits, table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
     let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
-    Ok(filter.map(|filter| Predicate::parse_where(table, filter)).transpose()?)
+    Ok(filter.map(|filter| Predicate::parse_where_within(limits, table, filter)).transpose()?)
 }
 
 fn condition(wanted: Option<Predicate>, admission: &Admission, compiled: &CompiledSubscription) -> Condition {

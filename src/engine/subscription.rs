@@ -96,6 +96,16 @@ pub(super) enum Sink {
     Pull(Arc<PullQueue>),
 }
 
+impl Sink {
+    /// Where its reader connected from, if that is known.
+    pub(super) fn address(&self) -> Option<&str> {
+        match self {
+            Sink::Session { session, .. } => session.address(),
+            Sink::Pull(_) => None,
+        }
+    }
+}
+
 /// One live subscription. Frozen, but for its progress: a change of the table's shape makes a new one with the same id,
 /// reader and progress.
 pub(super) struct Subscription {

@@ -10,6 +10,7 @@ use crate::model::{Operation, PgType, Table, Transition};
 use super::columns;
 use super::declare::{BoundField, Enum, Object, Returns};
 use super::error::SchemaError;
+use super::federation;
 use super::name;
 use super::scalar::Scalar;
 use super::sdl::{Definition, Definitions, Kind, Member};
@@ -41,10 +42,20 @@ pub(super) enum Source {
     Topic(String),
 }
 
-pub(super) fn assemble(tables: &[Arc<Table>], bound: &[BoundField]) -> Result<Assembled, SchemaError> {
+/// What the text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// To be executed.
+    Plain,
+    /// To be composed with other services' into one graph: with keys.
+    Subgraph,
+}
+
+pub(super) fn assemble(tables: &[Arc<Table>], bound: &[BoundField], form: Form) -> Result<Assembled, SchemaError> {
     let fields = bound.iter().map(subscription_field).collect::<Result<Vec<_>, _>>()?;
     check_field_names(&fields)?;
-    let mut assembly = Assembly::new(tables, bound);
+    let mut assembly = Assembly::new(tables, bound, form);
+    assembly.resolvable = federation::entities(&fields).map(|(_, table)| table.type_name.clone()).collect();
     assembly.subscription(&fields)?;
     for (field, bound) in fields.iter().zip(bound) {
         assembly.field(field, bound)?;
@@ -112,6 +123,9 @@ fn check_field_names(fields: &[SubscriptionField]) -> Result<(), SchemaError> {
 }
 
 struct Assembly<'a> {
+    form: Form,
+    /// Types whose rows this service gives by their key.
+    resolvable: HashSet<String>,
     definitions: Definitions,
     attributes: Attributes,
     tables: HashMap<&'a str, &'a Table>,
@@ -124,11 +138,13 @@ struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    fn new(tables: &'a [Arc<Table>], bound: &'a [BoundField]) -> Self {
+    fn new(tables: &'a [Arc<Table>], bound: &'a [BoundField], form: Form) -> Self {
         let bound_tables = bound.iter().filter_map(|field| field.table.as_ref());
         let tables: HashMap<_, _> =
             tables.iter().chain(bound_tables).map(|table| (table.type_name.as_str(), table.as_ref())).collect();
         Assembly {
+            form,
+            resolvable: HashSet::new(),
             taken: taken_names(&tables, bound),
             tables,
             definitions: Definitions::default(),
@@ -140,8 +156,31 @@ impl<'a> Assembly<'a> {
     }
 
     fn define(&mut self, name: &str, description: Option<&str>, kind: Kind, owner: &str) -> Result<(), SchemaError> {
+        self.define_with(String::new(), name, description, kind, owner)
+    }
+
+    fn define_with(
+        &mut self,
+        directives: String,
+        name: &str,
+        description: Option<&str>,
+        kind: Kind,
+        owner: &str,
+    ) -> Result<(), SchemaError> {
         let description = description.map(str::to_owned);
-        self.definitions.define(Definition { name: name.to_owned(), description, kind }, owner)
+        self.definitions.define(Definition { name: name.to_owned(), description, directives, kind }, owner)
+    }
+
+    /// Each service that has an engine has these too.
+    fn shareable(&self) -> &'static str {
+        if self.form == Form::Subgraph { "@shareable" } else { "" }
+    }
+
+    fn key_directive(&self, table: &Table) -> String {
+        if self.form == Form::Plain || !federation::has_key(table) {
+            return String::new();
+        }
+        federation::key_directive(table, self.resolvable.contains(&table.type_name))
     }
 
     fn scalar(&mut self, scalar: Scalar) -> TypeRef {
@@ -225,7 +264,8 @@ impl<'a> Assembly<'a> {
         let all: Vec<usize> = (0..table.columns.len()).collect();
         let members = self.column_members(table, &all);
         let description = table.comment.as_deref();
-        self.define(&table.type_name, description, Kind::Object(members), &owner(table))?;
+        let (directives, owner) = (self.key_directive(table), owner(table));
+        self.define_with(directives, &table.type_name, description, Kind::Object(members), &owner)?;
         let attributes = table.columns.iter().map(|column| (column.field.clone(), column.name.clone())).collect();
         self.attributes.insert(table.type_name.clone(), attributes);
         self.enums(table)
@@ -340,11 +380,13 @@ impl<'a> Assembly<'a> {
         if self.definitions.contains("Subscription") {
             self.vocabulary()?;
         }
-        let rowcast =
-            Member::new("rowcast", TypeRef::named("Rowcast").non_null()).described("About the engine itself.");
+        let directives = self.shareable();
+        let rowcast = Member::new("rowcast", TypeRef::named("Rowcast").non_null());
+        let rowcast = Member { directives, ..rowcast.described("About the engine itself.") };
         let version = Member::new("version", TypeRef::named("String").non_null()).described("Its version.");
         self.define("Query", None, Kind::Object(vec![rowcast]), "rowcast")?;
-        self.define("Rowcast", Some("The engine behind the subscriptions."), Kind::Object(vec![version]), "rowcast")?;
+        let about = Some("The engine behind the subscriptions.");
+        self.define_with(directives.to_owned(), "Rowcast", about, Kind::Object(vec![version]), "rowcast")?;
         let mut scalars: Vec<_> = self.scalars.iter().filter_map(|name| Scalar::from_name(name)).collect();
         scalars.sort_unstable_by_key(|scalar| scalar.name());
         for scalar in scalars {

@@ -12,6 +12,7 @@ use apollo_compiler::{ExecutableDocument, Node, Schema};
 use serde_json::{Map, Value};
 
 use super::error::{Location, RequestError, RequestErrorKind};
+use super::limits::{Budget, Limits, too_large};
 use super::scalar::{Scalar, shown};
 
 /// The operation's variables, each in the form of its type; variables without a value or default are absent.
@@ -43,21 +44,58 @@ pub(super) fn variables(
     if errors.is_empty() { Ok(coerced) } else { Err(errors) }
 }
 
-/// The argument `name` of `field`; `None` when it was not given.
+/// The argument `name` of `field`, which is one of type `parent`; `None` when it was not given.
 pub(super) fn argument(
     schema: &Schema,
+    limits: &Limits,
     document: &ExecutableDocument,
-    field: &Field,
+    (parent, field): (&str, &Field),
     name: &str,
     variables: &Map<String, Value>,
 ) -> Result<Option<Value>, RequestError> {
     let given = field.arguments.iter().find(|argument| argument.name == name);
     let definition = field.definition.argument_by_name(name);
     let (Some(given), Some(definition)) = (given, definition) else { return Ok(None) };
+    check_expansion(limits, name, &given.value, variables)
+        .map_err(|error| error.at(location(given.value.location(), &document.sources)))?;
     argument_value(schema, &definition.ty, &given.value, variables).map_err(|problem| {
-        let place = format!("Argument \"Subscription.{}({name}:)\"", field.name);
+        let place = format!("Argument \"{parent}.{}({name}:)\"", field.name);
         problem.error(&place, given.value.location(), &document.sources)
     })
+}
+
+/// A value from outside in the form of the output type that has it; what is wrong with it in words.
+pub(super) fn as_output(schema: &Schema, expected: &Type, value: &Value) -> Result<Value, String> {
+    coerce(schema, expected, value.clone()).map_err(|problem| problem.message)
+}
+
+/// Before anything is built: `{OR: [$v, $v, …]}` stands for thousands of times the text of its one variable.
+fn check_expansion(
+    limits: &Limits,
+    name: &str,
+    literal: &Literal,
+    variables: &Map<String, Value>,
+) -> Result<(), RequestError> {
+    if pays_for(&mut Budget(limits.values_bytes_max), literal, variables) {
+        return Ok(());
+    }
+    let most = limits.values_bytes_max;
+    Err(too_large(format!("The argument \"{name}\" takes more than {most} bytes with its variables put in.")))
+}
+
+/// What stands in the document itself is bounded by the document.
+fn pays_for(budget: &mut Budget, literal: &Literal, variables: &Map<String, Value>) -> bool {
+    match literal {
+        Literal::Variable(name) => variables.get(name.as_str()).is_none_or(|value| budget.pays_for(value)),
+        Literal::List(items) => items.iter().all(|item| pays_for(budget, item, variables)),
+        Literal::Object(members) => members.iter().all(|(_, member)| pays_for(budget, member, variables)),
+        Literal::Null
+        | Literal::Enum(_)
+        | Literal::String(_)
+        | Literal::Boolean(_)
+        | Literal::Int(_)
+        | Literal::Float(_) => true,
+    }
 }
 
 /// The place of `span` in the document.

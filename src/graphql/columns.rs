@@ -85,5 +85,5 @@ fn is_null() -> Member {
 }
 
 fn input(name: String, members: Vec<Member>) -> Definition {
-    Definition { name, description: None, kind: Kind::Input(members) }
+    Definition { name, description: None, directives: String::new(), kind: Kind::Input(members) }
 }

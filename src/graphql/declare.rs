@@ -18,6 +18,9 @@ pub struct Field {
     /// The topic of `rowcast.publish`.
     #[serde(default)]
     pub topic: Option<String>,
+    /// The service that the field belongs to; none belongs to whichever serves it.
+    #[serde(default)]
+    pub service: Option<String>,
     /// The resolver, if the field has one: its results replace the event envelope.
     #[serde(default)]
     pub resolver: Option<Resolver>,
@@ -25,6 +28,7 @@ pub struct Field {
 
 /// A resolver, as far as the schema must know it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resolver {
     /// Its place among the application's resolvers.
     pub index: usize,
@@ -38,6 +42,7 @@ pub struct Resolver {
 
 /// A resolver's return type with the types that only it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Returns {
     /// A type reference, such as `OrderView` or `[OrderView!]!`.
     #[serde(rename = "type")]
@@ -52,6 +57,7 @@ pub struct Returns {
 
 /// An object type: a dataclass, a `TypedDict`, a pydantic model.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Object {
     /// The GraphQL type's name.
     pub name: String,
@@ -64,6 +70,7 @@ pub struct Object {
 
 /// A field of an object type.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectField {
     /// The GraphQL name.
     pub name: String,
@@ -79,6 +86,7 @@ pub struct ObjectField {
 
 /// An enum type.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Enum {
     /// The GraphQL type's name.
     pub name: String,

@@ -2,41 +2,53 @@
 //!
 //! A document of a few hundred bytes can stand for billions of fields, by fragments that spread fragments. So its
 //! expanded size is computed first, in time linear to its text, with saturating numbers; validation and planning run
-//! only on what passed.
+//! only on what passed. The same holds for values: a variable may be named thousands of times in one argument, and a
+//! parsed variable takes up to a hundred times its text.
 
 use std::collections::HashMap;
 
 use apollo_compiler::ast::{Definition, Document, OperationType, Selection};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::error::{RequestError, RequestErrorKind};
 
-/// Limits of one request. Worst case of work: `fields_max` selections in the plan, and for a query
+/// Limits of one request, as `Settings.request` has them. Worst case of work: `fields_max` selections in the plan, and for a query
 /// `introspection_lists_max` passes over a list of the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of the document's text.
     pub query_bytes_max: usize,
     /// Tokens of the document.
     pub tokens_max: usize,
-    /// Nesting of selections, values and types. A thread with a stack of 2 MiB has room for it.
+    /// Nesting of selections, values and types; at most [`DEPTH_MOST`].
     pub depth_max: usize,
     /// Fields of one operation with every fragment spread out; aliases count as fields.
     pub fields_max: usize,
     /// Lists of the introspection schema (`types`, `fields`, …) that one query reads, fragments spread out. The
     /// introspection query of graphql-js reads nine.
     pub introspection_lists_max: usize,
+    /// Bytes that the values sent with a request may take once parsed, by estimate, and that one argument may take with
+    /// its variables put in. A live subscription keeps its values, so a connection holds at most `operations_max` times
+    /// this.
+    pub values_bytes_max: usize,
     /// Bytes that the parsed documents kept for reuse may hold, by estimate.
     pub cache_bytes_max: usize,
 }
+
+/// The deepest nesting that can be allowed: a thread with a stack of 2 MiB has room for it.
+pub const DEPTH_MOST: usize = 64;
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             query_bytes_max: 64 * 1024,
             tokens_max: 10_000,
-            depth_max: 64,
+            depth_max: DEPTH_MOST,
             fields_max: 2_000,
             introspection_lists_max: 32,
+            values_bytes_max: 512 * 1024,
             cache_bytes_max: 16 * 1024 * 1024,
         }
     }
@@ -48,6 +60,19 @@ impl Limits {
             return Ok(());
         }
         Err(too_large(format!("The document has {} bytes; at most {} are allowed.", query.len(), self.query_bytes_max)))
+    }
+
+    /// What a client sends beside its document.
+    pub(super) fn check_values<'v>(
+        &self,
+        values: impl IntoIterator<Item = &'v Map<String, Value>>,
+    ) -> Result<(), RequestError> {
+        let mut budget = Budget(self.values_bytes_max);
+        if values.into_iter().all(|members| budget.pays_for_members(members)) {
+            return Ok(());
+        }
+        let most = self.values_bytes_max;
+        Err(too_large(format!("The request's variables and extensions take more than {most} bytes.")))
     }
 
     pub(super) fn check_expansion(&self, document: &Document) -> Result<(), RequestError> {
@@ -72,6 +97,36 @@ impl Limits {
             return Err(too_large(format!("The query reads more than {most} lists of the introspection schema.")));
         }
         Ok(())
+    }
+}
+
+/// Bytes that values may still take. Asking costs no more than the bytes that are left, however large the value.
+pub(super) struct Budget(pub(super) usize);
+
+impl Budget {
+    /// What a parsed value takes beside its text: the node itself, and its share of a tree's slack.
+    const NODE_BYTES: usize = 64;
+
+    /// Takes the value's bytes; false, and nothing more is to be built, when they are not there.
+    pub(super) fn pays_for(&mut self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.pays(text.len()),
+            Value::Array(items) => self.pays(0) && items.iter().all(|item| self.pays_for(item)),
+            Value::Object(members) => self.pays_for_members(members),
+            Value::Null | Value::Bool(_) | Value::Number(_) => self.pays(0),
+        }
+    }
+
+    pub(super) fn pays(&mut self, text_bytes: usize) -> bool {
+        let left = self.0.checked_sub(text_bytes.saturating_add(Self::NODE_BYTES));
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    fn pays_for_members(&mut self, members: &Map<String, Value>) -> bool {
+        // An object's tree of members is allocated in blocks of eleven.
+        self.pays(11 * Self::NODE_BYTES)
+            && members.iter().all(|(name, value)| self.pays(name.len()) && self.pays_for(value))
     }
 }
 
@@ -164,6 +219,8 @@ impl Size {
 mod tests {
     use std::fmt::Write;
 
+    use serde_json::json;
+
     use super::*;
 
     fn check(query: &str) -> Result<(), RequestError> {
@@ -198,6 +255,15 @@ mod tests {
     #[test]
     fn a_fragment_within_itself_is_left_to_validation() {
         assert_eq!(check("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }"), Ok(()));
+    }
+
+    #[test]
+    fn values_pay_for_what_they_take_and_not_for_their_text() {
+        let check = |value: Value| Limits::default().check_values([value.as_object().unwrap()]);
+        assert_eq!(check(json!({ "ids": vec!["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"; 2_000] })), Ok(()));
+        for hostile in [json!({ "j": vec![json!({ "a": 0 }); 5_000] }), json!({ "s": "x".repeat(600_000) })] {
+            assert_eq!(check(hostile).unwrap_err().code(), "QUERY_TOO_LARGE");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```text
 //! declare + Table ─▶ assemble ─▶ sdl ─▶ GraphSchema
 //! Request ─▶ document (limits, cache) ─▶ coerce ─▶ select ─▶ planner ─▶ intern ─▶ CompiledSubscription
-//!                                          └─▶ query ─▶ response
+//!                                          ├─▶ query ─▶ response
+//!                                          └─▶ entities ─▶ EntityRequest (a federated graph's rows by key)
 //! ```
 
 mod assemble;
@@ -15,7 +16,9 @@ mod coerce;
 mod columns;
 mod declare;
 mod document;
+mod entities;
 mod error;
+mod federation;
 mod intern;
 mod limits;
 mod name;
@@ -33,8 +36,9 @@ mod wording;
 mod tests;
 
 pub use declare::{BoundField, Enum, Field, Object, ObjectField, Resolver, Returns};
+pub use entities::{Entity, EntityRequest, EntityRoot, EntityType};
 pub use error::{Location, RequestError, RequestErrorKind, SchemaError};
-pub use limits::Limits;
+pub use limits::{DEPTH_MOST, Limits};
 pub use plan::Plan;
 pub use scalar::Scalar;
 pub use schema::{Arguments, CompiledSubscription, GraphSchema, Operation, Options, Request};

@@ -61,7 +61,7 @@ impl<'d> Planner<'d> {
         planned.collect()
     }
 
-    fn row(&self, row_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> RowSelection {
+    pub(super) fn row(&self, row_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> RowSelection {
         let fields = self.collector.collect(row_type, sets).into_iter();
         let planned = fields.filter_map(|selected| {
             let value = match selected.field.name.as_str() {

@@ -1,4 +1,4 @@
-//! Queries: the introspection of the schema, and `rowcast { version }`.
+//! Queries: the introspection of the schema, `rowcast { version }`, and `_service { sdl }` of a federated graph.
 
 use apollo_compiler::collections::HashMap;
 use apollo_compiler::executable::Operation;
@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 use super::coerce;
 use super::error::{RequestError, RequestErrorKind};
 
-/// Whatever is not the engine's to ask: `__schema` and `__type` while introspection is switched off.
+/// Whatever tells of the schema (`__schema`, `__type`, `_service`) while introspection is switched off.
 pub(super) fn refuse_introspection(document: &ExecutableDocument, operation: &Operation) -> Result<(), RequestError> {
     let Some(field) =
-        operation.root_fields(document).find(|field| matches!(field.name.as_str(), "__schema" | "__type"))
+        operation.root_fields(document).find(|field| matches!(field.name.as_str(), "__schema" | "__type" | "_service"))
     else {
         return Ok(());
     };
@@ -36,6 +36,7 @@ pub(super) fn execute(
     document: &Valid<ExecutableDocument>,
     operation: &Operation,
     variables: &Map<String, Value>,
+    subgraph: Option<&str>,
 ) -> Result<Bytes, RequestError> {
     let refused = |error: apollo_compiler::request::RequestError| {
         let location = coerce::location(error.location(), &document.sources);
@@ -49,23 +50,43 @@ pub(super) fn execute(
         .operation(operation)
         .coerced_variable_values(&Valid::assume_valid(variables))
         .enable_schema_introspection(true)
-        .execute_sync(&Query)
+        .execute_sync(&Query { subgraph })
         .map_err(refused)?;
     serde_json::to_vec(&response)
         .map(Bytes::from)
         .map_err(|error| RequestError::new(RequestErrorKind::InternalServerError, error.to_string()))
 }
 
-struct Query;
+struct Query<'s> {
+    subgraph: Option<&'s str>,
+}
 
-impl ObjectValue for Query {
+impl ObjectValue for Query<'_> {
     fn type_name(&self) -> &'static str {
         "Query"
     }
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
+        match (info.field_name(), self.subgraph) {
+            ("rowcast", _) => Ok(ResolvedValue::object(Rowcast)),
+            ("_service", Some(sdl)) => Ok(ResolvedValue::object(Service { sdl })),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
+}
+
+struct Service<'s> {
+    sdl: &'s str,
+}
+
+impl ObjectValue for Service<'_> {
+    fn type_name(&self) -> &'static str {
+        "_Service"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
         match info.field_name() {
-            "rowcast" => Ok(ResolvedValue::object(Rowcast)),
+            "sdl" => Ok(ResolvedValue::leaf(self.sdl)),
             _ => Err(self.unknown_field_error(info)),
         }
     }

@@ -14,11 +14,13 @@ use serde_json::{Map, Value};
 use crate::model;
 use crate::model::Table;
 
-use super::assemble::{Attributes, OPERATIONS, SubscriptionField, assemble};
+use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
 use super::coerce;
 use super::declare::BoundField;
 use super::document::{Documents, parse};
+use super::entities::{Entities, EntityRequest};
 use super::error::{RequestError, RequestErrorKind, SchemaError};
+use super::federation;
 use super::intern::Plans;
 use super::limits::Limits;
 use super::plan::Plan;
@@ -33,11 +35,13 @@ pub struct Options {
     pub introspection: bool,
     /// How large requests may be.
     pub limits: Limits,
+    /// This service's name in a federated graph. Default: none, and the schema is no subgraph.
+    pub service: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { introspection: true, limits: Limits::default() }
+        Options { introspection: true, limits: Limits::default(), service: None }
     }
 }
 
@@ -63,6 +67,8 @@ pub struct Request {
 pub enum Operation {
     /// Answered already: the response as JSON, `{"data":{…}}`.
     Query(Bytes),
+    /// Rows to be fetched by their keys.
+    Entities(Box<EntityRequest>),
     /// To be registered.
     Subscription(Box<CompiledSubscription>),
 }
@@ -99,6 +105,8 @@ pub struct GraphSchema {
     implementers: HashMap<Name, Implementers>,
     fields: Vec<SubscriptionField>,
     attributes: Attributes,
+    /// In a federated graph: the types whose rows are given by key.
+    entities: Entities,
     options: Options,
     documents: Mutex<Documents>,
     plans: Mutex<Plans>,
@@ -107,9 +115,19 @@ pub struct GraphSchema {
 impl GraphSchema {
     /// The schema of `fields`. `tables` are those whose row types resolvers may return by name.
     pub fn build(tables: &[Arc<Table>], fields: &[BoundField], options: Options) -> Result<Self, SchemaError> {
-        let assembled = assemble(tables, fields)?;
-        let sdl = assembled.definitions.to_string();
-        let schema = Schema::parse_and_validate(sdl.as_str(), "schema.graphql")
+        let assembled = assemble(tables, fields, Form::Plain)?;
+        let mut text = assembled.definitions.to_string();
+        let mut sdl = text.clone();
+        let mut entities = Entities::default();
+        if let Some(service) = &options.service {
+            let foreign = |field: &BoundField| field.declaration.service.as_ref().is_some_and(|of| of != service);
+            let own: Vec<_> = fields.iter().filter(|field| !foreign(field)).cloned().collect();
+            let served = assembled.fields.iter().zip(fields).enumerate().filter(|(_, (_, bound))| !foreign(bound));
+            entities = Entities::of(served.map(|(index, (field, _))| (index, field)));
+            sdl = federation::subgraph(&assemble(tables, &own, Form::Subgraph)?.definitions);
+            text += &entities.machinery(&assembled.definitions)?;
+        }
+        let schema = Schema::parse_and_validate(text.as_str(), "schema.graphql")
             .map_err(|failed| SchemaError::Refused { message: failed.errors.to_string() })?;
         Ok(GraphSchema {
             sdl,
@@ -117,13 +135,15 @@ impl GraphSchema {
             schema,
             fields: assembled.fields,
             attributes: assembled.attributes,
+            entities,
             documents: Mutex::new(Documents::new(options.limits.cache_bytes_max)),
             plans: Mutex::default(),
             options,
         })
     }
 
-    /// The schema's text, for `rowcast schema`.
+    /// The schema's text, for `rowcast schema`; with a service's name that of a subgraph, without other services'
+    /// fields.
     pub fn sdl(&self) -> &str {
         &self.sdl
     }
@@ -135,7 +155,7 @@ impl GraphSchema {
         let given = request.variables.as_ref();
         let variables = coerce::variables(&self.schema, &document, operation, given.unwrap_or(&Map::new()))?;
         match operation.operation_type {
-            executable::OperationType::Query => self.query(&document, operation, &variables).map_err(one),
+            executable::OperationType::Query => self.query(&document, operation, variables).map_err(one),
             executable::OperationType::Subscription => self.subscription(&document, operation, variables).map_err(one),
             executable::OperationType::Mutation => Err(one(RequestError::new(
                 RequestErrorKind::OperationNotSupported,
@@ -146,6 +166,7 @@ impl GraphSchema {
 
     fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {
         refuse_persisted(request).map_err(one)?;
+        self.options.limits.check_values(request.variables.iter().chain(&request.extensions)).map_err(one)?;
         self.options.limits.check_text(&request.query).map_err(one)?;
         if let Some(document) = lock(&self.documents).get(&request.query) {
             return Ok(document);
@@ -159,12 +180,42 @@ impl GraphSchema {
         &self,
         document: &Valid<ExecutableDocument>,
         operation: &executable::Operation,
-        variables: &Map<String, Value>,
+        variables: Map<String, Value>,
     ) -> Result<Operation, RequestError> {
         if !self.options.introspection {
             query::refuse_introspection(document, operation)?;
         }
-        query::execute(&self.schema, &self.implementers, document, operation, variables).map(Operation::Query)
+        if operation.root_fields(document).any(|field| field.name == federation::ENTITIES) {
+            return self.rows_by_key(document, operation, variables);
+        }
+        let subgraph = self.options.service.as_ref().map(|_| self.sdl.as_str());
+        query::execute(&self.schema, &self.implementers, document, operation, &variables, subgraph)
+            .map(Operation::Query)
+    }
+
+    fn rows_by_key(
+        &self,
+        document: &ExecutableDocument,
+        operation: &executable::Operation,
+        variables: Map<String, Value>,
+    ) -> Result<Operation, RequestError> {
+        let collector = Collector::new(document, &variables);
+        let planner = Planner { schema: &self.schema, attributes: &self.attributes, collector };
+        let roots = planner.collector.collect(operation.object_type(), &[&operation.selection_set]);
+        let asked = roots.iter().map(|root| {
+            let argument = (operation.object_type().as_str(), root.field);
+            let given = coerce::argument(
+                &self.schema,
+                &self.options.limits,
+                document,
+                argument,
+                "representations",
+                &variables,
+            )?;
+            self.entities.asked(&planner, root, given.unwrap_or_default())
+        });
+        let roots = asked.collect::<Result<_, _>>()?;
+        Ok(Operation::Entities(Box::new(EntityRequest { roots, variables })))
     }
 
     fn subscription(
@@ -198,7 +249,9 @@ impl GraphSchema {
         field: &executable::Field,
         variables: &Map<String, Value>,
     ) -> Result<Arguments, RequestError> {
-        let argument = |name| coerce::argument(&self.schema, document, field, name, variables);
+        let limits = &self.options.limits;
+        let argument =
+            |name| coerce::argument(&self.schema, limits, document, ("Subscription", field), name, variables);
         Ok(Arguments {
             filter: argument("where")?.unwrap_or_default(),
             operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),

@@ -15,6 +15,8 @@ use super::type_ref::TypeRef;
 pub(super) struct Definition {
     pub name: String,
     pub description: Option<String>,
+    /// Behind the name, such as `@shareable`; empty outside of a federated graph.
+    pub directives: String,
     pub kind: Kind,
 }
 
@@ -34,11 +36,13 @@ pub(super) struct Member {
     pub description: Option<String>,
     pub arguments: Vec<(&'static str, TypeRef)>,
     pub type_ref: TypeRef,
+    /// Behind the type; empty outside of a federated graph.
+    pub directives: &'static str,
 }
 
 impl Member {
     pub(super) fn new(name: impl Into<String>, type_ref: TypeRef) -> Self {
-        Member { name: name.into(), description: None, arguments: Vec::new(), type_ref }
+        Member { name: name.into(), description: None, arguments: Vec::new(), type_ref, directives: "" }
     }
 
     pub(super) fn described(mut self, description: impl Into<String>) -> Self {
@@ -141,24 +145,34 @@ impl fmt::Display for Definition {
                 values.iter().try_for_each(|value| writeln!(f, "  {value}"))?;
                 f.write_char('}')
             }
-            Kind::Object(members) => write_members(f, "type", &self.name, members),
-            Kind::Input(members) => write_members(f, "input", &self.name, members),
+            Kind::Object(members) => self.write_members(f, "type", members),
+            Kind::Input(members) => self.write_members(f, "input", members),
         }
     }
 }
 
-fn write_members(f: &mut fmt::Formatter<'_>, keyword: &str, name: &str, members: &[Member]) -> fmt::Result {
-    writeln!(f, "{keyword} {name} {{")?;
-    for (index, member) in members.iter().enumerate() {
-        if index > 0 && member.description.is_some() {
-            f.write_char('\n')?;
+impl Definition {
+    fn write_members(&self, f: &mut fmt::Formatter<'_>, keyword: &str, members: &[Member]) -> fmt::Result {
+        let space = if self.directives.is_empty() { "" } else { " " };
+        writeln!(f, "{keyword} {}{space}{} {{", self.name, self.directives)?;
+        for (index, member) in members.iter().enumerate() {
+            if index > 0 && member.description.is_some() {
+                f.write_char('\n')?;
+            }
+            write!(f, "{member}")?;
         }
-        write_description(f, "  ", member.description.as_deref())?;
-        write!(f, "  {}", member.name)?;
-        write_arguments(f, &member.arguments)?;
-        writeln!(f, ": {}", member.type_ref)?;
+        f.write_char('}')
     }
-    f.write_char('}')
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_description(f, "  ", self.description.as_deref())?;
+        write!(f, "  {}", self.name)?;
+        write_arguments(f, &self.arguments)?;
+        let space = if self.directives.is_empty() { "" } else { " " };
+        writeln!(f, ": {}{space}{}", self.type_ref, self.directives)
+    }
 }
 
 fn write_arguments(f: &mut fmt::Formatter<'_>, arguments: &[(&str, TypeRef)]) -> fmt::Result {
@@ -198,7 +212,8 @@ mod tests {
     use super::*;
 
     fn object(name: &str, members: Vec<Member>) -> Definition {
-        Definition { name: name.to_owned(), description: None, kind: Kind::Object(members) }
+        let (name, directives) = (name.to_owned(), String::new());
+        Definition { name, description: None, directives, kind: Kind::Object(members) }
     }
 
     #[test]
@@ -227,7 +242,8 @@ mod tests {
             assert_eq!(definitions.define(object("View", members), "x").unwrap_err().code(), code);
         }
         let states = Kind::Enum(vec!["true".to_owned()]);
-        let states = Definition { name: "State".to_owned(), description: None, kind: states };
+        let (name, directives) = ("State".to_owned(), String::new());
+        let states = Definition { name, description: None, directives, kind: states };
         assert_eq!(definitions.define(states, "x").unwrap_err().code(), "SCHEMA_INVALID_ENUM_VALUE");
     }
 

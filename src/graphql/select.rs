@@ -8,6 +8,8 @@ use apollo_compiler::executable::{DirectiveList, Field, Selection, SelectionSet,
 use rustc_hash::FxHashMap;
 use serde_json::Map;
 
+use super::federation;
+
 /// A field of the response with everything that was selected below it.
 #[derive(Debug)]
 pub(super) struct Selected<'d> {
@@ -49,13 +51,13 @@ impl<'d> Collector<'d> {
             match selection {
                 Selection::Field(field) => collection.add(field),
                 Selection::InlineFragment(inline) => {
-                    if inline.type_condition.as_ref().is_none_or(|condition| condition == collection.type_name) {
+                    if inline.type_condition.as_ref().is_none_or(|condition| collection.is_of(condition)) {
                         self.add(&inline.selection_set, collection);
                     }
                 }
                 Selection::FragmentSpread(spread) => {
                     let fragment = self.document.fragments.get(&spread.fragment_name);
-                    let fragment = fragment.filter(|fragment| fragment.type_condition() == collection.type_name);
+                    let fragment = fragment.filter(|fragment| collection.is_of(fragment.type_condition()));
                     if let Some(fragment) = fragment
                         && collection.visited.insert(fragment.name.as_str())
                     {
@@ -88,6 +90,11 @@ struct Collection<'t, 'd> {
 }
 
 impl<'d> Collection<'_, 'd> {
+    /// The one abstract type is a federated graph's union; validation lets only members of it get here.
+    fn is_of(&self, condition: &str) -> bool {
+        condition == self.type_name || condition == federation::ENTITY
+    }
+
     fn add(&mut self, field: &'d Field) {
         let index = *self.by_key.entry(field.response_key().as_str()).or_insert(self.fields.len());
         match self.fields.get_mut(index) {

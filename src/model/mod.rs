@@ -19,7 +19,7 @@ pub use change::{Change, Event, Message, Operation, Position, RowChange, Timesta
 pub use ids::{OperationId, SessionId, SubscriptionId};
 pub use lsn::{Lsn, LsnParseError};
 pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
-pub use principal::Principal;
+pub use principal::{Principal, is_custom_setting};
 pub use role::{PUBLIC, Role, Roles};
 pub use table::{Collation, Column, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};

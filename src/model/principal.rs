@@ -24,3 +24,31 @@ pub struct Principal {
     /// When the token ends.
     pub expires_at: Option<Timestamp>,
 }
+
+/// Whether this may be the name of a setting of a principal's: two or more identifiers with dots between them, as
+/// PostgreSQL wants a custom setting's name (`valid_custom_variable_name` of its `guc.c`). `role`, `search_path`,
+/// `row_security` and all others that decide who may do what have no dot.
+pub fn is_custom_setting(name: &str) -> bool {
+    let identifier = |part: &str| {
+        let letter = |byte: u8| byte == b'_' || byte.is_ascii_alphabetic() || !byte.is_ascii();
+        part.bytes().next().is_some_and(letter)
+            && part.bytes().all(|byte| letter(byte) || byte == b'$' || byte.is_ascii_digit())
+    };
+    name.contains('.') && name.split('.').all(identifier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_custom_setting;
+
+    #[test]
+    fn only_custom_settings_are_a_principals() {
+        for name in ["app.tenant_id", "request.jwt.claims", "_a._b", "a.b$1", "größe.ü"] {
+            assert!(is_custom_setting(name), "{name}");
+        }
+        for name in ["role", "search_path", "row_security", "", ".", "a.", ".a", "a..b", "1a.b", "a.1", "a.b c", "a.b;"]
+        {
+            assert!(!is_custom_setting(name), "{name}");
+        }
+    }
+}

@@ -36,6 +36,7 @@ pub use json::Json;
 pub use like::Like;
 pub use numeric::Numeric;
 pub use operator::{Comparison, Operator, operators};
+pub use parse::FilterLimits;
 pub use scalar::Scalar;
 
 /// A condition over the columns of one [`Table`](crate::model::Table), by their index there.

@@ -7,30 +7,57 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::like::PATTERN_CHARS_MAX;
 use super::{Comparison, Like, Operator, Predicate, PredicateError, Scalar, operand, operators};
 use crate::model::{Column, Table};
 
-/// How deep `AND`, `OR` and `NOT` may nest. Evaluation recurses as deep.
-const DEPTH_MAX: usize = 16;
-/// How many operators one argument may have: the most that one subscription costs per event.
-const CONDITIONS_MAX: usize = 256;
-/// How many members its lists (`in`, `nin`, `contains`) may have together.
-const MEMBERS_MAX: usize = 1024;
+/// How large one `where` argument may be, as `Settings.filter` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilterLimits {
+    /// How deep `AND`, `OR` and `NOT` may nest; at most [`Self::DEPTH_MOST`]. Evaluation recurses as deep.
+    pub depth_max: usize,
+    /// How many operators one argument may have: the most that one subscription costs per event.
+    pub conditions_max: usize,
+    /// How many members its lists (`in`, `nin`, `contains`) may have together.
+    pub members_max: usize,
+}
+
+impl FilterLimits {
+    /// The deepest nesting that can be allowed; what is nested in a message may not nest much deeper.
+    pub const DEPTH_MOST: usize = 64;
+}
+
+impl Default for FilterLimits {
+    fn default() -> Self {
+        FilterLimits { depth_max: 16, conditions_max: 256, members_max: 1024 }
+    }
+}
 
 impl Predicate {
-    /// Reads the argument for a subscription to this table.
+    /// Reads the argument for a subscription to this table, within the default limits.
     pub fn parse_where(table: &Table, input: &Value) -> Result<Predicate, PredicateError> {
+        Predicate::parse_where_within(&FilterLimits::default(), table, input)
+    }
+
+    /// The same within these limits.
+    pub fn parse_where_within(
+        limits: &FilterLimits,
+        table: &Table,
+        input: &Value,
+    ) -> Result<Predicate, PredicateError> {
         if input.is_null() {
             return Ok(Predicate::True);
         }
-        Reader { table, conditions: 0, members: 0 }.condition(input, &Path::Root)
+        Reader { limits, table, conditions: 0, members: 0 }.condition(input, &Path::Root)
     }
 }
 
 struct Reader<'a> {
+    limits: &'a FilterLimits,
     table: &'a Table,
     conditions: usize,
     members: usize,
@@ -38,8 +65,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn condition(&mut self, input: &Value, path: &Path<'_>) -> Result<Predicate, PredicateError> {
-        if path.depth() > DEPTH_MAX {
-            return Err(path.expected(format!("at most {DEPTH_MAX} levels of AND, OR and NOT")));
+        let most = self.limits.depth_max;
+        if path.depth() > most {
+            return Err(path.expected(format!("at most {most} levels of AND, OR and NOT")));
         }
         let keys = object(input, path, "an object of columns, AND, OR and NOT")?;
         let parts = keys.iter().map(|(key, value)| self.key(key, value, &path.key(key)));
@@ -77,10 +105,11 @@ impl Reader<'_> {
     fn count(&mut self, operand: &Value, path: &Path<'_>) -> Result<(), PredicateError> {
         self.conditions += 1;
         self.members += operand.as_array().map_or(0, Vec::len);
-        match (self.conditions <= CONDITIONS_MAX, self.members <= MEMBERS_MAX) {
+        let FilterLimits { conditions_max, members_max, .. } = *self.limits;
+        match (self.conditions <= conditions_max, self.members <= members_max) {
             (true, true) => Ok(()),
-            (false, _) => Err(path.expected(format!("at most {CONDITIONS_MAX} operators in all"))),
-            (_, false) => Err(path.expected(format!("at most {MEMBERS_MAX} members of lists in all"))),
+            (false, _) => Err(path.expected(format!("at most {conditions_max} operators in all"))),
+            (_, false) => Err(path.expected(format!("at most {members_max} members of lists in all"))),
         }
     }
 }

@@ -1,27 +1,49 @@
 //! A row image as JSON, from which the server makes the row again, each value by its type's own input function.
 
+use std::sync::Arc;
+
 use super::Reads;
+use super::statement::Form;
 use crate::model::{Column, Datum, PgType, Table, Tuple};
 
-/// A JSON object of the columns that are known. `None` when one that the condition reads is not: it cannot be asked.
+/// The columns that are known. `None` when one that the condition reads is not: it cannot be asked.
 ///
-/// JSON columns are embedded as they are; every other value is a string in PostgreSQL's text form, which is what its
-/// input function reads: nested arrays, composites and infinities included. NULL is left out.
+/// A JSON object. JSON columns are embedded as they are; every other value is a string in PostgreSQL's text form, which is
+/// what its input function reads: nested arrays, composites and infinities included. NULL is left out. Where a JSON column
+/// holds JSON's null, a pair: that object without it, and the names of such columns.
 pub fn image(table: &Table, tuple: &Tuple, reads: &Reads) -> Option<String> {
-    let mut json = String::from("{");
+    let (mut fields, mut nulls) = (Vec::new(), Vec::new());
     for (index, column) in table.columns.iter().enumerate() {
         let read = reads.contain(index);
         match tuple.get(index) {
             Datum::Text(text) if read || may_be_domain(column) => {
-                let text = std::str::from_utf8(text).ok()?;
-                write(column, text, &mut json)?;
+                let (name, text) = (string(&column.name)?, std::str::from_utf8(text).ok()?);
+                match column.pg_type {
+                    PgType::Json if text.trim() == "null" => nulls.push(name),
+                    PgType::Json => fields.push(format!("{name}:{text}")),
+                    _ => fields.push(format!("{name}:{}", string(text)?)),
+                }
             }
             Datum::Absent | Datum::Unchanged if read => return None,
-            _ => {}
+            Datum::Text(_) | Datum::Absent | Datum::Unchanged | Datum::Null => {}
         }
     }
-    json.push('}');
-    Some(json)
+    let object = format!("{{{}}}", fields.join(","));
+    Some(if nulls.is_empty() { object } else { format!("[{object},[{}]]", nulls.join(",")) })
+}
+
+/// How images are put together: alone each is an object, unless one of them is a pair.
+pub(super) fn form<'a>(mut images: impl Iterator<Item = &'a Arc<str>>) -> Form {
+    if images.any(|image| image.starts_with('[')) { Form::Pairs } else { Form::Objects }
+}
+
+/// One JSON array of that form.
+pub(super) fn array(images: &[Arc<str>], form: Form) -> String {
+    let pair = |image: &Arc<str>| if image.starts_with('[') { image.to_string() } else { format!("[{image},[]]") };
+    match form {
+        Form::Objects => format!("[{}]", images.join(",")),
+        Form::Pairs => format!("[{}]", images.iter().map(pair).collect::<Vec<_>>().join(",")),
+    }
 }
 
 impl Reads {
@@ -38,28 +60,6 @@ fn may_be_domain(column: &Column) -> bool {
     PgType::builtin(column.type_oid).is_none()
 }
 
-fn write(column: &Column, text: &str, json: &mut String) -> Option<()> {
-    if json.len() > 1 {
-        json.push(',');
-    }
-    string(&column.name, json)?;
-    json.push(':');
-    match column.pg_type {
-        PgType::Json => embed(text, json),
-        _ => string(text, json),
-    }
-}
-
-/// A JSON null is not SQL's NULL, which is what the server would make of it.
-fn embed(text: &str, json: &mut String) -> Option<()> {
-    if text.trim() == "null" {
-        return None;
-    }
-    json.push_str(text);
-    Some(())
-}
-
-fn string(text: &str, json: &mut String) -> Option<()> {
-    json.push_str(&serde_json::to_string(text).ok()?);
-    Some(())
+fn string(text: &str) -> Option<String> {
+    serde_json::to_string(text).ok()
 }

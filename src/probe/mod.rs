@@ -11,6 +11,7 @@
 //! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
 
 mod error;
+mod fetch;
 mod image;
 mod session;
 mod split;
@@ -26,12 +27,13 @@ use deadpool::managed::{BuildError, Object, PoolError, Timeouts};
 use tokio::time::Instant;
 
 pub use error::ProbeError;
+pub use fetch::{Fetch, Fetched};
 pub use image::image;
 
 use crate::security::{Question, Reads};
 use error::Trouble;
 use session::{Lease, Names, Sessions};
-use split::{Part, Parts};
+use split::Parts;
 
 /// Connecting, waiting for a free session included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -125,14 +127,14 @@ impl Probe {
         };
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
         let mut parts = Parts::new(asks);
-        while let Some(round) = parts.next_round() {
+        let mut is_lost = false;
+        // Whoever is asked gets a statement's time at least: what is not answered then has only itself to blame.
+        while !is_lost && Instant::now() + self.statement_timeout <= deadline {
+            let Some(round) = parts.next_round() else { break };
             let answers = session.trip(asks, &round, names, deadline).await;
-            let lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
-            for (part, answer) in round.into_iter().zip(answers) {
+            is_lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
+            for (part, answer) in round.iter().zip(answers) {
                 parts.settle(part, answer);
-            }
-            if lost || Instant::now() >= deadline {
-                break;
             }
         }
         session.give_back();
@@ -166,12 +168,5 @@ fn no_session(error: PoolError<ProbeError>) -> ProbeError {
     match error {
         PoolError::Backend(error) => error,
         other => ProbeError::NoSession { reason: other.to_string() },
-    }
-}
-
-impl Part {
-    /// The images of this part as one JSON array.
-    fn array(&self, ask: &Ask) -> String {
-        format!("[{}]", ask.images[self.images.clone()].join(","))
     }
 }

@@ -7,7 +7,8 @@ use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Statement;
 
-use super::{ProbeError, Question, statement};
+use super::statement::{self, Form};
+use super::{ProbeError, Question};
 
 /// Distinct conditions that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
 const PREPARED_MAX: usize = 256;
@@ -18,7 +19,11 @@ pub(super) struct Names(BTreeSet<Box<str>>);
 
 impl Names {
     pub(super) fn of(question: &Question) -> Self {
-        Names(question.settings.iter().map(|(name, _)| name.to_ascii_lowercase().into()).collect())
+        Names::these(question.settings.iter().map(|(name, _)| &**name))
+    }
+
+    pub(super) fn these<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Names(names.map(|name| name.to_ascii_lowercase().into()).collect())
     }
 }
 
@@ -27,6 +32,7 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     pub(super) begin: Statement,
     pub(super) set: Statement,
+    pub(super) next: Statement,
     pub(super) end: Statement,
     named: BTreeSet<Box<str>>,
 }
@@ -45,11 +51,11 @@ impl Session {
     }
 
     /// The statement that asks this.
-    pub(super) async fn prepare(&self, question: &Question) -> Result<Statement, tokio_postgres::Error> {
+    pub(super) async fn prepare(&self, question: &Question, form: Form) -> Result<Statement, tokio_postgres::Error> {
         if self.client.statement_cache.size() >= PREPARED_MAX {
             self.client.statement_cache.clear();
         }
-        self.client.prepare_typed_cached(&statement::of(question), &[tokio_postgres::types::Type::TEXT]).await
+        self.client.prepare_typed_cached(&statement::of(question, form), &[tokio_postgres::types::Type::TEXT]).await
     }
 }
 
@@ -69,6 +75,7 @@ impl Manager for Sessions {
         Ok(Session {
             begin: client.prepare(statement::BEGIN).await?,
             set: client.prepare(statement::SET).await?,
+            next: client.prepare(statement::NEXT).await?,
             end: client.prepare(statement::END).await?,
             client,
             named: BTreeSet::new(),

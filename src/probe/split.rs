@@ -46,23 +46,23 @@ impl<'a> Parts<'a> {
         (!round.is_empty()).then_some(round)
     }
 
-    pub(super) fn settle(&mut self, part: Part, answer: Answer) {
+    pub(super) fn settle(&mut self, part: &Part, answer: Answer) {
         match answer {
             Ok(visible) if visible.len() == part.images.len() => {
                 let verdict = |visible| if visible { Verdict::Visible } else { Verdict::Hidden };
-                self.write(&part, visible.into_iter().map(verdict));
+                self.write(part, visible.into_iter().map(verdict));
             }
-            Ok(_) => self.fail(&part, |question| unanswerable(question, "00000".into())),
+            Ok(_) => self.fail(part, |question| unanswerable(question, "00000".into())),
             Err(Trouble::Raised(code)) => self.raised(part, code),
-            Err(Trouble::TimedOut) => self.write_all(&part, &Verdict::TimedOut),
+            Err(Trouble::TimedOut) => self.write_all(part, &Verdict::TimedOut),
             Err(Trouble::Unanswered) => {}
-            Err(Trouble::Lost(reason)) => self.fail(&part, |_| ProbeError::ConnectionLost { reason }),
-            Err(Trouble::Busy(sqlstate)) => self.fail(&part, |_| ProbeError::Busy { sqlstate }),
+            Err(Trouble::Lost(reason)) => self.fail(part, |_| ProbeError::ConnectionLost { reason }),
+            Err(Trouble::Busy(sqlstate)) => self.fail(part, |_| ProbeError::Busy { sqlstate }),
             Err(Trouble::Role(sqlstate)) => {
-                self.fail(&part, |question| ProbeError::RoleRefused { role: question.role.clone(), sqlstate });
+                self.fail(part, |question| ProbeError::RoleRefused { role: question.role.clone(), sqlstate });
             }
-            Err(Trouble::Setting(sqlstate)) => self.fail(&part, |_| ProbeError::SettingRefused { sqlstate }),
-            Err(Trouble::Condition(sqlstate)) => self.fail(&part, |question| unanswerable(question, sqlstate)),
+            Err(Trouble::Setting(sqlstate)) => self.fail(part, |_| ProbeError::SettingRefused { sqlstate }),
+            Err(Trouble::Condition(sqlstate)) => self.fail(part, |question| unanswerable(question, sqlstate)),
         }
     }
 
@@ -70,14 +70,14 @@ impl<'a> Parts<'a> {
         self.verdicts
     }
 
-    fn raised(&mut self, part: Part, code: Box<str>) {
+    fn raised(&mut self, part: &Part, code: Box<str>) {
         if !std::mem::replace(&mut self.tested[part.ask], true) {
             self.waiting.push(Part { ask: part.ask, images: 0..0 });
         }
         match part.images.len() {
-            0 => self.fail(&part, |question| unanswerable(question, code)),
-            1 => self.write_all(&part, &Verdict::Raised(code)),
-            _ => self.waiting.extend(split(&part)),
+            0 => self.fail(part, |question| unanswerable(question, code)),
+            1 => self.write_all(part, &Verdict::Raised(code)),
+            _ => self.waiting.extend(split(part)),
         }
     }
 

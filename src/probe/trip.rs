@@ -1,6 +1,7 @@
 //! One trip to the server and back: every statement is on the wire before the first answer is awaited.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -10,6 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 
 use super::error::Trouble;
+use super::image::{array, form};
 use super::session::{Lease, Names, Session};
 use super::split::Part;
 use super::{Ask, Question};
@@ -47,46 +49,75 @@ fn blame(answers: &mut Vec<Answer>) {
 }
 
 async fn travel(session: &Session, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
-    let mut statements = HashMap::new();
-    for ask in parts.iter().map(|part| part.ask) {
-        if !statements.contains_key(&ask) {
-            let prepared = session.prepare(&asks[ask].question).await;
-            statements.insert(ask, prepared.map_err(|error| Trouble::of(&error, Trouble::Condition)));
+    let mut prepared = HashMap::new();
+    for index in parts.iter().map(|part| part.ask) {
+        if let Entry::Vacant(place) = prepared.entry(index) {
+            let form = form(asks[index].images.iter());
+            let statement = session.prepare(&asks[index].question, form).await;
+            place.insert((statement.map_err(|error| Trouble::of(&error, Trouble::Condition)), form));
         }
     }
     let steps = parts.iter().map(|part| {
-        let ask = asks[part.ask];
-        Box::pin(step(session, &ask.question, statements[&part.ask].clone(), part.array(ask)))
+        let (ask, (statement, form)) = (asks[part.ask], prepared[&part.ask].clone());
+        let images = array(&ask.images[part.images.clone()], form);
+        Sent::new(step(session, &ask.question, statement, images))
     });
-    let mut steps: Vec<_> = steps.map(Step::Begun).collect();
-    begin(&mut steps).await;
+    let mut steps: Vec<_> = steps.collect();
+    let mut begun = [Sent::new(session.client.execute(&session.begin, &[]))];
+    let mut ended = [Sent::new(session.client.execute(&session.end, &[]))];
+    // Nothing is awaited until the last request has left.
+    send(&mut begun).await;
+    send(&mut steps).await;
+    send(&mut ended).await;
+    let mut in_transaction = finished(begun).await;
     for step in steps {
-        answers.push(step.finish().await);
+        let (answer, next) = step.finish().await;
+        answers.push(in_transaction.clone().and(answer));
+        in_transaction = in_transaction.and(next);
+    }
+    if let (Err(trouble), Some(last)) = (finished(ended).await, answers.last_mut()) {
+        *last = Err(trouble);
     }
 }
 
-/// One part in its transaction, which ends whatever happens in it: all five requests leave at the first poll.
-async fn step(session: &Session, question: &Question, statement: Result<Statement, Trouble>, images: String) -> Answer {
-    let statement = statement?;
+async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> Result<(), Trouble> {
+    let [sent] = sent;
+    sent.finish().await.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy))
+}
+
+/// One part in the transaction that is open, and whether the next one was opened. All three requests leave at the first
+/// poll. Without a transaction there would be no role: whatever follows a transaction that was not opened is no answer.
+async fn step(
+    session: &Session,
+    question: &Question,
+    statement: Result<Statement, Trouble>,
+    images: String,
+) -> (Answer, Result<(), Trouble>) {
+    let statement = match statement {
+        Ok(statement) => statement,
+        Err(trouble) => return (Err(trouble), Ok(())),
+    };
     let (names, values) = settings(question);
     let set: [&(dyn ToSql + Sync); 2] = [&names, &values];
     let tell: [&(dyn ToSql + Sync); 1] = [&images];
-    let (begun, set, told, ended) = tokio::join!(
+    let (set, told, next) = tokio::join!(
         biased;
-        session.client.execute(&session.begin, &[]),
         session.client.query(&session.set, &set),
         session.client.query(&statement, &tell),
-        session.client.execute(&session.end, &[]),
+        session.client.execute(&session.next, &[]),
     );
-    let refused = |code: Box<str>| match &*code {
+    let set = set.map_err(|error| Trouble::of(&error, refused));
+    let told = told.map_err(|error| Trouble::of(&error, Trouble::Raised));
+    let answer = set.and(told).and_then(|rows| read(&rows).map_err(|error| Trouble::Lost(error.to_string())));
+    (answer, next.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy)))
+}
+
+/// A role that does not exist is an invalid value to PostgreSQL; a setting of the user's own takes any value.
+fn refused(code: Box<str>) -> Trouble {
+    match &*code {
         "22023" | "42501" | "42704" => Trouble::Role(code),
         _ => Trouble::Setting(code),
-    };
-    begun.map_err(|error| Trouble::of(&error, Trouble::Busy))?;
-    set.map_err(|error| Trouble::of(&error, refused))?;
-    let told = told.map_err(|error| Trouble::of(&error, Trouble::Raised))?;
-    ended.map_err(|error| Trouble::of(&error, Trouble::Busy))?;
-    read(&told).map_err(|error| Trouble::Lost(error.to_string()))
+    }
 }
 
 /// What `set_config` takes, the role first: settings are set with the role's own rights.
@@ -99,29 +130,33 @@ fn read(rows: &[Row]) -> Result<Vec<bool>, Error> {
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// A step on its way.
-enum Step<F: Future> {
-    Begun(Pin<Box<F>>),
+/// Requests on their way.
+enum Sent<F: Future> {
+    Waiting(Pin<Box<F>>),
     Done(F::Output),
 }
 
-impl<F: Future> Step<F> {
+impl<F: Future> Sent<F> {
+    fn new(future: F) -> Self {
+        Sent::Waiting(Box::pin(future))
+    }
+
     async fn finish(self) -> F::Output {
         match self {
-            Step::Begun(future) => future.await,
-            Step::Done(answer) => answer,
+            Sent::Waiting(future) => future.await,
+            Sent::Done(output) => output,
         }
     }
 }
 
 /// Polls each once, in order: so their requests leave in order.
-async fn begin<F: Future>(steps: &mut [Step<F>]) {
+async fn send<F: Future>(requests: &mut [Sent<F>]) {
     poll_fn(|context| {
-        for step in &mut *steps {
-            if let Step::Begun(future) = step
-                && let Poll::Ready(answer) = future.as_mut().poll(context)
+        for request in &mut *requests {
+            if let Sent::Waiting(future) = request
+                && let Poll::Ready(output) = future.as_mut().poll(context)
             {
-                *step = Step::Done(answer);
+                *request = Sent::Done(output);
             }
         }
         Poll::Ready(())

@@ -22,10 +22,12 @@ fn class_name(kind: Kind) -> &'static str {
         Kind::Authentication => "AuthenticationFailed",
         Kind::Capture => "CaptureError",
         Kind::Migration => "MigrationError",
+        Kind::Database => "DatabaseError",
         Kind::Schema => "SchemaError",
         Kind::Publish => "PublishError",
         Kind::Request => "RequestRefused",
         Kind::Ended => "SubscriptionEnded",
+        Kind::RateLimited => "RateLimited",
         Kind::NotStarted => "NotStarted",
     }
 }
@@ -39,6 +41,9 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
         keywords.set_item("code", error.code())?;
         if let Error::Request(failure) = error {
             keywords.set_item("errors", loads(py, &failure.to_json())?)?;
+        }
+        if let Error::RateLimited { retry_after_s } = error {
+            keywords.set_item("retry_after_s", retry_after_s)?;
         }
         Ok(PyErr::from_value(class.call((error.to_string(),), Some(&keywords))?))
     };

@@ -23,7 +23,7 @@ use super::hub::Hub;
 use super::principal;
 use super::session::Session;
 use crate::config::Settings;
-use crate::engine::{Engine, PullQueue};
+use crate::engine::{Engine, PullQueue, Selector};
 use crate::error::Error;
 use crate::graphql::Request;
 use crate::model::SubscriptionId;
@@ -122,21 +122,53 @@ impl SubscriptionExecutor {
         Ok(py.detach(|| runtime.block_on(self.engine.unwatch(table)))?)
     }
 
-    #[pyo3(signature = (query, variables = None, operation_name = None))]
+    #[pyo3(signature = (query, variables = None, operation_name = None, *, principal = None))]
     fn execute(
         &self,
         py: Python<'_>,
         query: String,
         variables: Option<&str>,
         operation_name: Option<String>,
+        principal: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
+        let principal = principal.map(principal::extract).transpose()?;
         let request = request(query, variables, operation_name)?;
-        Ok(py.detach(|| self.engine.execute(&request))?)
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.execute(principal.as_ref(), &request)))?)
     }
 
-    fn connect(&self, hub: &Bound<'_, Hub>) -> PyResult<Session> {
+    #[pyo3(signature = (hub, address = None))]
+    fn connect(&self, hub: &Bound<'_, Hub>, address: Option<&str>) -> PyResult<Session> {
         self.home.check()?;
-        Ok(Session::new(self.engine.connect(hub.get().0.clone())?))
+        Ok(Session::new(self.engine.connect_from(hub.get().0.clone(), address)?))
+    }
+
+    #[pyo3(signature = (*, user_id = None, tenant_id = None, role = None))]
+    fn revoke(
+        &self,
+        py: Python<'_>,
+        user_id: Option<String>,
+        tenant_id: Option<String>,
+        role: Option<String>,
+    ) -> PyResult<usize> {
+        self.home.check()?;
+        let who = Selector { user_id, tenant_id, role };
+        Ok(py.detach(|| self.engine.revoke(&who))?)
+    }
+
+    #[pyo3(signature = (*, user_id = None, tenant_id = None, role = None, code = 1012, reason = "Service restart"))]
+    fn disconnect(
+        &self,
+        py: Python<'_>,
+        user_id: Option<String>,
+        tenant_id: Option<String>,
+        role: Option<String>,
+        code: u16,
+        reason: &str,
+    ) -> PyResult<usize> {
+        self.home.check()?;
+        let who = Selector { user_id, tenant_id, role };
+        Ok(py.detach(|| self.engine.disconnect(&who, code, reason))?)
     }
 
     fn resolve_on(&self, hub: &Bound<'_, Hub>) {

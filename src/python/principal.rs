@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::model::{Principal, Timestamp};
+use crate::model::{Principal, Timestamp, is_custom_setting};
 
 /// Reads the attributes of the Python dataclass.
 pub(super) fn extract(principal: &Bound<'_, PyAny>) -> PyResult<Principal> {
@@ -32,7 +33,15 @@ fn texts(principal: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<String>> {
 
 fn settings(principal: &Bound<'_, PyAny>) -> PyResult<BTreeMap<String, String>> {
     let items = principal.getattr("settings")?.call_method0("items")?;
-    items.try_iter()?.map(|item| item?.extract::<(String, String)>()).collect()
+    items.try_iter()?.map(|item| setting(item?.extract()?)).collect()
+}
+
+/// `rowcast.Principal` has looked at it already, but an object that only looks like one has not.
+fn setting((name, value): (String, String)) -> PyResult<(String, String)> {
+    if is_custom_setting(&name) {
+        return Ok((name, value));
+    }
+    Err(PyValueError::new_err(format!("setting {name:?} is no custom setting: its name needs a dot, as app.tenant_id")))
 }
 
 /// Claims are JSON by nature; `default=str` takes what a token library parsed (dates, UUIDs).
@@ -43,7 +52,7 @@ fn claims(principal: &Bound<'_, PyAny>) -> PyResult<serde_json::Map<String, serd
     keywords.set_item("default", py.get_type::<pyo3::types::PyString>())?;
     let claims = py.get_type::<pyo3::types::PyDict>().call1((principal.getattr("claims")?,))?;
     let json: String = DUMPS.import(py, "json", "dumps")?.call((claims,), Some(&keywords))?.extract()?;
-    serde_json::from_str(&json).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+    serde_json::from_str(&json).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn expiry(principal: &Bound<'_, PyAny>) -> PyResult<Option<Timestamp>> {

@@ -13,10 +13,12 @@
 
 mod admission;
 mod columns;
+pub mod federation;
 mod gate;
 mod inspection;
 mod refusal;
 mod row_policy;
+pub mod scope;
 mod tenant;
 mod visible;
 

@@ -1,11 +1,19 @@
 //! Why a principal may not subscribe. Names tables, columns and roles, never values of rows or settings.
 
+use super::federation::FederationRefusal;
 use super::row_policy::PolicyRefusal;
+use super::scope::ScopeRefusal;
 use crate::predicate::PredicateError;
 
 /// The gate's no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// Another service's field, or a principal of other services.
+    #[error(transparent)]
+    Federation(#[from] FederationRefusal),
+    /// A variable, a scope or an operation.
+    #[error(transparent)]
+    Scope(#[from] ScopeRefusal),
     /// The table or topic is divided by tenant and the principal has none.
     #[error("{what} is divided by tenant and the principal has no tenant: let `authenticate` return a tenant_id")]
     TenantRequired {
@@ -65,6 +73,8 @@ impl Refusal {
     /// The stable code for clients.
     pub fn code(&self) -> &'static str {
         match self {
+            Refusal::Federation(refusal) => refusal.code(),
+            Refusal::Scope(refusal) => refusal.code(),
             Refusal::TenantRequired { .. } => "TENANT_REQUIRED",
             Refusal::TenantInvalid(_) => "TENANT_INVALID",
             Refusal::NotPublic { .. } => "NOT_PUBLIC",

@@ -9,7 +9,7 @@
 //! | 1000 | the client's own end | retries if subscriptions are active |
 //! | 1001 | shutdown | retries |
 //! | 1012 | restart | retries |
-//! | 1013 | overload, slow client | retries |
+//! | 1013 | overload, slow client, connections beyond their rate | retries |
 //! | 3008 | no answer to a ping | retries |
 //! | 4400 | a malformed or misdirected message | gives up |
 //! | 4401 | subscribe before `connection_init` | gives up |
@@ -17,7 +17,7 @@
 //! | 4406 | other subprotocol | gives up |
 //! | 4408 | no `connection_init` in time | retries |
 //! | 4409 | an id that is still active | gives up |
-//! | 4429 | a second `connection_init` | gives up |
+//! | 4429 | a second `connection_init`, messages beyond their rate | gives up |
 //! | 4500 | a fault of the server or of its hooks | gives up |
 //!
 //! 3008 is the registered code for a timeout (IANA WebSocket Close Code Number Registry). 4408 would claim that the
@@ -53,7 +53,7 @@ pub enum CloseCode {
     InitTimeout,
     /// 4409: the operation id is active.
     SubscriberExists,
-    /// 4429: more than one `connection_init`.
+    /// 4429: more than one `connection_init`, or more messages than anybody has a use for.
     TooManyInits,
     /// 4500: our fault, or that of a hook.
     InternalError,
@@ -209,6 +209,11 @@ impl Close {
             .filter(|reason| reason.len() <= REASON_BYTES_MAX)
             .map_or(Cow::Borrowed("slow client"), Cow::Owned);
         Close::new(CloseCode::TryAgainLater, reason)
+    }
+
+    /// More messages than the principal may send: a client that is at fault, which a reconnect would not mend.
+    pub fn too_many_messages(retry_after_s: u64) -> Self {
+        Close::new(CloseCode::TooManyInits, format!("RATE_LIMITED: try again in {retry_after_s} s"))
     }
 
     /// The token has expired. The stock client comes back with a fresh one.

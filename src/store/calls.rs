@@ -110,10 +110,13 @@ where
     Ok(client.query_one(sql, parameters).await?.try_get(0)?)
 }
 
-/// For [`wal_position`].
-const WAL_POSITION: &str = "select pg_current_wal_lsn()";
+/// For [`wal_position`]. What is flushed, not what is written: walsenders send what is flushed, and a server that loses
+/// its memory writes new commits over what was written and not flushed. Their positions would be less than the one that
+/// was read, and new events would be taken for old ones. What was flushed stays.
+const WAL_POSITION: &str = "select pg_catalog.pg_current_wal_flush_lsn()";
 
-/// Where the server's WAL is being written: everything that commits later has a greater position.
+/// Up to where the server's WAL is on disk: whatever commits after this answer has a greater position, and so has what
+/// has committed already without waiting for the disk (`synchronous_commit = off`).
 pub async fn wal_position(client: &Client) -> Result<Lsn, StoreError> {
     let lsn: PgLsn = call(client, WAL_POSITION, &[]).await?;
     Ok(Lsn(lsn.into()))

@@ -16,6 +16,8 @@ mod architecture;
 
 /// The rim that reads PostgreSQL.
 mod capture {
+    /// Who may read what of a table, as PostgreSQL decides it.
+    mod access;
     /// `Tables::load`: what may be served, under which names.
     mod catalog;
     /// Column types, from `create type` to `PgType`.
@@ -53,7 +55,7 @@ mod decode {
 /// The whole way, from a committed row to a session's frames, without a socket and without Python.
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
-    mod client;
+    pub(crate) mod client;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
     /// Outages: every row once, in order, or an error that says why.
@@ -82,18 +84,13 @@ mod probe {
     mod image;
 }
 
-/// Row policies.
-mod security {
-    /// PostgreSQL shows the same rows, for random policies, roles, settings and rows.
-    mod compiled_oracle;
-    /// `tests/corpus/policy`: which policies of the world are compiled, and which are asked.
-    mod corpus;
-    /// Random tables, policies, rows and principals.
-    mod generator;
-}
+/// The gate: who is told what.
+mod security;
 
 /// The schema in the database and the calls into it.
 mod store {
+    /// A change of who sees what is told in the stream, where it happened.
+    mod event_trigger;
     /// Engine and application work as ordinary roles, and can do no more than that.
     mod grants;
     /// The schema is whole, made once, and never downgraded.

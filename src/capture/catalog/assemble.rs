@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
-use super::{CatalogError, TableProblem, Tables};
+use super::{CatalogError, TableProblem, Tables, access};
 use crate::capture::naming::Naming;
 use crate::model::{Access, Collation, Column, ReplicaIdentity, Table, TableName};
 
@@ -19,15 +19,22 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
         columns.entry(column.table).or_default().push(column);
     }
     let mut access = catalog.access;
-    let mut tables = Tables { roles: access.roles, setting_defaults: access.setting_defaults, ..Tables::default() };
+    let mut tables = Tables {
+        roles: Arc::new(catalog.roles),
+        setting_defaults: Arc::new(catalog.setting_defaults),
+        fingerprint: catalog.fingerprint,
+        ..Tables::default()
+    };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
         tables.problems.extend(known_problems(&row));
         if row.problems.iter().any(|problem| UNSERVED.contains(&problem.as_str())) {
             continue;
         }
-        let sent: Vec<ColumnRow> = columns.into_iter().filter(|column| column.sent).collect();
-        let access = access.tables.remove(&row.oid).unwrap_or_default();
+        // Read in the same snapshot, so it is there; without it nobody would be let in.
+        let access = access.remove(&row.oid).unwrap_or_default();
+        let (sent, unsent): (Vec<ColumnRow>, Vec<ColumnRow>) = columns.into_iter().partition(|column| column.sent);
+        let access = access::with_columns(access, &sent, &unsent);
         match table(row, &sent, access, &types, naming)? {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);

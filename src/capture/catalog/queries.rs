@@ -1,12 +1,16 @@
 //! The questions to the catalog, asked in one read-only snapshot, and their answers as plain rows.
 
+use std::collections::{BTreeMap, HashMap};
+
 use tokio_postgres::{Client, Row};
 
-use super::CatalogError;
-use super::access::{self, AccessCatalog};
+use super::fingerprint::Fingerprint;
+use super::{CatalogError, access, roles, settings};
+use crate::model::{Access, Roles};
 
-/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Names in the questions
-/// are qualified, as the session's `search_path` is the user's; an empty one makes policies print what they name in full. No jit: see `sql/functions/watch.sql`.
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. With an empty
+/// `search_path` PostgreSQL prints a policy's expression with every name qualified, and nobody's objects get in between.
+/// No jit: see `sql/functions/watch.sql`.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
@@ -34,6 +38,9 @@ const COLUMNS: &str = "
                when a.attgenerated = 's' then coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's'
                else true
            end as sent,
+           array(
+               select distinct g.grantee from pg_catalog.aclexplode(a.attacl) g where g.privilege_type = 'SELECT' order by 1
+           ) as to_select,
            case
                when co.oid is null or not co.collisdeterministic then 'other'
                when l.letters ~* '^(tr|az)' then 'deterministic'
@@ -112,6 +119,8 @@ pub(super) struct ColumnRow {
     pub(super) type_oid: u32,
     pub(super) not_null: bool,
     pub(super) sent: bool,
+    /// Who has SELECT on it beyond those who have it on the table.
+    pub(super) to_select: Vec<u32>,
     pub(super) collation: String,
 }
 
@@ -135,7 +144,10 @@ pub(super) struct Catalog {
     pub(super) tables: Vec<TableRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) types: Vec<TypeRow>,
-    pub(super) access: AccessCatalog,
+    pub(super) access: HashMap<u32, Access>,
+    pub(super) roles: Roles,
+    pub(super) setting_defaults: BTreeMap<Box<str>, Box<str>>,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
@@ -144,8 +156,10 @@ pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
     client.batch_execute(BEGIN).await?;
     let answer = ask(client).await;
     let ended = client.batch_execute("rollback").await;
-    let catalog = answer?;
+    let mut catalog = answer?;
     ended?;
+    // A setting that may not be read would end the transaction, and no snapshot has any part in it.
+    catalog.setting_defaults = settings::read(client, &settings::named(catalog.access.values())).await?;
     Ok(catalog)
 }
 
@@ -155,11 +169,13 @@ async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
     let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
     let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();
     let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
-    let access = access::read(client, &oids, &columns).await?;
-    Ok(Catalog { tables, columns, types, access })
+    let access = access::read(client, &oids).await?;
+    let roles = roles::read(client, &access::named(access.values(), &columns)).await?;
+    let fingerprint = Fingerprint::take(client, &oids).await?;
+    Ok(Catalog { tables, columns, types, access, roles, setting_defaults: BTreeMap::new(), fingerprint })
 }
 
-fn rows<T>(
+pub(super) fn rows<T>(
     rows: &[Row],
     convert: fn(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Vec<T>, tokio_postgres::Error> {
@@ -189,6 +205,7 @@ fn column_row(row: &Row) -> Result<ColumnRow, tokio_postgres::Error> {
         type_oid: row.try_get("atttypid")?,
         not_null: row.try_get("not_null")?,
         sent: row.try_get("sent")?,
+        to_select: row.try_get("to_select")?,
         collation: row.try_get("collation")?,
     })
 }

@@ -248,7 +248,8 @@ impl Lane {
     /// Lets go of everything.
     pub(super) fn close(&self) {
         let judgements = self.queue.lock().clear();
-        judgements.iter().for_each(|judgement| self.metrics.policy_waiting.sub(judgement.waiting()));
+        let waiting = judgements.iter().map(|judgement| judgement.waiting()).sum();
+        self.metrics.policy_waiting.sub(waiting);
     }
 
     fn decide(&self, image: &Image, truth: Truth) {

@@ -6,10 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Conversation, SessionHandle};
+use crate::engine::failure::Failure;
 use crate::engine::subscribe::Subscribed;
 use crate::engine::subscription::Sink;
 use crate::graphql::Request;
-use crate::model::OperationId;
+use crate::model::{OperationId, SubscriptionId};
 use crate::payload::Frame;
 use crate::session::{Action, Input, ServerMessage, SubscribeRequest};
 
@@ -54,15 +55,42 @@ impl SessionHandle {
     fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
         let principal = conversation.principal.clone().unwrap_or_default();
         let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
-        match self.core.subscribe(&principal, &Arc::new(request_of(request)), sink) {
+        let checked = self.core.check_subscribe(conversation.key);
+        match checked.and_then(|()| self.core.subscribe(&principal, &Arc::new(request_of(request)), sink)) {
             Ok(Subscribed::Live(subscription)) => {
                 conversation.operations.insert(id.clone(), subscription);
                 return;
             }
+            Ok(Subscribed::Entities(reading, live, asked)) => match self.core.by_key.get() {
+                Some(by_key) => {
+                    conversation.operations.insert(id.clone(), reading);
+                    let (session, id) = (Arc::clone(self), id.clone());
+                    by_key.runtime.spawn(async move {
+                        let answer = session.core.answer(&live, &principal, &asked).await;
+                        session.answer_later(&id, reading, answer);
+                    });
+                    return;
+                }
+                None => self.answer_with_errors(id, &Failure::entities_unsupported().to_json()),
+            },
             Ok(Subscribed::Answer(body)) => self.answer(id, body),
             Err(failure) => self.answer_with_errors(id, &failure.to_json()),
         }
         conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+    }
+
+    /// Unless its client has been quicker: then nobody waits for it, and the id may be another operation's.
+    fn answer_later(self: &Arc<Self>, id: &OperationId, reading: SubscriptionId, answer: Result<Bytes, Failure>) {
+        let mut conversation = self.conversation.lock();
+        if conversation.operations.get(id) != Some(&reading) {
+            return;
+        }
+        conversation.operations.remove(id);
+        match answer {
+            Ok(body) => self.answer(id, body),
+            Err(failure) => self.answer_with_errors(id, &failure.to_json()),
+        }
+        self.proceed(&mut conversation, Input::OperationEnded(id));
     }
 
     fn release(&self, conversation: &mut Conversation, id: &OperationId) {

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod differential;
+mod federation;
 mod fixture;
 mod rendering;
 mod requests;

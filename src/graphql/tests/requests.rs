@@ -125,6 +125,35 @@ fn hostile_documents_are_refused_in_time() {
 }
 
 #[test]
+fn a_variable_that_is_named_a_thousand_times_is_not_built_a_thousand_times() {
+    let schema = schema();
+    let uses = vec!["$v"; 3_000].join(" ");
+    let query = format!("subscription($v: OrdersWhere!) {{ orders(where: {{ OR: [{uses}] }}) {{ cursor }} }}");
+    let variables = json!({ "v": { "note": { "in": vec!["x"; 2_000] } } });
+    let started = Instant::now();
+    let request = Request { query, variables: variables.as_object().cloned(), ..Request::default() };
+    let errors = schema.compile(&request).unwrap_err();
+    assert_eq!(errors[0].code(), "QUERY_TOO_LARGE");
+    assert_eq!(errors[0].message(), "The argument \"where\" takes more than 524288 bytes with its variables put in.");
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+}
+
+#[test]
+fn values_that_are_larger_parsed_than_sent_are_refused() {
+    let schema = schema();
+    let bloated = json!({ "junk": vec![json!({ "a": 0 }); 5_000] });
+    for (variables, extensions) in [(Some(&bloated), None), (None, Some(&bloated))] {
+        let request = Request {
+            query: "subscription { orders { cursor } }".to_owned(),
+            variables: variables.and_then(|junk| junk.as_object().cloned()),
+            extensions: extensions.and_then(|junk| junk.as_object().cloned()),
+            ..Request::default()
+        };
+        assert_eq!(schema.compile(&request).unwrap_err()[0].code(), "QUERY_TOO_LARGE");
+    }
+}
+
+#[test]
 fn the_widest_document_within_the_limits_compiles_in_time() {
     let fields = (0..1_900).map(|i| format!("a{i}: note")).collect::<Vec<_>>().join(" ");
     let limits = Limits { tokens_max: 20_000, ..Limits::default() };

@@ -1,5 +1,7 @@
 //! From a committed row to a session's frame, end to end with a real server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -134,19 +136,38 @@ async fn stopping_closes_with_1001_confirms_and_frees_the_slot() {
     assert_eq!(ended.unwrap_err().code(), "SHUTTING_DOWN");
 }
 
+/// The writer outlives the stop, so a stop that waited for the stream to be quiet would wait for its whole patience.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_does_not_wait_for_the_end_of_a_busy_stream() {
     let server = shop().await;
     let engine = serving(&server, &fields()).await;
     let client = Client::of(&engine, "acme");
     client.subscribe("1", "subscription { orders { row { id } } }");
-    server.sql("insert into orders select n, 'globex' from generate_series(1, 400000) n").await;
-    server.sql("insert into orders values (0, 'acme')").await;
-    until("the stream", || metric(&engine, "events_total") > 0).await;
+    let admin = server.admin().await;
+    let written = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&written);
+    let writer = tokio::spawn(async move {
+        loop {
+            let first = count.load(Ordering::SeqCst);
+            let rows = format!("insert into orders select n, 'globex' from generate_series({first}, {first} + 9999) n");
+            admin.batch_execute(&rows).await.unwrap();
+            count.fetch_add(10_000, Ordering::SeqCst);
+        }
+    });
+    until("a stream in full flow", || metric(&engine, "events_total") > 20_000).await;
+    let (told, before) = (metric(&engine, "events_total"), written.load(Ordering::SeqCst));
     let began = tokio::time::Instant::now();
     engine.stop(Duration::from_secs(20)).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(metric(&engine, "events_total") < 400_000, "it was over before the stop");
+    let after = metric(&engine, "events_total");
+    until("the writer, which nobody stopped", || written.load(Ordering::SeqCst) > before + 20_000).await;
+    assert!(!writer.is_finished(), "the stream had no end to wait for");
+    writer.abort();
+    assert!(after < written.load(Ordering::SeqCst), "told {told} at the stop and {after} in all");
+    assert_eq!(metric(&engine, "events_total"), after, "nothing is told after the stop");
+    assert_eq!(client.close_code(), Some(1001));
+    let free = "select count(*) filter (where active_pid is not null) from pg_replication_slots";
+    assert_eq!(server.value(free).await.as_deref(), Some("0"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

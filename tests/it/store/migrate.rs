@@ -28,6 +28,10 @@ const INVENTORY: &str = "
     union all
     select format('publication: %s %s %s', to_jsonb(p) - 'oid', p.pubowner::regrole, obj_description(p.oid))
     from pg_publication p
+    union all
+    select format('event trigger: %s %s %s %s %s %s', evtname, evtevent, evttags, evtfoid::regprocedure, evtenabled,
+                  obj_description(oid))
+    from pg_event_trigger
     order by 1";
 
 async fn inventory(client: &Client) -> Vec<String> {
@@ -35,7 +39,7 @@ async fn inventory(client: &Client) -> Vec<String> {
 }
 
 /// The order in which `sql/` can be applied; the test below holds it complete.
-const CANONICAL: [&str; 19] = [
+const CANONICAL: [&str; 23] = [
     "schema",
     "tables/migration",
     "tables/watched",
@@ -55,6 +59,10 @@ const CANONICAL: [&str; 19] = [
     "functions/grant_engine",
     "functions/grant_publisher",
     "publication",
+    "functions/tell_of_ddl",
+    "functions/install_event_trigger",
+    "functions/remove_event_trigger",
+    "event_trigger",
 ];
 
 fn sql_folder() -> std::path::PathBuf {

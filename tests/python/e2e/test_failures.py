@@ -51,7 +51,7 @@ async def test_rule_58_a_stream_that_is_lost_for_good_ends_each_subscription_wit
         lab.shop.insert()
         errors = await socket.error("1")
         assert errors[0]["extensions"]["code"] == "CAPTURE_FAILED"
-        assert "publication" in errors[0]["message"]
+        assert "PUBLICATION_MISSING" in errors[0]["message"]
         await socket.fence()  # the socket is open
         assert [message["type"] for message in socket.of("1")].count("error") == 1
         assert not [message for message in socket.of("1") if message["type"] == "complete"]

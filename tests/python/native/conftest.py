@@ -1,7 +1,10 @@
 """Fixtures of the tests against the native module: engines on the in-memory bus, stopped when their test is over."""
 
+import asyncio
+import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 from talk import Client
@@ -37,3 +40,23 @@ def client() -> Iterator[Callable[..., Client]]:
     yield connect
     for each in clients:
         each.session.disconnect()
+
+
+@pytest.fixture
+def run() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], None]:
+    """Run a coroutine function in a loop of its own in which no callback and no forgotten task fails."""
+
+    def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        complaints: list[object] = []
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            await asyncio.wait_for(work(), 30)
+            gc.collect()
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+        gc.collect()
+        assert complaints == []
+
+    return run

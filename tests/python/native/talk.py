@@ -19,7 +19,7 @@ def topic(name: str, *, public: bool = True, resolver: dict[str, Any] | None = N
 
 def resolver(index: int = 0, returns: dict[str, Any] | None = None) -> dict[str, Any]:
     """A field's resolver; without ``returns`` its result is the payload's type, JSON."""
-    return {"index": index, "leave": False, "timeout": None, "returns": returns}
+    return {"index": index, "leave": False, "returns": returns}
 
 
 def returning(kind: str, objects: dict[str, dict[str, str]] | None = None, **enums: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ SETUP = """
 import gc, json, os, signal, sys, threading, time
 from rowcast import EventBusConfig, Principal, SubscriptionEnded, SubscriptionExecutor
 from rowcast._engine import Hub
-RESOLVER = {"index": 0, "leave": False, "timeout": None, "returns": None}
+RESOLVER = {"index": 0, "leave": False, "returns": None}
 FIELDS = json.dumps([
     {"name": "alerts", "topic": "alerts", "public": True},
     {"name": "made", "topic": "made", "public": True, "resolver": RESOLVER},

@@ -48,6 +48,17 @@ class Server:
         """The address that it announced, without a slash at the end."""
         return scheme + self.line("ready http").rstrip("/")
 
+    def sockets(self) -> int:
+        """TCP connections to its address that a process holds, out of /proc: `n: local remote state … inode …`."""
+        port = f":{int(self.url().rpartition(':')[2]):04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(port) and row[3] != "0A" and row[9] != "0" for row in rows)
+
+    def resident_bytes(self) -> int:
+        """Memory that the process has now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def interrupt(self) -> int:
         """What Ctrl-C does: SIGINT to the whole process group; the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)

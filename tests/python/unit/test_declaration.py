@@ -94,6 +94,13 @@ def test_what_declares_nothing_is_refused(nothing):
         ({"table": "a", "timeout": 0}, "positive"),
         ({"table": "a", "timeout": float("inf")}, "positive"),
         ({"table": "a", "replica_identity": "index"}, "replica_identity"),
+        ({"table": "a", "scopes": "orders:read"}, "scopes must be a list"),
+        ({"table": "a", "scopes": [""]}, "scopes must be a list"),
+        ({"table": "a", "operations": "INSERT"}, "operations must be a list"),
+        ({"table": "a", "operations": []}, "operations must be a list"),
+        ({"table": "a", "operations": ["INSERT", "MERGE"]}, "not 'MERGE'"),
+        ({"topic": "a", "operations": ["INSERT"]}, "need a table"),
+        ({"table": "a", "service": ""}, "service must be non-empty"),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_the_fix(arguments, words):
@@ -170,7 +177,15 @@ def test_every_kind_of_function_with_two_arguments_may_resolve(function, is_asyn
 
 
 def test_the_engine_is_told_every_field():
-    @subscription("orders", tenant="tenant_id", leave=True, timeout=2)
+    @subscription(
+        "orders",
+        tenant="tenant_id",
+        leave=True,
+        timeout=2,
+        scopes=["orders:read"],
+        operations=["INSERT", "UPDATE"],
+        service="orders",
+    )
     async def order_views(event, variables) -> View: ...
 
     told = fields_of(subscription(topic="alerts"), order_views)
@@ -182,6 +197,9 @@ def test_the_engine_is_told_every_field():
             "tenant": None,
             "public": False,
             "replica_identity": "full",
+            "scopes": (),
+            "operations": None,
+            "service": None,
             "resolver": None,
         },
         {
@@ -191,6 +209,9 @@ def test_the_engine_is_told_every_field():
             "tenant": "tenant_id",
             "public": False,
             "replica_identity": "full",
+            "scopes": ("orders:read",),
+            "operations": ("INSERT", "UPDATE"),
+            "service": "orders",
             "resolver": {
                 "index": 0,
                 "returns": {
@@ -207,7 +228,6 @@ def test_the_engine_is_told_every_field():
                     "enums": (),
                 },
                 "leave": True,
-                "timeout": 2,
             },
         },
     )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rowcast import http
+from rowcast import EventBusConfig, SubscriptionManager, http
 from rowcast.connection import Headers
 
 GRAPHQL = "application/graphql-response+json"
@@ -93,3 +93,29 @@ def test_a_well_formed_request_is_read():
 )
 def test_only_the_newer_media_type_tells_request_errors_by_status(text, media_type, status):
     assert http._status(text, media_type) == status
+
+
+def live():
+    manager = SubscriptionManager(bus=EventBusConfig.memory())
+    manager.subscription(topic="t", public=True)
+    return manager
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "{x}", "variables": {"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
+        b'{"query": "{x}", "variables": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}",
+        b'{"query": "{x}", "variables": {"a": NaN}}',
+        b'{"query": "{x}", "variables": {"a": 1e999}}',
+        b'{"query": "{x}", "variables": {"a": ' + b"1" * 6_000 + b"}}",
+        b'{"query": "{x}", "variables": {"\\ud800": 1}}',
+        b'{"query": "{x\\ud800}"}',
+        b'{"query": "{x}", "operationName": "\\ud800"}',
+    ],
+    ids=["deep", "deep for us", "nan", "infinity", "digits", "surrogate key", "surrogate query", "surrogate name"],
+)
+async def test_what_pythons_json_reads_and_ours_does_not_is_the_clients_mistake(body):
+    async with live() as manager:
+        answered = await http.answer(manager, request(), body)
+    assert (answered.status, json.loads(answered.body)["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from rowcast import ConfigurationError, Principal
+from rowcast import ConfigurationError, Principal, PrincipalError
 
 USER = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -39,6 +39,19 @@ def test_settings_become_text():
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigurationError):
         Principal(settings=wrong)
+
+
+@pytest.mark.parametrize("name", ["role", "search_path", "row_security", "session_authorization", "is_superuser"])
+def test_a_setting_that_decides_who_may_do_what_cannot_be_a_principals(name):
+    with pytest.raises(PrincipalError, match="no dot") as refused:
+        Principal(settings={name: "postgres"})
+    assert refused.value.code == "PRINCIPAL_INVALID"
+
+
+@pytest.mark.parametrize("name", [".", "a.", ".a", "a..b", "1a.b", "a.1", "a.b c", "a.b;", "a.b'", "a.b\n"])
+def test_a_setting_that_postgresql_would_refuse_is_refused_here(name):
+    with pytest.raises(PrincipalError, match="identifiers"):
+        Principal(settings={name: "x"})
 
 
 def test_repr_shows_no_value_of_settings_or_claims():

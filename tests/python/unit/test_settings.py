@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rowcast import ConfigurationError
+from rowcast import ConfigurationError, RequestLimits
 from rowcast.settings import Settings
 
 
@@ -35,6 +35,17 @@ def test_unset_bounds_are_left_to_the_engine():
         ("slot", "x" * 64),
         ("publication", ""),
         ("publication", "ä" * 32),
+        ("service", ""),
+        ("protected_variables", ["tenantId"]),
+        ("protected_variables", {"tenantId": "role"}),
+        ("limits", 7),
+        ("limits", {"message": None}),
+        ("limits", {"messages": 7}),
+        ("limits", {"messages": {"per_s": 1}}),
+        ("limits", {"messages": {"per_s": 0, "burst": 1}}),
+        ("limits", {"messages": {"per_s": 1, "burst": True}}),
+        ("held_bytes_max", 0),
+        ("request_limits", {"depth_max": 3}),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(name, wrong):
@@ -45,6 +56,38 @@ def test_a_wrong_setting_is_refused_by_name(name, wrong):
 
 def test_the_engine_is_told_nothing_that_it_does_not_know():
     known = {"naming", "introspection", "auto_migrate", "queue_bytes_max", "queue_age_max_s", "init_wait_s"}
+    known |= {"held_bytes_max", "request", "filter"}
     known |= {"ping_interval_s", "pong_timeout_s", "operations_max", "message_bytes_max", "resolver_backlog_bytes_max"}
-    bounds = {"queue_bytes_max": 1, "queue_age_max_s": 1, "message_bytes_max": 1, "resolver_backlog_bytes_max": 1}
+    bounds = {
+        "queue_bytes_max": 1,
+        "queue_age_max_s": 1,
+        "message_bytes_max": 1,
+        "held_bytes_max": 1,
+        "resolver_backlog_bytes_max": 1,
+    }
+    bounds |= {"service": "orders", "protected_variables": {}, "limits": {"connects": None}}
+    known |= {"service", "protected_variables", "limits"}
     assert set(json.loads(Settings(**bounds).as_json())) == known
+
+
+def test_every_bound_of_a_request_reaches_the_engine():
+    told = json.loads(Settings(request_limits=RequestLimits(depth_max=7, filter_members_max=9)).as_json())
+    assert told["request"] == {
+        "query_bytes_max": 65_536,
+        "tokens_max": 10_000,
+        "depth_max": 7,
+        "fields_max": 2_000,
+        "introspection_lists_max": 32,
+        "values_bytes_max": 524_288,
+    }
+    assert told["filter"] == {"depth_max": 16, "conditions_max": 256, "members_max": 9}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"depth_max": 65}, {"filter_depth_max": 65}, {"tokens_max": 0}, {"fields_max": True}]
+)
+def test_a_wrong_bound_of_a_request_is_refused_by_name(wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        RequestLimits(**wrong)
+    assert caught.value.code == "SETTING_INVALID"

@@ -1,0 +1,91 @@
+-- Event trigger: tells every streaming engine, at this place of the transaction, that a statement may have changed who sees
+-- what of a watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
+-- happens without it.
+--
+-- It reads catalogs alone and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in
+-- everybody's statements, and schema rowcast may belong to somebody else. What is watched is what publication rowcast has.
+-- Security definer, since pg_logical_emit_message may be revoked from public.
+--
+-- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
+-- the catalog. A setting of that transaction remembers it, and goes with a savepoint that is rolled back.
+--
+-- Nobody's statement fails for it: an error becomes a warning, and the engine's poll finds the change.
+create or replace function rowcast.tell_of_ddl()
+returns event_trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    concerned boolean;
+begin
+    if current_setting('wal_level') <> 'logical'
+        or current_setting('rowcast.told', true) = pg_current_xact_id()::text
+        or not exists (select from pg_publication where pubname = 'rowcast')
+    then
+        return;
+    end if;
+    if tg_event = 'sql_drop' then
+        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema or
+        -- alone. What leaves it otherwise was unwatched, and rowcast.unwatch says so itself.
+        select exists (
+            select from pg_event_trigger_dropped_objects() d
+            where case d.object_type
+                when 'publication relation' then d.address_args = '{rowcast}' and tg_tag <> 'ALTER PUBLICATION'
+                when 'policy' then exists (
+                    select from pg_publication p
+                    left join pg_publication_rel r on r.prpubid = p.oid
+                    where p.pubname = 'rowcast'
+                      and (p.puballtables or r.prrelid = to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])))
+                )
+            end
+        ) into concerned;
+    elsif tg_tag in ('GRANT', 'REVOKE') then
+        -- The server does not say on which.
+        select exists (
+            select from pg_event_trigger_ddl_commands() d where d.object_type in ('TABLE', 'SCHEMA')
+        ) into concerned;
+    elsif tg_tag in ('DROP OWNED', 'ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
+        concerned := true;
+    else
+        -- A watched table, a policy of one, or what such a policy names.
+        with watched (oid) as (
+            select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+            union
+            select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+        )
+        select exists (
+            select from pg_event_trigger_ddl_commands() d
+            where (d.classid = 'pg_class'::regclass and d.objid in (select watched.oid from watched))
+               or exists (
+                    select from watched join pg_policy y on y.polrelid = watched.oid
+                    where (d.classid = 'pg_policy'::regclass and y.oid = d.objid) or exists (
+                        select from pg_depend u
+                        where u.classid = 'pg_policy'::regclass and u.objid = y.oid
+                          and u.refclassid = d.classid and u.refobjid = d.objid
+                    )
+               )
+               or (d.classid = 'pg_class'::regclass
+                   and exists (select from pg_publication p where p.pubname = 'rowcast' and p.puballtables))
+        ) into concerned;
+    end if;
+    if concerned then
+        perform pg_logical_emit_message(
+            true, 'rowcast.catalog', convert_to(json_build_object('change', 'ddl', 'tag', tg_tag)::text, 'UTF8')
+        );
+        -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
+        -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
+        -- written next came first). So something that nobody reads is written in between.
+        perform pg_logical_emit_message(true, 'rowcast.space', '');
+        perform set_config('rowcast.told', pg_current_xact_id()::text, true);
+    end if;
+exception
+    when others then
+        raise warning 'rowcast was not told of %: %', tg_tag, sqlerrm
+            using hint = 'Its engines find the change by polling, within seconds.';
+end
+$function$;
+comment on function rowcast.tell_of_ddl() is
+    'Event trigger: tells engines that a statement may have changed who sees what of a watched table.';
+revoke all on function rowcast.tell_of_ddl() from public;

@@ -1,0 +1,133 @@
+//! What PostgreSQL says beside what the engine sent. Every difference is kept, with what is needed to see it again.
+
+use serde_json::Value;
+
+use super::delivery::{Carried, Change, Truth, frame, transition};
+use super::judge::{Judgement, Selected};
+use super::listener::Listener;
+use super::rights::Rights;
+use super::tally::Tally;
+use super::world::World;
+
+/// Policies that no row can pass are refused at once. The gate asks them before it looks at columns.
+pub(super) fn is_of_policies(code: &str) -> bool {
+    ["SETTING_", "POLICY_"].iter().any(|prefix| code.starts_with(prefix))
+}
+
+/// One listener of one table, and what it should have been told.
+pub(super) struct Case<'a> {
+    pub(super) world: &'a World,
+    pub(super) listener: &'a Listener,
+    pub(super) rights: &'a Rights,
+    pub(super) judgement: &'a Judgement,
+}
+
+impl Case<'_> {
+    /// The first difference.
+    pub(super) fn difference(&self, tally: &mut Tally) -> Option<String> {
+        let table = &self.world.tables[self.listener.table];
+        let principal = &self.world.principals[self.listener.principal];
+        let wanted = self.rights.refusals(table, principal);
+        let shows = self.judgement.selected[self.listener.principal].contains(&Selected::Shown);
+        match (self.listener.refusal(), wanted.as_slice()) {
+            (Some(error), []) if shows => Some(format!("it was refused with {}: {error}", error.code())),
+            (Some(error), []) => {
+                tally.refused(error.code());
+                None
+            }
+            (Some(error), codes) if codes.contains(&error.code()) || is_of_policies(error.code()) => {
+                tally.refused(error.code());
+                None
+            }
+            (Some(error), codes) => Some(format!("refused with {} instead of {codes:?}", error.code())),
+            (None, []) => self.told(shows, tally),
+            (None, codes) => Some(format!("it was not refused, with one of {codes:?}")),
+        }
+    }
+
+    fn told(&self, shows: bool, tally: &mut Tally) -> Option<String> {
+        if let Some(ended) = &self.listener.ended {
+            // An error that persists ends a subscription to which PostgreSQL shows nothing.
+            tally.ended(ended.code());
+            return shows.then(|| format!("it ended with {}: {ended}", ended.code()));
+        }
+        let mut frames = self.listener.frames.iter().peekable();
+        for (number, change) in self.judgement.changes.iter().enumerate() {
+            let due = self.due(*change);
+            let fits = frames.peek().is_some_and(|told| due.iter().flatten().any(|due| due == *told));
+            if fits {
+                tally.told(frames.next());
+            } else if !due.contains(&None) {
+                return Some(self.describe(number, *change, &due, frames.peek().copied()));
+            }
+        }
+        frames.next().map(|told| format!("nothing was due any more, but it was told\n  {told}"))
+    }
+
+    /// The frames that may come of this change; `None` for no frame. More than one where an old image is carried in part.
+    fn due(&self, change: Change) -> Vec<Option<Value>> {
+        let table = &self.world.tables[self.listener.table];
+        if !self.listener.filter.operations.contains(&change.operation()) {
+            return vec![None];
+        }
+        let (old, new) = match change {
+            Change::Insert(new) => (None, Some(new)),
+            Change::Update(old, new, _) => (Some(old), Some(new)),
+            Change::Delete(old) => (Some(old), None),
+            Change::Truncate => (None, None),
+        };
+        let news = new.map_or(vec![Truth::Untold], |new| self.truths(new));
+        let olds = match (old.map(|old| self.truths(old)), Carried::of(table, change)) {
+            (None, _) | (_, Carried::Nothing) => vec![Truth::Untold],
+            (Some(truths), Carried::Key) if !self.by_key_alone() => [truths, vec![Truth::Untold]].concat(),
+            (Some(truths), Carried::All | Carried::Key) => truths,
+        };
+        let mut due = Vec::new();
+        for (old, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
+            let frame = transition(change, old, new)
+                .map(|transition| frame(table, &self.rights.readable, &self.judgement.images, change, transition));
+            if !due.contains(&frame) {
+                due.push(frame);
+            }
+        }
+        due
+    }
+
+    /// Nothing but the key is needed to decide.
+    fn by_key_alone(&self) -> bool {
+        let table = &self.world.tables[self.listener.table];
+        let filter = &self.listener.filter;
+        !self.rights.policies
+            && table.tenant.is_none()
+            && filter.columns.iter().all(|column| table.key.contains(column))
+    }
+
+    /// One, but where PostgreSQL could not even plan.
+    fn truths(&self, image: usize) -> Vec<Truth> {
+        let who = self.listener.principal;
+        let selected = if self.rights.policies { self.judgement.selected[who][image] } else { Selected::Shown };
+        let filter = !self.listener.filtered || self.judgement.filtered[who][image];
+        match selected {
+            Selected::Shown if filter && self.judgement.of_tenant[who][image] => vec![Truth::Shown],
+            Selected::Unplanned if filter && self.judgement.of_tenant[who][image] => vec![Truth::Hidden, Truth::Shown],
+            _ => vec![Truth::Hidden],
+        }
+    }
+
+    fn describe(&self, number: usize, change: Change, due: &[Option<Value>], told: Option<&Value>) -> String {
+        let image = |image: usize| {
+            let selected = self.judgement.selected[self.listener.principal][image];
+            format!("{} ({selected:?}, {:?} with filter)", self.judgement.images[image].text, self.truths(image))
+        };
+        let images = match change {
+            Change::Insert(new) => format!("new {}", image(new)),
+            Change::Update(old, new, _) => format!("old {}\n  new {}", image(old), image(new)),
+            Change::Delete(old) => format!("old {}", image(old)),
+            Change::Truncate => String::new(),
+        };
+        let due: Vec<_> =
+            due.iter().map(|due| due.as_ref().map_or("nothing".to_owned(), ToString::to_string)).collect();
+        let told = told.map_or("nothing more".to_owned(), ToString::to_string);
+        format!("change {number}: {}\n  {images}\n  due  {}\n  told {told}", change.operation(), due.join(" or "))
+    }
+}

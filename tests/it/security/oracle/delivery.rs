@@ -1,0 +1,129 @@
+//! What a change means to somebody, said once more and independently of the engine, in the words of a frame.
+
+use serde_json::{Map, Value, json};
+
+use super::column::Column;
+use super::table::Table;
+
+/// What is known of an image from the point of view of one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    Shown,
+    Hidden,
+    /// The stream does not carry what would decide it.
+    Untold,
+}
+
+/// One row change, as triggers have seen it; indexes of images.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Insert(usize),
+    /// And whether the key changed.
+    Update(usize, usize, bool),
+    Delete(usize),
+    Truncate,
+}
+
+/// One version of a row.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    pub(super) text: String,
+    /// By column: JSON, and text.
+    pub(super) values: Vec<(Value, Option<String>)>,
+}
+
+impl Change {
+    /// Whether an UPDATE changed the key.
+    pub(super) fn look_at_key(&mut self, table: &Table, images: &[Image]) {
+        if let Change::Update(old, new, changed) = self {
+            let value = |image: usize, column: &Column| &images[image].values[at(table, *column)].1;
+            *changed = table.key.iter().any(|column| value(*old, column) != value(*new, column));
+        }
+    }
+
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            Change::Insert(_) => "INSERT",
+            Change::Update(..) => "UPDATE",
+            Change::Delete(_) => "DELETE",
+            Change::Truncate => "TRUNCATE",
+        }
+    }
+}
+
+/// The transition, if anything is to be told.
+pub(super) fn transition(change: Change, old: Truth, new: Truth) -> Option<&'static str> {
+    match change {
+        Change::Insert(_) => (new == Truth::Shown).then_some("ENTER"),
+        Change::Delete(_) => (old == Truth::Shown).then_some("LEAVE"),
+        Change::Truncate => Some("LEAVE"),
+        Change::Update(..) => match (old, new) {
+            (Truth::Hidden, Truth::Shown) => Some("ENTER"),
+            (Truth::Shown | Truth::Untold, Truth::Shown) => Some("STAY"),
+            (Truth::Shown, _) => Some("LEAVE"),
+            (Truth::Hidden | Truth::Untold, _) => None,
+        },
+    }
+}
+
+/// What the stream carries of an old image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carried {
+    All,
+    Key,
+    Nothing,
+}
+
+impl Carried {
+    pub(super) fn of(table: &Table, change: Change) -> Self {
+        match change {
+            _ if table.full => Carried::All,
+            Change::Update(_, _, false) => Carried::Nothing,
+            Change::Update(..) | Change::Delete(_) => Carried::Key,
+            Change::Insert(_) | Change::Truncate => Carried::Nothing,
+        }
+    }
+}
+
+/// The frame.
+pub(super) fn frame(table: &Table, readable: &[Column], images: &[Image], change: Change, transition: &str) -> Value {
+    let (old, new) = match change {
+        Change::Insert(new) => (None, Some(new)),
+        Change::Update(old, new, _) => (Some(old), Some(new)),
+        Change::Delete(old) => (Some(old), None),
+        Change::Truncate => (None, None),
+    };
+    let shown = if transition == "LEAVE" { old } else { new };
+    let selected = |of: &[Column]| -> Value {
+        let Some(image) = shown else { return Value::Null };
+        let fields = of
+            .iter()
+            .filter(|column| readable.contains(column))
+            .map(|column| (column.field.to_owned(), images[image].values[at(table, *column)].0.clone()));
+        Value::Object(fields.collect::<Map<_, _>>())
+    };
+    let row = if transition == "LEAVE" { Value::Null } else { selected(&table.columns) };
+    let mut frame = json!({ "operation": change.operation(), "transition": transition, "row": row, "changed": [] });
+    if table.key.iter().any(|column| readable.contains(column)) {
+        frame["key"] = selected(&table.key);
+    }
+    if let (Some(old), Some(new), "STAY") = (old, new, transition) {
+        let carried = Carried::of(table, change);
+        let known = |column: &Column| match carried {
+            Carried::All => true,
+            Carried::Key => table.key.contains(column),
+            Carried::Nothing => false,
+        };
+        let differs = |column: &&Column| {
+            let at = at(table, **column);
+            images[old].values[at].1 != images[new].values[at].1
+        };
+        let changed = table.columns.iter().filter(|column| known(column) && readable.contains(column));
+        frame["changed"] = changed.filter(differs).map(|column| json!(column.field)).collect();
+    }
+    frame
+}
+
+fn at(table: &Table, column: Column) -> usize {
+    table.columns.iter().position(|other| *other == column).unwrap_or_default()
+}
