@@ -7,7 +7,7 @@ use rowcast::engine::Engine;
 use rowcast::model::Principal;
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, metric, serving};
+use crate::engine::client::{Client, PATIENCE, metric, serving, until};
 use crate::postgres::Server;
 
 const DOCS: &str = "subscription { docs { operation transition row { id title } key { id } changed } }";
@@ -131,7 +131,9 @@ async fn a_changed_policy_decides_from_its_place_in_the_stream() {
     let server = prepared(OWN).await;
     let engine = served(&server).await;
     let mut listeners: Vec<_> = (0..LISTENERS).map(|_| Client::connect(&engine, user("app", "ann"))).collect();
-    listeners.iter().for_each(|listener| listener.subscribe("1", IDS));
+    for listener in &listeners {
+        listener.subscribe("1", IDS);
+    }
     add(&server, 1, "ann").await;
     server
         .sql(
@@ -146,6 +148,8 @@ async fn a_changed_policy_decides_from_its_place_in_the_stream() {
     add(&server, 104, "ann").await;
     server.sql("drop policy own on docs").await;
     add(&server, 105, "ann").await;
+    // A stream that lags reads the newest catalog: it has to have met the row first.
+    until("all seven rows to be met", || metric(&engine, "events_total") == 7).await;
     server.sql("create policy all_of_it on docs for select to app using (true)").await;
     add(&server, 6, "nobody").await;
     for listener in &mut listeners {
