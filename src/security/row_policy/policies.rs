@@ -66,8 +66,10 @@ impl TablePolicies {
             Some(broken) if is_never(&possible) => Err(refused(table, broken)),
             // Whether PostgreSQL comes to what raises is its own affair, already when it plans.
             Some(_) => applying.asked(table, role, principal, possible, Predicate::False),
-            None if possible == certain => Ok(RowRule::Decided(possible)),
             None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
+            // So is whether the role may read what a query reads: without that right nothing is visible.
+            None if applying.is_privileged() => applying.asked(table, role, principal, possible, Predicate::False),
+            None if possible == certain => Ok(RowRule::Decided(possible)),
             None => applying.asked(table, role, principal, possible, certain),
         }
     }
@@ -117,6 +119,11 @@ impl<'t> Applying<'t> {
 
     fn all(&self) -> impl Iterator<Item = &'t Template> {
         self.permissive.iter().chain(&self.restrictive).copied()
+    }
+
+    /// Whether PostgreSQL may refuse the policies as a whole for want of a privilege.
+    fn is_privileged(&self) -> bool {
+        self.all().any(|template| template.scan.privileged)
     }
 
     fn refuse_undecidable(&self, table: &Table) -> Result<(), PolicyRefusal> {

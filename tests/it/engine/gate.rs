@@ -96,6 +96,26 @@ async fn a_policy_decides_who_is_told_and_who_sees_a_row_leave() {
     }
 }
 
+/// PostgreSQL refuses every SELECT of a role whose policies read a table that it may not read, also where another policy
+/// would have let the row through. Found by the oracle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_the_role_has_no_right_to_evaluate_hides_what_another_one_shows() {
+    let policies = "create table members (who text); \
+                    create policy a on docs using (exists (select from members where who = owner)); \
+                    create policy b on docs using (owner = current_setting('app.user'))";
+    let server = prepared(policies).await;
+    server.sql("grant select on members to auditor").await;
+    let engine = served(&server).await;
+    let mut app = Client::connect(&engine, user("app", "ann"));
+    let mut auditor = Client::connect(&engine, user("auditor", "ann"));
+    app.subscribe("1", IDS);
+    auditor.subscribe("1", IDS);
+    add(&server, 1, "ann").await;
+    assert_eq!(auditor.rows(1, "id").await, [json!(1)]);
+    app.is_quiet().await;
+    engine.stop(PATIENCE).await;
+}
+
 /// NULL is no tenant and meets no filter: nothing is compared with such an image. Found by the oracle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_did_not_match_for_a_null_enters_and_is_compared_with_nothing() {
