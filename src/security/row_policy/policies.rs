@@ -66,6 +66,9 @@ impl TablePolicies {
             Some(broken) if is_never(&possible) => Err(refused(table, broken)),
             // Whether PostgreSQL comes to what raises is its own affair, already when it plans.
             Some(_) => applying.asked(table, role, principal, possible, Predicate::False),
+            None if binder.unclear && !is_never(&possible) => {
+                applying.asked(table, role, principal, possible, Predicate::False)
+            }
             None if possible == certain => Ok(RowRule::Decided(possible)),
             None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
             None => applying.asked(table, role, principal, possible, certain),
