@@ -1,7 +1,7 @@
 """``rowcast explain`` on real PostgreSQL: what it says, for people and for programs, and with which exit code."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from rig.client import ACME, GLOBEX
 from rig.postgres import Database
 from rig.shop import Shop
+from rowcast import EventBusConfig, SubscriptionExecutor
 from rowcast.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -34,13 +35,14 @@ def run(database: Database, capsys: pytest.CaptureFixture[str]) -> Run:
 def watched(database: Database) -> Database:
     """A shop whose orders are watched by tenant."""
     Shop(database).open()
-    assert main(["migrate", "--database-url", database.url]) == 0
-    assert main(["watch", "orders", "--tenant", "tenant_id", "--database-url", database.url]) == 0
+    engine = SubscriptionExecutor(EventBusConfig.postgresql(database.url))
+    engine.migrate()
+    engine.watch("orders", "tenant_id")
     return database
 
 
 @pytest.fixture
-def role(watched: Database) -> str:
+def role(watched: Database) -> Iterator[str]:
     """A role that may read the orders, under a policy of a setting. Roles are the cluster's: it goes with its test."""
     name = f"app_{watched.name}"
     watched.execute(f"create role {name}")
