@@ -198,7 +198,6 @@ impl Settings {
             held_bytes_max: self.held_bytes_max,
             queue_bytes_max: self.queue_bytes_max,
             queue_age_max: Duration::from_secs_f64(self.queue_age_max_s),
-            ..Limits::default()
         }
     }
 
@@ -231,6 +230,13 @@ impl Settings {
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
             ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
         ];
+        match sizes.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),
+            None => self.check_ranges(),
+        }
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
         if self.request.depth_max > DEPTH_MOST {
             return Err(ConfigError::Range { name: "request.depth_max", problem: "must be at most 64" });
         }
@@ -240,10 +246,7 @@ impl Settings {
         if !(2..=64).contains(&self.policy_sessions) {
             return Err(ConfigError::Range { name: "policy_sessions", problem: "must be between 2 and 64" });
         }
-        match sizes.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => return Err(ConfigError::Range { name, problem: "must be at least 1" }),
-            None => self.limits.check()?,
-        }
+        self.limits.check()?;
         match self.service.as_deref() {
             Some("") => Err(ConfigError::Range { name: "service", problem: "must have a name, or be left out" }),
             _ => Ok(()),

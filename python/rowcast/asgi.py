@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from rowcast import http
 from rowcast.connection import Headers, parse_cookies
-from rowcast.conversation import Authenticate
+from rowcast.conversation import Authenticate, Rules
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
 
@@ -103,7 +103,8 @@ class SubscriptionApp:
     Args:
         manager: Started by this application's lifespan, if the server runs that, or by its owner.
         authenticate: See `GraphQLTransportWSHandler`. Schema queries over HTTP are not authenticated: they show
-            types, no rows. Switch them off with ``introspection=False``.
+            types, no rows. Switch them off with ``introspection=False``. Of a federated graph's ``_entities`` the hook
+            is asked, without a payload.
         allowed_origins: See `GraphQLTransportWSHandler`.
         path: Answer 404 to other paths; ``None`` when a router in front has chosen already.
     """
@@ -138,7 +139,7 @@ class SubscriptionApp:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = http.NOT_FOUND
         if self._is_here(scope):
-            answer = await answer_http(self._manager, scope, receive)
+            answer = await answer_http(self._manager, scope, receive, self._handler.rules)
         headers = [(name.encode(), value.encode()) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
@@ -147,12 +148,16 @@ class SubscriptionApp:
         return self._path is None or scope["path"].rstrip("/") == self._path.rstrip("/")
 
 
-async def answer_http(manager: SubscriptionManager, scope: Scope, receive: Receive) -> http.Answer:
-    """Answer an ``http`` scope, reading its body."""
+async def answer_http(
+    manager: SubscriptionManager, scope: Scope, receive: Receive, rules: Rules | None = None
+) -> http.Answer:
+    """Answer an ``http`` scope, reading its body; ``rules`` say who asks for rows."""
+    peer = scope.get("client")
     request = http.Request(
         method=scope["method"],
         headers=headers_of(scope),
         query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)),
+        client=(peer[0], peer[1]) if peer else None,
     )
     refusal = http.refuse_early(request)
     if refusal is not None:
@@ -160,7 +165,7 @@ async def answer_http(manager: SubscriptionManager, scope: Scope, receive: Recei
     body = await _body(receive)
     if body is None:
         return http.TOO_LARGE
-    return await http.answer(manager, request, body)
+    return await http.answer(manager, request, body, rules)
 
 
 def headers_of(scope: Scope) -> Headers:

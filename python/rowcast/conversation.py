@@ -157,20 +157,7 @@ class Conversation:
 
     async def _principal(self, payload: str) -> Principal:
         hook = self._rules.authenticate
-        if hook is None:
-            return Principal()
-        connection = self._connection(payload)
-        if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-            answer = hook(connection)
-        else:
-            answer = await asyncio.to_thread(hook, connection)
-        principal: object = await answer if inspect.isawaitable(answer) else answer
-        if not isinstance(principal, Principal):
-            raise TypeError(
-                f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
-                "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
-            )
-        return principal
+        return Principal() if hook is None else await principal_of(hook, self._connection(payload))
 
     def _connection(self, payload: str) -> Connection:
         adapter = self._adapter
@@ -187,6 +174,21 @@ class Conversation:
             _log.error("a conversation failed", exc_info=fault)
         code, reason, at_once = self._session.closing() or (4500, HIDDEN, True)
         await shut(self._adapter, code, reason, EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
+
+
+async def principal_of(hook: Authenticate, connection: Connection) -> Principal:
+    """What the hook answers; a plain function runs in a thread. TypeError when that is no principal."""
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
+        answer = hook(connection)
+    else:
+        answer = await asyncio.to_thread(hook, connection)
+    principal: object = await answer if inspect.isawaitable(answer) else answer
+    if not isinstance(principal, Principal):
+        raise TypeError(
+            f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
+            "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
+        )
+    return principal
 
 
 def _fault(task: asyncio.Task[None] | None) -> BaseException | None:

@@ -49,7 +49,7 @@ def subscription_router(
         await handler.handle(ASGIAdapter(websocket.scope, receive, send))
 
     async def schema(request: Request) -> Response:
-        answer = await answer_http(manager, request.scope, request.receive)
+        answer = await answer_http(manager, request.scope, request.receive, handler.rules)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     router.add_api_websocket_route(path, subscriptions, name="rowcast-subscriptions")

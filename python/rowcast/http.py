@@ -1,6 +1,7 @@
-"""GraphQL over HTTP for the one thing that has no WebSocket: asking for the schema.
+"""GraphQL over HTTP for who has no WebSocket: whoever asks for the schema, and a federated graph's gateway.
 
-Only queries are answered; the engine has no data behind them but introspection and ``__typename``. Status codes and
+Only queries are answered. Those for the schema are not authenticated; ``_entities`` gives rows, and for it the
+``authenticate`` hook is asked first, with the request's headers and without a payload. Status codes and
 media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
 ``application/json`` (what older clients ask for) by body.
 """
@@ -9,15 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rowcast.connection import Headers
-from rowcast.errors import NotStarted, RequestRefused
+from rowcast.connection import Connection, Headers, Payload, parse_cookies
+from rowcast.conversation import HIDDEN, Rules, principal_of
+from rowcast.errors import Forbidden, NotStarted, RequestRefused
+from rowcast.principal import Principal
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager
+
+_log = logging.getLogger("rowcast")
 
 BODY_BYTES_MAX = 1 << 20
 _JSON = "application/json"
@@ -31,6 +37,7 @@ class Request:
     method: str
     headers: Mapping[str, str] = field(default_factory=Headers)
     query: Mapping[str, str] = field(default_factory=dict)
+    client: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,9 @@ TOO_LARGE = _error(413, f"The body is larger than {BODY_BYTES_MAX} bytes", "BODY
 _METHOD = _error(405, "Use POST, GET or a WebSocket", "METHOD_NOT_ALLOWED", allow="GET, POST")
 _ACCEPT = _error(406, f"This endpoint answers with {_GRAPHQL} or {_JSON}", "NOT_ACCEPTABLE")
 _CONTENT = _error(415, f"Send the request as {_JSON} in UTF-8", "UNSUPPORTED_MEDIA_TYPE")
+_FORBIDDEN = _error(403, "Forbidden", "FORBIDDEN")
+_LATE = _error(503, "Try again later", "AUTHENTICATE_TIMEOUT")
+_BROKEN = _error(500, HIDDEN, "INTERNAL_SERVER_ERROR")
 _ODD = "The request nests too deeply, or has numbers or characters that are none in JSON"
 _STOPPED = _error(503, "The service is starting or stopping", "NOT_STARTED")
 
@@ -84,8 +94,8 @@ def refuse_early(request: Request) -> Answer | None:
     return None
 
 
-async def answer(manager: SubscriptionManager, request: Request, body: bytes) -> Answer:
-    """Answer a request that `refuse_early` let through."""
+async def answer(manager: SubscriptionManager, request: Request, body: bytes, rules: Rules | None = None) -> Answer:
+    """Answer a request that `refuse_early` let through; ``rules`` say who asks for rows."""
     media_type = _media_type(request) or _JSON
     try:
         asked = _from_body(body) if request.method == "POST" else _from_query(request.query)
@@ -94,7 +104,12 @@ async def answer(manager: SubscriptionManager, request: Request, body: bytes) ->
     except (ValueError, RecursionError):
         return _error(400, _ODD, "BAD_REQUEST", media_type=media_type)
     try:
-        text = await asyncio.to_thread(manager.executor.execute, asked.query, asked.variables, asked.operation_name)
+        text = await _execute(manager, asked, None)
+        if rules is not None and _wants_a_principal(text):
+            principal = await _principal(rules, request)
+            if isinstance(principal, Answer):
+                return principal
+            text = await _execute(manager, asked, principal)
     except NotStarted:
         return _STOPPED
     except ValueError:
@@ -104,6 +119,37 @@ async def answer(manager: SubscriptionManager, request: Request, body: bytes) ->
         errors = error.errors or [{"message": error.message, "extensions": {"code": error.code}}]
         text = json.dumps({"errors": errors})
     return Answer(_status(text, media_type), text.encode(), media_type)
+
+
+async def _execute(manager: SubscriptionManager, asked: _Parameters, principal: Principal | None) -> str:
+    execute = manager.executor.execute
+    return await asyncio.to_thread(execute, asked.query, asked.variables, asked.operation_name, principal=principal)
+
+
+def _wants_a_principal(text: str) -> bool:
+    if '"PRINCIPAL_REQUIRED"' not in text:
+        return False
+    response = json.loads(text)
+    return "data" not in response and response["errors"][0]["extensions"]["code"] == "PRINCIPAL_REQUIRED"
+
+
+async def _principal(rules: Rules, request: Request) -> Principal | Answer:
+    """Who asks, or what to answer instead; what a hook raises is for the log."""
+    if rules.authenticate is None:
+        return Principal()
+    cookies = parse_cookies(request.headers.get("cookie", ""))
+    connection = Connection(request.headers, cookies, Payload({}), request.query, request.client)
+    try:
+        return await asyncio.wait_for(principal_of(rules.authenticate, connection), rules.authenticate_timeout_s)
+    except Forbidden as refusal:
+        _log.info("request refused: %s", refusal)
+        return _FORBIDDEN
+    except asyncio.TimeoutError:
+        _log.warning("authenticate timed out (limit %g s)", rules.authenticate_timeout_s)
+        return _LATE
+    except Exception:
+        _log.exception("authenticate failed")
+        return _BROKEN
 
 
 def _status(text: str, media_type: str) -> int:

@@ -48,7 +48,7 @@ class GraphQLTransportWSHandler:
         if isinstance(allowed_origins, str):
             raise ConfigurationError(f"allowed_origins must be a list: [{allowed_origins!r}]")
         self._manager = manager
-        self._rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
+        self.rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
         self._origins = None if allowed_origins is None else frozenset(allowed_origins)
 
     async def handle(self, adapter: WebSocketAdapter) -> None:
@@ -79,7 +79,7 @@ class GraphQLTransportWSHandler:
             _log.warning("connection turned away: %s [%s]", error, error.code)
             await shut(adapter, 1013, "Try again later")
         else:
-            conversation = Conversation(session, adapter, self._rules)
+            conversation = Conversation(session, adapter, self.rules)
             token = session.token
             bridge.add(token, conversation)
             try:

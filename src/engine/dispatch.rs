@@ -66,8 +66,13 @@ fn decided(operation: Operation, candidate: &Candidate, judged: Judged) -> Optio
     match operation {
         // It tells of no row, but keeps its place among the events that do.
         Operation::Truncate => Some(Transition::Leave),
-        _ => transition(operation, candidate.old.and(judged.old), candidate.new.and(judged.new)),
+        _ => transition(operation, both(candidate.old, judged.old), both(candidate.new, judged.new)),
     }
+}
+
+/// A condition that is NULL does not hold, whatever the policies say; nor were they asked about that image.
+fn both(condition: Truth, policies: Truth) -> Truth {
+    if condition == Truth::Unknown { Truth::False } else { condition.and(policies) }
 }
 
 /// Everybody who waits for one resolver's answer.

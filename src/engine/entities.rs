@@ -66,7 +66,7 @@ impl Core {
         let admitted = |field: &Field| self.admit_field(principal, field, variables);
         let mut outcomes = of.fields.iter().map(|index| admitted(live.field(*index)));
         let first = outcomes.next().unwrap_or_else(|| Err(Failure::entities_unsupported()));
-        outcomes.fold(first, |before, next| before.or(next))?;
+        outcomes.fold(first, Result::or)?;
         let reads = columns(of).into_iter().chain(of.table.key.iter().copied()).collect();
         live.gate.admit_table(principal, &of.table, &reads)?;
         Ok(())

@@ -1,4 +1,5 @@
-//! What nobody's message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of [`evict`](super::evict).
+//! What nobody's message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of
+//! [`evict`](super::evict).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

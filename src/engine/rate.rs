@@ -199,7 +199,7 @@ mod tests {
         clock.advance(Duration::from_millis(500));
         assert_eq!(limiter.check(alice), Ok(()));
         assert_eq!(limiter.check(alice), Err(RetryAfter(2)));
-        clock.advance(Duration::from_secs(3_600));
+        clock.advance(Duration::from_hours(1));
         for _ in 0..3 {
             assert_eq!(limiter.check(alice), Ok(()));
         }

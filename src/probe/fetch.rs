@@ -79,11 +79,13 @@ impl Fetch<'_> {
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         set(session, role.into_iter().chain(settings)).await?;
         let visible = self.query(session, "").await?;
-        let visible: Vec<i64> = visible.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(told)?;
+        let visible: Vec<i64> =
+            visible.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| told(&error))?;
         set(session, FORMATS.into_iter()).await?;
         let columns: String = self.columns.iter().map(|index| self.column(*index)).collect();
         let rows = self.query(session, &columns).await?;
-        let rows = rows.iter().map(|row| self.fetched(row)).collect::<Result<Vec<_>, _>>().map_err(told)?;
+        let rows =
+            rows.iter().map(|row| self.fetched(row)).collect::<Result<Vec<_>, _>>().map_err(|error| told(&error))?;
         Ok(rows.into_iter().filter(|(n, _)| visible.contains(n)).map(|(n, row)| (place(n), row)).collect())
     }
 
@@ -156,7 +158,7 @@ async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) ->
     done.map(drop).map_err(|error| Trouble::of(&error, refused))
 }
 
-fn told(error: Error) -> Trouble {
+fn told(error: &Error) -> Trouble {
     Trouble::Lost(error.to_string())
 }
 

@@ -121,8 +121,8 @@ pub fn check_variables(
 
 /// Whether the principal has every scope that the field asks for.
 pub fn check_scopes(field: &FieldScope, principal: &Principal) -> Result<(), ScopeRefusal> {
-    let lacks = |scope: &&Box<str>| !principal.scopes.iter().any(|granted| **granted == ***scope);
-    let missing: Vec<_> = field.scopes.iter().filter(lacks).cloned().collect();
+    let has = |scope: &str| principal.scopes.iter().any(|granted| granted == scope);
+    let missing: Vec<_> = field.scopes.iter().filter(|scope| !has(scope)).cloned().collect();
     if missing.is_empty() { Ok(()) } else { Err(ScopeRefusal::Required { missing }) }
 }
 

@@ -73,7 +73,7 @@ mod engine {
 /// Conditions over rows.
 mod predicate {
     /// `tests/corpus/predicate`: what is decided and what is refused.
-    mod corpus;
+    pub(crate) mod corpus;
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }

@@ -22,7 +22,7 @@ fn data(schema: &GraphSchema, query: &str) -> Value {
     }
 }
 
-fn entities(schema: &GraphSchema, query: &str, representations: Value) -> EntityRequest {
+fn entities(schema: &GraphSchema, query: &str, representations: &Value) -> EntityRequest {
     match schema.compile(&request(query, json!({"r": representations}))) {
         Ok(Operation::Entities(asked)) => *asked,
         other => panic!("{other:?}"),
@@ -104,7 +104,7 @@ fn a_field_of_another_service_is_not_in_the_text_and_gives_no_rows() {
 #[test]
 fn references_become_keys_and_columns_in_their_order() {
     let asked =
-        entities(&shop(), BY_KEY, json!([{"__typename": "Orders", "id": 7}, {"__typename": "Orders", "id": "8"}]));
+        entities(&shop(), BY_KEY, &json!([{"__typename": "Orders", "id": 7}, {"__typename": "Orders", "id": "8"}]));
     let [root] = asked.roots.as_slice() else { panic!("{asked:?}") };
     assert_eq!((&*root.key, &*root.response_key), (&br#""_entities":"#[..], "_entities"));
     let keys: Vec<_> = root.entities.iter().map(|entity| entity.key[0].clone()).collect();
@@ -126,7 +126,7 @@ fn types_may_be_mixed_aliased_and_reached_through_fragments_on_the_union() {
     let query = "query ($r: [_Any!]!) { rows: _entities(representations: $r) { __typename ...All } }
                  fragment All on _Entity { ... on Customers { name: fullName } ... on Orders { total } }";
     let references = json!([{"__typename": "Customers", "id": 1}, {"__typename": "Orders", "id": "2"}]);
-    let asked = entities(&schema, query, references);
+    let asked = entities(&schema, query, &references);
     let selected = |at: usize| {
         let row = &asked.roots[0].entities[at].of.row;
         row.fields.iter().map(|field| field.name.to_string()).collect::<Vec<_>>()

@@ -24,6 +24,8 @@ mod read;
 mod refusal;
 mod scan;
 mod template;
+#[cfg(test)]
+mod tests;
 mod types;
 mod why;
 

@@ -86,7 +86,7 @@ pub(super) fn exemption(table: &Table, role: &Role) -> Option<&'static str> {
         Some("the role is a superuser")
     } else if role.bypass_rls {
         Some("the role bypasses row-level security")
-    } else if role.has_privileges_of(access.owner) && !access.force_row_security {
+    } else if role.is_owner(access.owner) && !access.force_row_security {
         Some("the role owns the table and row-level security is not forced")
     } else {
         None

@@ -297,7 +297,7 @@ async fn a_session_that_is_killed_is_replaced() {
     let sleepy = question("pg_catalog.pg_sleep(5) is null", &[]);
     let images = images([1]);
     let (answer, ()) = tokio::join!(probe.ask(&sleepy, &images), async {
-        while fixture.sessions("state = 'active'").await == 0 {
+        while fixture.sessions("state = 'active' and query ~ 'pg_sleep'").await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         fixture.admin.batch_execute(kill).await.unwrap();

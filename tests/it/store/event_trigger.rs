@@ -138,6 +138,26 @@ async fn many_statements_of_a_transaction_are_told_once_and_a_rolled_back_savepo
 }
 
 #[tokio::test]
+async fn a_change_is_told_between_the_rows_before_it_and_those_after_it() {
+    let listening = Listening::after("").await;
+    for (before, after) in [("", ""), ("savepoint s;", "release s;"), ("savepoint s;", "savepoint t;")] {
+        let statement = format!(
+            "begin; truncate app.orders; insert into app.orders values (1);
+             {before} alter policy reads on app.orders using (id > 100); {after}
+             insert into app.orders values (2); commit"
+        );
+        listening.run(&statement).await;
+        let query = "select case when data like 'table%' then right(split_part(data, ' name', 1), 1) else 'told' end
+                     from pg_logical_slot_get_changes('ddl_' || current_database(), null, null)
+                     where data like '%: INSERT:%' or data like '%prefix: rowcast.catalog%'";
+        let rows = listening.client.query(query, &[]).await.unwrap();
+        let order: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(order, ["1", "told", "2"], "{statement}");
+    }
+    listening.end().await;
+}
+
+#[tokio::test]
 async fn who_may_not_send_messages_is_told_of_all_the_same() {
     let listening = Listening::after(
         "create role $owner login; alter table app.orders owner to $owner; grant usage on schema app to $owner;

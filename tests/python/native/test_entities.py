@@ -11,7 +11,9 @@ from talk import Client, wait_for
 
 from rig.client import ACME, GLOBEX
 from rig.postgres import Database
-from rowcast import EventBusConfig, Principal, SubscriptionExecutor
+from rowcast import Connection, EventBusConfig, Forbidden, Principal, SubscriptionExecutor, SubscriptionManager, http
+from rowcast.connection import Headers
+from rowcast.conversation import Rules
 
 BY_KEY = (
     "query ($r: [_Any!]!) { _entities(representations: $r) { __typename ... on Orders { id total paid at tags } } }"
@@ -166,3 +168,33 @@ def test_an_engine_without_a_database_has_no_entities(started: Callable[..., Sub
     engine = started({"name": "alerts", "topic": "alerts", "public": True}, service="shop")
     answer = json.loads(engine.execute("{ _entities(representations: []) { __typename } }", principal=Principal()))
     assert code(answer) == "GRAPHQL_VALIDATION_FAILED"
+
+
+async def test_a_gateway_asks_over_http_and_the_hook_says_who_it_is(database: Database) -> None:
+    database.execute(TABLES)
+    manager = SubscriptionManager(database.url, service="shop")
+    manager.subscription("orders", tenant="tenant_id")
+
+    def authenticate(connection: Connection) -> Principal:
+        if connection.headers.get("authorization") != "acme":
+            raise Forbidden("no token")
+        assert (dict(connection.payload), connection.client) == ({}, ("192.0.2.1", 7))
+        return Principal(tenant_id=ACME)
+
+    body = json.dumps({"query": BY_KEY, "variables": {"r": orders(2, 1)}}).encode()
+    rules = Rules(authenticate, 5.0, debug=False)
+
+    async def post(token: str, rules: Rules | None = rules) -> tuple[int, dict[str, Any]]:
+        headers = Headers([("authorization", token), ("content-type", "application/json")])
+        request = http.Request("POST", headers, client=("192.0.2.1", 7))
+        answer = await http.answer(manager, request, body, rules)
+        return answer.status, json.loads(answer.body)
+
+    async with manager:
+        status, answer = await post("acme")
+        assert (status, [row and row["id"] for row in answer["data"]["_entities"]]) == (200, [None, "1"])
+        status, answer = await post("globex")
+        assert (status, code(answer)) == (403, "FORBIDDEN")
+        assert code((await post("acme", None))[1]) == "PRINCIPAL_REQUIRED"
+        assert code((await post("acme", Rules(None, 5.0, debug=False)))[1]) == "TENANT_REQUIRED"
+        assert code((await post("acme", Rules(lambda _: 1 / 0, 5.0, debug=False)))[1]) == "INTERNAL_SERVER_ERROR"

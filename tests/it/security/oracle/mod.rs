@@ -9,7 +9,7 @@
 //!
 //! What each file does: [`world`] and what it is made of ([`table`], [`column`], [`policy`], [`roles`], [`principal`],
 //! [`traffic`], [`filter`]) come from a seed; [`listener`] is the engine's answer; [`rights`], [`judge`] and [`delivery`] are
-//! PostgreSQL's; [`compare`] lays them side by side; [`tally`] counts.
+//! PostgreSQL's; [`compare`] lays them side by side; [`tally`] and [`ways`] count.
 
 mod column;
 mod compare;
@@ -28,9 +28,11 @@ mod sql;
 mod table;
 mod tally;
 mod traffic;
+mod ways;
 mod world;
 
 use round::round;
+use table::Table;
 use tally::Tally;
 use world::World;
 
@@ -63,6 +65,31 @@ async fn nobody_is_told_more_or_less_than_postgresql_shows() {
         );
         next = last;
     }
+}
+
+/// Worlds with policies that show some rows to some.
+const TEETH: [u64; 2] = [1, 12];
+const MORE: &str = "create policy more on {table} using (true)";
+const LESS: &str = "create policy less on {table} as restrictive using (false)";
+const FORGET: &str = "delete from {schema}.log where op = 'INSERT' and ord % 3 = 0";
+const OTHER: &str = "update {schema}.log set new = replace(new, 'ann', 'eve') where op <> 'TRUNCATE'";
+
+/// An oracle that cannot fail proves nothing: what is changed behind the engine's back, after it has told what it tells, is
+/// noticed, whichever way the difference goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oracle_notices_what_is_told_too_much_too_little_or_wrongly() {
+    for meddle in [MORE, LESS, FORGET, OTHER] {
+        let outcome = round(TEETH.iter().copied(), |world| script(world, meddle)).await;
+        assert!(!outcome.differences.is_empty(), "not noticed: {meddle}");
+    }
+}
+
+fn script(world: &World, meddle: &str) -> String {
+    let one = |table: &Table| {
+        let meddle = meddle.replace("{table}", &table.sql_name(&world.schema));
+        meddle.replace("{schema}", &sql::name(&world.schema)) + ";"
+    };
+    world.tables.iter().map(one).collect()
 }
 
 fn number(variable: &str) -> Option<u64> {

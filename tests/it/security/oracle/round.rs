@@ -15,6 +15,7 @@ use super::session::{self, rows, run};
 use super::sql::{literal, name};
 use super::table::Table;
 use super::tally::Tally;
+use super::ways;
 use super::world::World;
 use crate::engine::client::{PATIENCE, request, serving};
 use crate::postgres::Server;
@@ -31,6 +32,7 @@ struct Life {
     world: World,
     /// By table and principal.
     rights: Vec<Vec<Rights>>,
+    ways: Vec<Vec<&'static str>>,
     listeners: Vec<Listener>,
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn round(seeds: impl Iterator<Item = u64>, meddle: impl Fn(&Wor
         lives.iter().flat_map(|life| life.world.tables.iter().map(|table| field(&life.world, table))).collect();
     let engine = serving(&server, &Value::Array(fields)).await;
     for life in &mut lives {
+        life.ways = ways::of(&client, &life.world).await;
         life.listen(&engine, &mut outcome);
     }
     for life in &lives {
@@ -82,7 +85,7 @@ async fn born(client: &Client, world: World) -> Life {
         }
         rights.push(of_table);
     }
-    Life { world, rights, listeners: Vec::new() }
+    Life { world, rights, ways: Vec::new(), listeners: Vec::new() }
 }
 
 fn field(world: &World, table: &Table) -> Value {
@@ -157,7 +160,7 @@ impl Life {
         for (at, rights) in self.rights.iter().enumerate() {
             let judgement = Judgement::of(server, &self.world, at, rights).await;
             tally.policies += self.world.tables[at].policies.len();
-            tally.judged(&judgement, rights, &vec!["engine"; rights.len()]);
+            tally.judged(&judgement, rights, &self.ways[at]);
             for listener in self.listeners.iter().filter(|listener| listener.table == at) {
                 let who = listener.principal;
                 let case = Case { world: &self.world, listener, rights: &rights[who], judgement: &judgement };
