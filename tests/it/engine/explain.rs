@@ -123,7 +123,9 @@ async fn an_asked_policy_is_told_with_what_postgresql_said() {
     assert_eq!(unseen["row"]["told"], Value::Null);
     let raised = told(&server, &ann, &change(None, Some(doc(1, "raise")))).await;
     assert_eq!(raised["row"]["new"]["asked"], json!({ "answer": "raised", "sqlstate": "RC042", "says": null }));
-    assert_eq!(raised["row"]["told"], Value::Null);
+    assert_eq!((&raised["row"]["new"]["in_view"], &raised["row"]["told"]), (&json!(false), &Value::Null));
+    let mended = told(&server, &ann, &change(Some(doc(1, "raise")), Some(doc(1, "ann")))).await;
+    assert_eq!(mended["row"]["transition"], "ENTER");
     let blind = told(&server, &ann, &change(None, Some(json!({ "id": 1 })))).await;
     assert_eq!(blind["row"]["new"]["asked"]["answer"], "incomplete");
 }
@@ -312,6 +314,8 @@ async fn what_is_explained_is_what_is_told_live() {
         (Some(row(2, "bob", "t")), Some(row(2, "ann", "new"))),
         (Some(row(2, "ann", "new")), Some(row(2, "ann", "newer"))),
         (Some(row(1, "ann", "t")), Some(row(1, "raise", "t"))),
+        (Some(row(1, "raise", "t")), Some(row(1, "ann", "back"))),
+        (Some(row(1, "ann", "back")), Some(row(1, "raise", "t"))),
         (Some(row(3, "bob", "all")), Some(row(3, "bob", "t"))),
         (Some(row(2, "ann", "newer")), None),
         (Some(row(1, "raise", "t")), None),
