@@ -53,7 +53,7 @@ impl Teller for Core {
         let judged = Judged { old: judgement.old.truth(), new: judgement.new.truth() };
         let mut telling = Telling::stamped(self, &judgement.event, judgement.stamp.clone());
         for candidate in judgement.audience.iter().filter(|candidate| candidate.subscription.is_live()) {
-            if let Some(transition) = decided(judgement.event.operation(), candidate, judged) {
+            if let Some(transition) = decided(judgement.event.operation(), candidate.old, candidate.new, judged) {
                 telling.tell_judged(&candidate.subscription, transition, judged);
             }
         }
@@ -62,11 +62,11 @@ impl Teller for Core {
 }
 
 /// What the change means to a view once the policies have been asked.
-fn decided(operation: Operation, candidate: &Candidate, judged: Judged) -> Option<Transition> {
+pub(super) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judged) -> Option<Transition> {
     match operation {
         // It tells of no row, but keeps its place among the events that do.
         Operation::Truncate => Some(Transition::Leave),
-        _ => transition(operation, both(candidate.old, judged.old), both(candidate.new, judged.new)),
+        _ => transition(operation, both(old, judged.old), both(new, judged.new)),
     }
 }
 
