@@ -7,9 +7,29 @@ from typing_extensions import Never, Self
 
 from rowcast.principal import Principal
 
-__all__ = ["Call", "Event", "EventBusConfig", "Hub", "Session", "SubscriptionExecutor", "__version__"]
+__all__ = [
+    "Call",
+    "Event",
+    "EventBusConfig",
+    "Hub",
+    "Session",
+    "SubscriptionExecutor",
+    "__version__",
+    "set_log_level",
+    "take_log",
+]
 
 __version__: str
+
+def set_log_level(level: int) -> None:
+    """The least level that the engine writes, from 0 to 255 as ``logging`` counts; 30 until this is called."""
+
+def take_log(limit: int) -> tuple[int, list[tuple[int, str, str, float, str, int]]]:
+    """How many lines were dropped since the last call, and up to ``limit`` of those that wait.
+
+    Each is level, logger, text on one line, seconds since 1970, source file and line. A process has one list of them,
+    begun by its first ``SubscriptionExecutor``.
+    """
 
 @final
 class EventBusConfig:
@@ -231,7 +251,13 @@ class Hub:
         """For ``loop.add_reader``."""
 
     def drain(self) -> list[int]:
-        """Clear the readable state; tokens of sessions that have something to ``take``. Token 0: resolver calls."""
+        """Clear the readable state; tokens of sessions that have something to ``take``.
+
+        Token 0: resolver calls. Token 2**64-1: lines of the log, where ``follow_log`` asked for them.
+        """
+
+    def follow_log(self) -> None:
+        """Announce lines for ``take_log`` on this hub too."""
 
 @final
 class Session:

@@ -20,6 +20,7 @@ use super::bus::EventBusConfig;
 use super::event::Call;
 use super::home::Home;
 use super::hub::Hub;
+use super::log;
 use super::principal;
 use super::session::Session;
 use crate::config::Settings;
@@ -52,6 +53,7 @@ impl SubscriptionExecutor {
     #[new]
     #[pyo3(signature = (bus, *, settings = "{}"))]
     fn new(bus: &Bound<'_, EventBusConfig>, settings: &str) -> PyResult<Self> {
+        log::listen();
         let settings = Settings::parse(settings).map_err(Error::from)?;
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("rowcast").enable_all().build()?;
         let engine = Arc::new(Engine::new(bus.get().0.clone(), settings));

@@ -97,8 +97,10 @@ def _policy(policy: Told, name_width: int) -> Iterator[str]:
         yield f"{head}does not apply: {policy['why_not']}"
         return
     yield f"{head}{policy['evaluation']:<8}  {policy['using'] if policy['predicate'] is None else policy['predicate']}"
+    if "…" in (policy["predicate"] or ""):
+        yield f"  {'':<{name_width}}  using {policy['using']}"
     for reason in policy["reasons"]:
-        yield f"  {'':<{name_width}}  asked: {reason['part']}  (because of {reason['why']})"
+        yield f"  {'':<{name_width}}  asked {reason['part']}  (because of {reason['why']})"
     if policy["refusal"] is not None:
         yield f"  {'':<{name_width}}  {policy['refusal']['message']} [{policy['refusal']['code']}]"
 

@@ -150,7 +150,7 @@ fn turn(answer: &Answer) -> Turn {
 /// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
 /// compared with. Where nobody answered nothing is known; a timeout counts when the image was alone, for among others
 /// another may be to blame.
-fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
+pub(in crate::engine) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &Verdict| match verdict {
         Verdict::Visible => Some(Truth::True),
         Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),

@@ -132,11 +132,11 @@ impl Case<'_> {
 }
 
 fn admitted(module: &'static str, says: impl Into<String>) -> Module {
-    Module { module, admitted: true, code: None, says: says.into() }
+    Module { name: module, admitted: true, code: None, says: says.into() }
 }
 
 fn refused(module: &'static str, code: &str, says: impl Into<String>) -> Module {
-    Module { module, admitted: false, code: Some(code.to_owned()), says: says.into() }
+    Module { name: module, admitted: false, code: Some(code.to_owned()), says: says.into() }
 }
 
 fn no(module: &'static str, refusal: &Refusal) -> Module {

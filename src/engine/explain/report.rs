@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// One principal before one table, and before one change of it.
@@ -38,7 +38,8 @@ pub(super) struct Problem {
 
 #[derive(Serialize)]
 pub(super) struct Module {
-    pub(super) module: &'static str,
+    #[serde(rename = "module")]
+    pub(super) name: &'static str,
     pub(super) admitted: bool,
     pub(super) code: Option<String>,
     pub(super) says: String,
@@ -153,6 +154,13 @@ pub(super) struct Told {
     pub(super) what: &'static str,
     pub(super) columns: Vec<String>,
     pub(super) changed: Vec<String>,
-    /// What a client gets that selects everything it may.
-    pub(super) payload: Option<Box<RawValue>>,
+    pub(super) payload: Option<Payload>,
+}
+
+/// What a client gets that selects everything it may, but for the cursor: that is the stream's to give.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Payload {
+    data: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Box<RawValue>>,
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::Case;
 use super::image::Sent;
 use super::report::{Asked, Condition, Image, Row, Told};
+use crate::engine::ask;
 use crate::engine::database::now;
+use crate::engine::dispatch::decided;
 use crate::engine::failure::Failure;
 use crate::engine::index;
 use crate::engine::subscribe;
 use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
-use crate::matcher::{Match, Matcher, Scratch, transition};
+use crate::matcher::{Match, Matcher, Scratch};
 use crate::model::{Change, Event, Operation, Position, RowChange, SubscriptionId, Table, Transition, Tuple};
 use crate::payload;
 use crate::predicate::{RowImage, Truth};
@@ -78,7 +78,7 @@ impl Case<'_> {
         };
         let modules = self.modules();
         if let Some(module) = modules.iter().find(|module| !module.admitted) {
-            row.why_not = Some(format!("module {} refuses the subscription", module.module));
+            row.why_not = Some(format!("module {} refuses the subscription", module.name));
             return row;
         }
         match self.subscription() {
@@ -128,7 +128,7 @@ impl Case<'_> {
         let (truth, asked) = match (standing, subscription.admission.question()) {
             (Standing::Known(truth), _) => (truth, None),
             (Standing::Ask(tuple), Some(question)) if wanted => {
-                let (truth, asked) = ask(&self.table, tuple, question, probe).await;
+                let (truth, asked) = put(&self.table, tuple, question, probe).await;
                 (truth, Some(asked))
             }
             (Standing::Ask(_), _) => (Truth::Unavailable, Some(unasked("another module had said no"))),
@@ -154,12 +154,11 @@ impl Case<'_> {
             if is_key { names(&mut self.table.key.iter().copied()) } else { names(&mut (0..self.table.columns.len())) };
         let mut scratch = payload::Scratch::default();
         let body = self.core.encoder.event_body(&subscription.compiled.plan, visible, "", &mut scratch);
-        let payload = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
         Told {
             what: if is_key { "key" } else { "row" },
             columns,
             changed: names(&mut visible.changed_columns()),
-            payload: payload.and_then(|json| RawValue::from_string(json).ok()),
+            payload: body.and_then(|body| serde_json::from_slice(&body).ok()),
         }
     }
 }
@@ -191,37 +190,33 @@ impl Subscription {
         matcher
     }
 
-    /// As the dispatch has it: where PostgreSQL is asked, its word joins the index's.
+    /// Where PostgreSQL is asked, its word joins the index's.
     fn transition(&self, operation: Operation, found: &Match, judged: Judged) -> Option<Transition> {
         match self.admission.question() {
-            Some(_) => transition(operation, found.old.and(judged.old), found.new.and(judged.new)),
+            Some(_) => decided(operation, found.old, found.new, judged),
             None => Some(found.transition),
         }
     }
 }
 
 /// One image alone: what is said of it is about nothing else.
-async fn ask(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Probe) -> (Truth, Asked) {
+async fn put(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Probe) -> (Truth, Asked) {
     let Some(image) = probe::image(table, tuple, &question.reads) else {
         let says = "the policies read a column that the image does not carry";
         return (Truth::Unavailable, Asked { answer: "incomplete", sqlstate: None, says: Some(says.to_owned()) });
     };
+    let answer = probe.ask(question, &[image.into()]).await;
+    let truth = ask::truths(&answer, 1).into_iter().flatten().next().unwrap_or(Truth::Unavailable);
     let plain = |answer| Asked { answer, sqlstate: None, says: None };
-    match probe.ask(question, &[image.into()]).await {
-        Ok(verdicts) => match verdicts.into_iter().next() {
-            Some(Verdict::Visible) => (Truth::True, plain("visible")),
-            Some(Verdict::Hidden) => (Truth::False, plain("hidden")),
-            Some(Verdict::Raised(sqlstate)) => {
-                (Truth::Unavailable, Asked { sqlstate: Some(sqlstate), ..plain("raised") })
-            }
-            Some(Verdict::TimedOut) => (Truth::Unavailable, plain("timed_out")),
-            Some(Verdict::Unasked) | None => (Truth::Unavailable, unasked("its turn did not come")),
-        },
-        Err(error) => {
-            let says = Some(format!("{error} ({})", error.code()));
-            (Truth::Unavailable, Asked { says, ..plain("failed") })
-        }
-    }
+    let asked = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(Verdict::Unasked)) {
+        Ok(Verdict::Visible) => plain("visible"),
+        Ok(Verdict::Hidden) => plain("hidden"),
+        Ok(Verdict::Raised(sqlstate)) => Asked { sqlstate: Some(sqlstate), ..plain("raised") },
+        Ok(Verdict::TimedOut) => plain("timed_out"),
+        Ok(Verdict::Unasked) => unasked("its turn did not come"),
+        Err(error) => Asked { says: Some(format!("{error} ({})", error.code())), ..plain("failed") },
+    };
+    (truth, asked)
 }
 
 fn unasked(why: &str) -> Asked {

@@ -14,6 +14,8 @@ pub(super) struct Binder<'a> {
     pub(super) bound: Bound<'a>,
     /// Settings for which PostgreSQL raises, first to last.
     pub(super) broken: Vec<Broken>,
+    /// Whether PostgreSQL may raise for a value that was not read here.
+    pub(super) unclear: bool,
     /// What is asked.
     pub(super) reasons: Vec<Reason>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Broken {
 
 impl<'a> Binder<'a> {
     pub(super) fn new(table: &'a Table, bound: Bound<'a>) -> Self {
-        Binder { table, bound, broken: Vec::new(), reasons: Vec::new() }
+        Binder { table, bound, broken: Vec::new(), unclear: false, reasons: Vec::new() }
     }
 
     pub(super) fn node(&mut self, node: &Node) -> Bounds {
@@ -49,6 +51,7 @@ impl<'a> Binder<'a> {
     fn stopped(&mut self, leaf: &Leaf, text: &str, stop: Stop) -> Bounds {
         let broken = match stop {
             Stop::Asked(why) => {
+                self.unclear = true;
                 self.reasons.push(Reason { why, text: text.into() });
                 return Bounds::asked();
             }

@@ -67,6 +67,7 @@ impl TablePolicies {
             // Whether PostgreSQL comes to what raises is its own affair, already when it plans.
             Some(_) => applying.asked(table, role, principal, possible, Predicate::False),
             None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
+            None if binder.unclear => applying.asked(table, role, principal, possible, Predicate::False),
             // So is whether the role may read what a query reads: without that right nothing is visible.
             None if applying.is_privileged() => applying.asked(table, role, principal, possible, Predicate::False),
             None if possible == certain => Ok(RowRule::Decided(possible)),
