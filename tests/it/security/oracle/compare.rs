@@ -82,15 +82,39 @@ impl Case<'_> {
             (Some(truths), Carried::Key) if !self.by_key_alone() => [truths, vec![Truth::Untold]].concat(),
             (Some(truths), Carried::All | Carried::Key) => truths,
         };
+        let carried = Carried::of(table, change);
         let mut due = Vec::new();
-        for (old, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
-            let frame = transition(change, old, new)
-                .map(|transition| frame(table, &self.rights.readable, &self.judgement.images, change, transition));
-            if !due.contains(&frame) {
-                due.push(frame);
+        for (old_truth, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
+            let transition = transition(change, old_truth, new);
+            for seen in self.seen(carried, old, old_truth) {
+                let frame = transition.map(|transition| {
+                    frame(table, &self.rights.readable, &self.judgement.images, change, transition, seen)
+                });
+                if !due.contains(&frame) {
+                    due.push(frame);
+                }
             }
         }
         due
+    }
+
+    /// Whether the reader could see the image before, as far as it is carried: from a key it may not be known, and then
+    /// nothing is compared with it.
+    fn seen(&self, carried: Carried, old: Option<usize>, truth: Truth) -> Vec<bool> {
+        match (carried, old) {
+            (Carried::Key, Some(_)) if self.by_key_alone() => vec![true],
+            (Carried::Key, Some(old)) if self.may_see(old) => vec![true, false],
+            (Carried::All, _) => vec![truth == Truth::Shown],
+            (Carried::Key | Carried::Nothing, _) => vec![false],
+        }
+    }
+
+    /// Whether policies and tenant let the reader see it, or may.
+    fn may_see(&self, image: usize) -> bool {
+        let who = self.listener.principal;
+        let selected = self.judgement.selected[who][image];
+        let policies = !self.rights.policies || matches!(selected, Selected::Shown | Selected::Unplanned);
+        policies && self.judgement.of_tenant[who][image]
     }
 
     /// Nothing but the key is needed to decide.

@@ -84,8 +84,15 @@ impl Carried {
     }
 }
 
-/// The frame.
-pub(super) fn frame(table: &Table, readable: &[Column], images: &[Image], change: Change, transition: &str) -> Value {
+/// The frame. `seen` says that the reader could see the image before, and is told what changed.
+pub(super) fn frame(
+    table: &Table,
+    readable: &[Column],
+    images: &[Image],
+    change: Change,
+    transition: &str,
+    seen: bool,
+) -> Value {
     let (old, new) = match change {
         Change::Insert(new) => (None, Some(new)),
         Change::Update(old, new, _) => (Some(old), Some(new)),
@@ -106,7 +113,7 @@ pub(super) fn frame(table: &Table, readable: &[Column], images: &[Image], change
     if table.key.iter().any(|column| readable.contains(column)) {
         frame["key"] = selected(&table.key);
     }
-    if let (Some(old), Some(new), "STAY") = (old, new, transition) {
+    if let (Some(old), Some(new), "STAY", true) = (old, new, transition, seen) {
         let carried = Carried::of(table, change);
         let known = |column: &Column| match carried {
             Carried::All => true,
