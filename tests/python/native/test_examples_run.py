@@ -188,3 +188,30 @@ def test_sql_publish_shows_what_was_committed_and_ends(
         assert database.execute("select count(*) from pg_replication_slots where active") == [(0,)]
     else:
         assert embedded_is_stopped(folder)
+
+
+ROW_POLICIES = """\
+ann ENTER 1 {'title': 'plan'}
+ann STAY 1 {'title': 'great plan'}
+ann LEAVE 1 None
+bob ENTER 2 {'title': 'budget'}
+bob ENTER 1 {'title': 'great plan'}
+ann ENTER 3 {'title': 'news'}
+bob ENTER 3 {'title': 'news'}
+"""
+
+
+@pytest.mark.parametrize("where", ["given", "embedded"])
+def test_row_policies_shows_each_user_what_the_policy_does(
+    start: Start, database: Database, folder: Path, where: str
+) -> None:
+    for _ in range(2):
+        server = start(str(EXAMPLES / "row_policies.py"), url=database.url if where == "given" else None)
+        assert server.process.wait(120) == 0
+        server.stop()
+        assert server.output == ROW_POLICIES
+    if where == "given":
+        assert database.execute("select count(*) from pg_replication_slots where active") == [(0,)]
+        database.execute("drop owned by reader; drop role reader")
+    else:
+        assert embedded_is_stopped(folder)
