@@ -28,6 +28,7 @@ from rowcast.adapter import WebSocketAdapter
 from rowcast.annotations import BigInt
 from rowcast.connection import Connection
 from rowcast.declaration import subscription
+from rowcast.engine_log import drain_log
 from rowcast.errors import (
     AuthenticationFailed,
     CaptureError,
@@ -79,5 +80,6 @@ __all__ = [
     "SubscriptionManager",
     "WebSocketAdapter",
     "__version__",
+    "drain_log",
     "subscription",
 ]

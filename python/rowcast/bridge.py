@@ -3,7 +3,7 @@
 The engine never attaches to Python to deliver: it puts a session's number on a list and makes one file descriptor
 readable. The loop then learns all numbers at once (`Hub.drain`) and wakes each session's own task, at most
 `SESSIONS_PER_TURN` of them in one turn of the loop: a thousand sends hold the loop for 10-25 ms, and other work must
-have its turn in between. Number 0 means that resolver calls wait.
+have its turn in between. Number 0 means that resolver calls wait, and one more that lines of the log do.
 
 Everything here runs on the loop's thread, except `_Watcher`, which stands in where a loop has no ``add_reader``
 (Windows' Proactor loop): a thread that waits for the descriptor and calls ``call_soon_threadsafe`` once for each
@@ -22,9 +22,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rowcast._engine import Hub
+from rowcast.engine_log import LOG_LINES, LogLines
 
 SESSIONS_PER_TURN = 128
 RESOLVER_CALLS = 0
+_NO_SESSIONS = {RESOLVER_CALLS, LOG_LINES}
 
 
 class Wakeable(Protocol):
@@ -45,6 +47,11 @@ class LoopBridge:
         self._scheduled = False
         self._empty: asyncio.Future[None] | None = None
         self._stop_watching = _watch(loop, self.hub.fileno(), self._on_readable)
+
+    def follow_log(self) -> None:
+        """Tell the engine's lines on this loop, those that wait already included."""
+        self.add(LOG_LINES, LogLines())
+        self.hub.follow_log()
 
     def add(self, token: int, session: Wakeable) -> None:
         """Wake ``session`` whenever the hub names ``token``."""
@@ -72,7 +79,7 @@ class LoopBridge:
         self._sessions.clear()
 
     def _waking(self) -> bool:
-        return any(token != RESOLVER_CALLS for token in self._sessions)
+        return not self._sessions.keys() <= _NO_SESSIONS
 
     def _on_readable(self) -> None:
         # The engine may name a session more than once; resolver calls it names one by one.

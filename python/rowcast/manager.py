@@ -18,6 +18,7 @@ from uuid import UUID
 from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
 from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
+from rowcast.engine_log import ask_level, drain_log
 from rowcast.errors import ConfigurationError, NotStarted, PublishError
 from rowcast.fields import Fields
 from rowcast.limits import RequestLimits
@@ -212,6 +213,7 @@ class SubscriptionManager:
             bus = await resources.enter_async_context(self._opened())
             engine = SubscriptionExecutor(bus, settings=self.settings.as_json())
             resources.callback(self._close_bridges)
+            self._bridge_of(asyncio.get_running_loop()).follow_log()
             self._connect_resolvers(engine, fields, resources)
             resources.push_async_callback(self._stop_engine, engine)
             await asyncio.to_thread(engine.start, fields.as_json())
@@ -307,9 +309,11 @@ class SubscriptionManager:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[EventBusConfig]:
         bus = await asyncio.to_thread(self._source.open)
+        ask_level()
         try:
             yield bus
         finally:
+            drain_log()
             await asyncio.to_thread(self._source.close)
 
     async def publish(self, topic: str, payload: object, *, tenant: str | None = None) -> None:

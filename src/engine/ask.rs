@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 pub(super) use lane::{Candidate, Image, Judgement, Lane};
-pub(super) use scheduler::run;
+pub(super) use scheduler::{run, truths};
 
 use crate::metrics::Metrics;
 use crate::security::Question;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
+use super::log;
 use crate::adapter::Wake;
 
 /// Shared by the Python object and the sessions that ring it.
@@ -57,6 +58,10 @@ impl Hub {
 
     fn drain(&self) -> Vec<u64> {
         self.0.drain()
+    }
+
+    fn follow_log(&self) {
+        log::follow(&self.0);
     }
 }
 

@@ -12,6 +12,7 @@ mod executor;
 mod home;
 mod hub;
 mod leaf;
+mod log;
 mod principal;
 mod session;
 mod walker;
@@ -29,6 +30,8 @@ mod _engine {
     use super::executor::SubscriptionExecutor;
     #[pymodule_export]
     use super::hub::Hub;
+    #[pymodule_export]
+    use super::log::{set_log_level, take_log};
     #[pymodule_export]
     use super::session::Session;
 

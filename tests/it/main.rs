@@ -56,6 +56,8 @@ mod decode {
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
     pub(crate) mod client;
+    /// What `explain` tells is what a subscriber meets.
+    mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
     /// Outages: every row once, in order, or an error that says why.
@@ -71,7 +73,7 @@ mod engine {
 /// Conditions over rows.
 mod predicate {
     /// `tests/corpus/predicate`: what is decided and what is refused.
-    mod corpus;
+    pub(crate) mod corpus;
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }

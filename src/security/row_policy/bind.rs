@@ -14,6 +14,8 @@ pub(super) struct Binder<'a> {
     pub(super) bound: Bound<'a>,
     /// Settings for which PostgreSQL raises, first to last.
     pub(super) broken: Vec<Broken>,
+    /// Whether PostgreSQL may raise for a value that was not read here.
+    pub(super) unclear: bool,
     /// What is asked.
     pub(super) reasons: Vec<Reason>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Broken {
 
 impl<'a> Binder<'a> {
     pub(super) fn new(table: &'a Table, bound: Bound<'a>) -> Self {
-        Binder { table, bound, broken: Vec::new(), reasons: Vec::new() }
+        Binder { table, bound, broken: Vec::new(), unclear: false, reasons: Vec::new() }
     }
 
     pub(super) fn node(&mut self, node: &Node) -> Bounds {
@@ -37,7 +39,7 @@ impl<'a> Binder<'a> {
             Node::And(parts) => Bounds::all(parts.iter().map(|part| self.node(part)).collect()),
             Node::Or(parts) => Bounds::any(parts.iter().map(|part| self.node(part)).collect()),
             Node::Not(part) => self.node(part).negated(),
-            Node::IsTrue(part) => self.node(part).is_true(),
+            Node::IsTrue(part) => self.node(part).held(),
             Node::Leaf(leaf, text) => self.leaf(leaf).unwrap_or_else(|stop| self.stopped(leaf, text, stop)),
             Node::Asked(reason) => {
                 self.reasons.push(reason.clone());
@@ -49,6 +51,7 @@ impl<'a> Binder<'a> {
     fn stopped(&mut self, leaf: &Leaf, text: &str, stop: Stop) -> Bounds {
         let broken = match stop {
             Stop::Asked(why) => {
+                self.unclear = true;
                 self.reasons.push(Reason { why, text: text.into() });
                 return Bounds::asked();
             }
@@ -86,7 +89,8 @@ impl<'a> Binder<'a> {
             Leaf::Overlaps { column, part } => Ok(overlaps(*column, part.eval(self.bound)?)),
             Leaf::Holds { column, value } => Ok(match self.element(value)? {
                 Some(value) => Bounds::true_exactly(Predicate::contains(*column, Scalar::Array([Some(value)].into()))),
-                None => Bounds::true_exactly(Predicate::Unknown),
+                // False for an empty array, else NULL.
+                None => Bounds::true_exactly(Predicate::False),
             }),
         }
     }
@@ -111,10 +115,7 @@ impl<'a> Binder<'a> {
 
     fn member(&self, subject: &Subject, list: &Constant) -> Result<Bounds, Stop> {
         let column = subject.column;
-        let items = match list.eval(self.bound)? {
-            Value::Array(items) => items,
-            _ => return Ok(Bounds::exact(Predicate::Unknown)),
-        };
+        let Value::Array(items) = list.eval(self.bound)? else { return Ok(Bounds::exact(Predicate::Unknown)) };
         let null = items.iter().any(Option::is_none);
         let element = match list.type_of() {
             Type::Array(element) => *element,

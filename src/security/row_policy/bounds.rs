@@ -78,7 +78,7 @@ impl Bounds {
 
     /// `(…) is true`: where it is not true it is false, NULL or not.
     #[must_use]
-    pub(super) fn is_true(self) -> Self {
+    pub(super) fn held(self) -> Self {
         let (least, most) = (decided(self.true_surely), decided(self.true_at_most));
         let false_surely = Predicate::and([Predicate::not(most.clone()), self.calm.clone()]);
         Bounds {

@@ -16,9 +16,8 @@ pub(super) fn text(text: &str, to: &Type) -> Result<Value, Stop> {
     let invalid = || Stop::Invalid { expected: to.to_string().into() };
     let unclear = || Stop::Asked(Why::Spelling(to.to_string().into()));
     match to {
-        Type::Text | Type::Named(_) => Ok(Value::text(text)),
         Type::Name if text.len() > NAME_BYTES_MAX => Err(unclear()),
-        Type::Name => Ok(Value::text(text)),
+        Type::Text | Type::Name | Type::Named(_) => Ok(Value::text(text)),
         Type::Bpchar => Ok(Value::text(text.trim_end_matches(' '))),
         Type::Bool => boolean(text).map(Value::bool).ok_or_else(invalid),
         Type::Int2 | Type::Int4 | Type::Int8 => integer(text, to, invalid, unclear),
@@ -83,7 +82,7 @@ fn number(text: &str, invalid: impl Fn() -> Stop, unclear: impl Fn() -> Stop) ->
     value.map(|value| Value::Scalar(Scalar::Numeric(value))).ok_or_else(unclear)
 }
 
-/// A year of four digits first: DateStyle does not matter then.
+/// A year of four digits first: `DateStyle` does not matter then.
 fn iso(text: &str, to: &Type) -> Option<Value> {
     let four = text.len() >= 10 && text.as_bytes().get(4) == Some(&b'-');
     let digits = text.bytes().take(4).all(|byte| byte.is_ascii_digit());

@@ -35,9 +35,8 @@ pub(super) fn step(document: &Json, step: &Step) -> Result<Option<Json>, Stop> {
     match (document, step) {
         (Json::Object(members), Step::Key(key)) => Ok(members.get(&**key).cloned()),
         (Json::Array(items), Step::Index(index)) => Ok(element(items, *index).cloned()),
+        (_, Step::Key(_)) | (Json::Object(_), Step::Index(_)) => Ok(None),
         // A scalar of jsonb is stored as an array of one, and this shows.
-        (Json::Array(_) | Json::Object(_), Step::Key(_) | Step::Index(_)) => Ok(None),
-        (_, Step::Key(_)) => Ok(None),
         (_, Step::Index(_)) => Err(Stop::Asked(Why::Form("an index into a JSON scalar"))),
         (_, Step::Path(path)) => Ok(walk(document, path)?.cloned()),
     }

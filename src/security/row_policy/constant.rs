@@ -99,11 +99,10 @@ impl Constant {
     pub(super) fn type_of(&self) -> Type {
         match self {
             Constant::Value(_, of) | Constant::Cast(_, of) => of.clone(),
-            Constant::Setting { .. } | Constant::Lower(_) => Type::Text,
+            Constant::Setting { .. } | Constant::Lower(_) | Constant::Step { as_text: true, .. } => Type::Text,
             Constant::CurrentUser => Type::Name,
             Constant::NullIf(of, _) => of.type_of(),
             Constant::Coalesce(parts) => parts.first().map_or(Type::Text, Constant::type_of),
-            Constant::Step { as_text: true, .. } => Type::Text,
             Constant::Step { document, .. } => document.type_of(),
             Constant::Has { .. } | Constant::Compare(..) | Constant::Member(..) | Constant::IsNull(_) => Type::Bool,
             Constant::StringToArray { .. } => Type::Array(Box::new(Type::Text)),

@@ -24,12 +24,14 @@ mod read;
 mod refusal;
 mod scan;
 mod template;
+#[cfg(test)]
+mod tests;
 mod types;
 mod why;
 
 use std::sync::Arc;
 
-pub use explain::{Explanation, PolicyClass, PolicyExplanation};
+pub use explain::{Explanation, PolicyClass, PolicyExplanation, sql as predicate_sql};
 pub use policies::TablePolicies;
 pub use question::{Question, Reads};
 pub use refusal::PolicyRefusal;

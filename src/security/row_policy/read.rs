@@ -1,7 +1,7 @@
 //! A policy's text to its template: what is recognised here is compiled, everything else is asked.
 //!
 //! `pg_get_expr` prints every operator in parentheses, every implicit cast that an operand needs, and a schema before
-//! whatever is not of pg_catalog. So a bare name or operator is PostgreSQL's own.
+//! whatever is not of `pg_catalog`. So a bare name or operator is PostgreSQL's own.
 
 use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -118,7 +118,7 @@ impl Reader<'_> {
     ) -> Result<Leaf, Why> {
         subject.by_code_point |= by_code_point;
         let equality = matches!(comparison, Comparison::Eq | Comparison::Neq);
-        self.types_meet(&subject, &value.type_of())?;
+        types_meet(&subject, &value.type_of())?;
         self.collates(&subject, equality)?;
         if subject.view == View::Lower && !equality {
             return Err(Why::Form("an order of folded text"));
@@ -126,24 +126,19 @@ impl Reader<'_> {
         Ok(Leaf::Compare { subject, comparison, value })
     }
 
-    fn types_meet(&self, subject: &Subject, value: &Type) -> Result<(), Why> {
-        let met = subject.of.compares_with(value);
-        met.then_some(())
-            .ok_or_else(|| Why::CrossType { left: subject.of.to_string().into(), right: value.to_string().into() })
-    }
-
     fn collates(&self, subject: &Subject, equality: bool) -> Result<(), Why> {
         if !subject.of.is_text() {
             return Ok(());
         }
         let column = &self.table.columns[subject.column];
-        let collation = if subject.by_code_point { Collation::C } else { column.collation };
-        let known = match (collation, &subject.view, equality) {
-            (Collation::Other, ..) => false,
-            (Collation::C, ..) => true,
-            (Collation::Plain, _, equality) => equality,
-            (Collation::Deterministic, View::Lower, _) => false,
-            (Collation::Deterministic, _, equality) => equality,
+        let folds = subject.view == View::Lower;
+        // Letters fold as the column's collation has it, whatever compares them then.
+        let collation = if subject.by_code_point && !folds { Collation::C } else { column.collation };
+        let known = match collation {
+            Collation::C => true,
+            Collation::Plain => equality,
+            Collation::Deterministic => equality && !folds,
+            Collation::Other => false,
         };
         known.then_some(()).ok_or_else(|| Why::Collation(column.name.as_str().into()))
     }
@@ -152,7 +147,7 @@ impl Reader<'_> {
         if let Ok(subject) = self.subject(left) {
             let list = constant(right)?;
             let Type::Array(element) = list.type_of() else { return Err(Why::Form("a list that is no array")) };
-            self.types_meet(&subject, &element)?;
+            types_meet(&subject, &element)?;
             self.collates(&subject, true)?;
             return Ok(Leaf::Member { subject, list });
         }
@@ -222,7 +217,7 @@ impl Reader<'_> {
             (Err(_), Ok(subject)) => (subject, constant(one)?),
             _ => return Err(Why::Form("IS DISTINCT FROM on these operands")),
         };
-        self.types_meet(&subject, &value.type_of())?;
+        types_meet(&subject, &value.type_of())?;
         self.collates(&subject, true)?;
         match subject.view {
             View::Plain => Ok(Leaf::Distinct { column: subject.column, value }),
@@ -306,6 +301,12 @@ impl Reader<'_> {
         let index = self.table.column(&name.value)?;
         self.table.columns.get(index).map(|column| (index, column))
     }
+}
+
+fn types_meet(subject: &Subject, value: &Type) -> Result<(), Why> {
+    let met = subject.of.compares_with(value);
+    met.then_some(())
+        .ok_or_else(|| Why::CrossType { left: subject.of.to_string().into(), right: value.to_string().into() })
 }
 
 fn boolean_constant(expr: &Expr) -> Result<Leaf, Why> {

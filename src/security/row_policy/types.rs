@@ -114,7 +114,7 @@ impl Type {
         }
     }
 
-    /// Whether `=` and its kin of pg_catalog compare the two as they compare values of one type.
+    /// Whether `=` and its kin of `pg_catalog` compare the two as they compare values of one type.
     pub(super) fn compares_with(&self, other: &Type) -> bool {
         match (self, other) {
             (Type::Json | Type::Jsonb | Type::Array(_), _) => false,

@@ -19,6 +19,22 @@ from rowcast.errors import MigrationError
         ["unwatch", "orders"],
         ["publish", "alerts", "{}", "--tenant", "acme"],
         ["status", "--json"],
+        ["explain", "--table", "orders", "--as", "{}"],
+        [
+            "explain",
+            "--table",
+            "orders",
+            "--as",
+            "@who",
+            "--row",
+            "{}",
+            "--old",
+            "{}",
+            "--operation",
+            "update",
+            "--json",
+        ],
+        ["explain", "--table", "orders", "--as", "{}", "--scopes", "read", "live", "--service", "shop"],
         ["schema", "app:manager"],
     ],
 )
@@ -27,7 +43,16 @@ def test_every_documented_command_is_accepted(arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["watch"], ["publish", "topic"], ["schema", "a:b", "--database-url", "x"]]
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["watch"],
+        ["publish", "topic"],
+        ["schema", "a:b", "--database-url", "x"],
+        ["explain", "--table", "orders"],
+        ["explain", "--table", "orders", "--as", "{}", "--operation", "truncate"],
+    ],
 )
 def test_wrong_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -71,3 +96,26 @@ def test_a_check_that_failed_is_marked_and_says_what_to_do():
     check = {"name": "wal_level", "value": "replica", "ok": False, "hint": "Restart with logical."}
     assert _check(check).split() == ["BAD", "wal_level", "replica", "Restart", "with", "logical."]
     assert "\n" not in _check({"name": "primary", "value": "yes", "ok": True, "hint": None})
+
+
+@pytest.mark.parametrize(
+    ("principal", "code"),
+    [
+        ("{", "PRINCIPAL_NOT_JSON"),
+        ("[]", "PRINCIPAL_NOT_JSON"),
+        ('{"tenant": "acme"}', "PRINCIPAL_INVALID"),
+        ('{"settings": {"role": "postgres"}}', "PRINCIPAL_INVALID"),
+        ("@no-such-file", "FILE_UNREADABLE"),
+    ],
+)
+def test_a_principal_that_is_none_is_refused_before_anything_is_connected(principal, code, capsys):
+    assert main(["explain", "--table", "orders", "--as", principal]) == 2
+    output = capsys.readouterr()
+    assert output.err.endswith(f"[{code}]\n")
+    assert len(output.err.splitlines()) == 1
+
+
+def test_no_connection_is_no_answer(capsys):
+    url = "postgresql://postgres@127.0.0.1:1/nothing"
+    assert main(["explain", "--table", "orders", "--as", "{}", "--database-url", url]) == 2
+    assert "[SERVER_UNREACHABLE]" in capsys.readouterr().err
