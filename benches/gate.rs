@@ -58,6 +58,7 @@ fn docs(using: &str) -> Arc<Table> {
         tenant: None,
         public: false,
         access: Access {
+            owner: 10,
             schema_usage: [0].into(),
             select: [APP].into(),
             row_security: true,

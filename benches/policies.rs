@@ -78,6 +78,7 @@ impl Bench {
 fn principal(tenant: u32) -> Principal {
     let settings = [("app.tenant", tenant.to_string()), ("app.user", format!("user{tenant}"))];
     Principal {
+        user_id: Some(format!("user{tenant}")),
         role: Some("app".into()),
         settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
         ..Principal::default()

@@ -82,6 +82,7 @@ STEPS = [
     Step("rust-clippy-python"),
     Step("rust-deny", needs="cargo-deny"),
     Step("rust-test", cargo_counts),
+    Step("policy-oracle", cargo_counts),
     Step("schema-test", cargo_counts, needs="node"),
     Step("build"),
     Step("python-ruff"),

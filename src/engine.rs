@@ -19,6 +19,7 @@ mod declare;
 mod dispatch;
 mod entities;
 mod evict;
+mod explain;
 mod failure;
 mod housekeeping;
 mod index;
@@ -48,6 +49,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use explain::Inquiry;
 pub use failure::Failure;
 pub use pull::PullQueue;
 pub use resolve::{Call, Outcome};

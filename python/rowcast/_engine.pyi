@@ -155,6 +155,51 @@ class SubscriptionExecutor:
         ``ConnectionFailed`` or ``DatabaseError``; ``unwatch`` and ``status`` likewise.
         """
 
+    def explain(
+        self,
+        table: str,
+        principal: Principal,
+        *,
+        row: str | None = None,
+        old: str | None = None,
+        operation: str | None = None,
+        field: str | None = None,
+    ) -> str:
+        """Why this principal is told of a row of this table, or is not: a JSON object. Blocks; needs no ``start``.
+
+        ``row`` and ``old`` are the row after and before the change, JSON objects by column names; a column that is
+        left out is one that the stream does not carry, which is not NULL. ``operation`` is ``"INSERT"``,
+        ``"UPDATE"`` or ``"DELETE"``, and without it what the images tell. ``field`` is what the field is declared
+        with, as for ``start``, without its table. What is there stays from release to release::
+
+            {"table", "admitted",
+             "problems": [{"code", "hint"}],
+             "modules": [{"module": "principal" | "federation" | "scope" | "tenant" | "row_policy" | "columns",
+                          "admitted", "code": null | str, "says"}],
+             "row_policy": {"enabled", "forced", "exempt": null | str,
+                            "rule": "all" | "decided" | "asked" | "refused" | "unknown",
+                            "question": null | {"role", "settings", "condition", "reads": [column]},
+                            "policies": [{"name", "permissive", "applies": null | bool, "why_not": null | str,
+                                          "using": null | str, "predicate": null | str,
+                                          "evaluation": "compiled" | "asked" | "mixed" | "refused" | "nothing",
+                                          "reasons": [{"why", "part"}], "refusal": null | {"code", "message"}}]},
+             "columns": {"readable": [column], "hidden": [column]},
+             "condition": null | {"sql", "index": "equality" | "range" | "always" | "residual" | "never", "asked"},
+             "row": null | {"operation", "notes": [str], "old": null | image, "new": null | image,
+                            "transition": null | "ENTER" | "STAY" | "LEAVE", "why_not": null | str,
+                            "told": null | {"what": "row" | "key", "columns": [column], "changed": [column],
+                                            "payload"}}}
+
+        and an image is ``{"absent": [column], "tenant": null | truth, "row_policy": truth, "in_view",
+        "refused_by": null | "tenant" | "row_policy", "asked": null | {"answer": "visible" | "hidden" | "raised" |
+        "timed_out" | "unasked" | "incomplete" | "failed", "sqlstate": null | str, "says": null | str}}``, a truth
+        ``"true"``, ``"false"``, ``"null"`` or ``"unavailable"``. It shows the values of settings and rows.
+
+        Raises ``ConfigurationError`` with ``ROW_NOT_JSON``, ``ROW_INVALID``, ``ROW_MISSING``, ``COLUMN_UNKNOWN``,
+        ``OPERATION_UNKNOWN``, ``OPERATION_MISMATCH``, ``FIELDS_INVALID`` or ``TABLE_NOT_SERVED``; ``SchemaError``
+        with ``UNKNOWN_TABLE`` or ``AMBIGUOUS_TABLE``; and as ``status`` does.
+        """
+
     def unwatch(self, table: str) -> bool:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""
 

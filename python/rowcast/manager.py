@@ -67,6 +67,12 @@ class SubscriptionManager:
             principal (1,000/s, 20,000 at once; an ``error`` with ``RATE_LIMITED``), ``messages`` of a principal
             (5,000/s, 100,000 at once; 4429), ``asked``: subscriptions whose row policy PostgreSQL has to be asked
             about (100/s, 2,000 at once; as ``subscribes``).
+        policy_sessions: Connections in which PostgreSQL is asked about row policies that were not compiled; 2 to 64,
+            since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
+        policy_timeout_s: Seconds after which such a question is cancelled; then the rows that it was about are hidden.
+            By default 1.
+        policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
+            then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
         slot: The replication slot; one for each process that runs at the same time.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
@@ -99,6 +105,9 @@ class SubscriptionManager:
         service: str | None = None,
         protected_variables: Mapping[str, Attribute] | None = None,
         limits: Mapping[str, Rate | None] | None = None,
+        policy_sessions: int | None = None,
+        policy_timeout_s: float | None = None,
+        policy_backlog_bytes_max: int | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
@@ -125,6 +134,9 @@ class SubscriptionManager:
             service,
             protected_variables,
             limits,
+            policy_sessions,
+            policy_timeout_s,
+            policy_backlog_bytes_max,
             held_bytes_max,
             request_limits or RequestLimits(),
         )

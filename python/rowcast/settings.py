@@ -36,10 +36,14 @@ _ENGINES = frozenset(
         "service",
         "protected_variables",
         "limits",
+        "policy_sessions",
+        "policy_timeout_s",
+        "policy_backlog_bytes_max",
     )
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
 _LIMITED = ("connects", "subscribes", "messages", "asked")
+_POLICY_SESSIONS = range(2, 65)
 _PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
 
 Attribute = Literal["tenant_id", "user_id"]
@@ -79,6 +83,9 @@ class Settings:
     service: str | None = None
     protected_variables: Mapping[str, Attribute] | None = None
     limits: Mapping[str, Rate | None] | None = None
+    policy_sessions: int | None = None
+    policy_timeout_s: float | None = None
+    policy_backlog_bytes_max: int | None = None
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
 
@@ -92,10 +99,21 @@ class Settings:
             "held_bytes_max",
             "resolver_backlog_bytes_max",
             "resolver_concurrency",
+            "policy_sessions",
+            "policy_backlog_bytes_max",
         ):
             self._check_count(name)
-        for name in ("queue_age_max_s", "init_wait_s", "ping_interval_s", "pong_timeout_s", "resolver_timeout_s"):
+        for name in (
+            "queue_age_max_s",
+            "init_wait_s",
+            "ping_interval_s",
+            "pong_timeout_s",
+            "resolver_timeout_s",
+            "policy_timeout_s",
+        ):
             self._check_seconds(name)
+        if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:
+            raise _invalid("policy_sessions", f"must be from {_POLICY_SESSIONS[0]} to {_POLICY_SESSIONS[-1]}")
         for name in ("auto_migrate", "introspection", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")

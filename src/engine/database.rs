@@ -95,7 +95,7 @@ impl Engine {
         Ok(self.pool.get_or_init(|| pool))
     }
 
-    fn conninfo(&self) -> Result<Conninfo, Error> {
+    pub(super) fn conninfo(&self) -> Result<Conninfo, Error> {
         match &self.bus {
             Bus::PostgreSql(bus) => Ok(Conninfo::resolve(bus.url.as_deref())?),
             Bus::Memory => Err(Error::Declaration {

@@ -66,7 +66,27 @@ fn decided(operation: Operation, candidate: &Candidate, judged: Judged) -> Optio
     match operation {
         // It tells of no row, but keeps its place among the events that do.
         Operation::Truncate => Some(Transition::Leave),
-        _ => transition(operation, candidate.old.and(judged.old), candidate.new.and(judged.new)),
+        _ => transition(operation, both(candidate.old, judged.old), both(candidate.new, judged.new)),
+    }
+}
+
+/// A condition that is NULL does not hold, whatever the policies say; nor were they asked about that image.
+fn both(condition: Truth, policies: Truth) -> Truth {
+    if condition == Truth::Unknown { Truth::False } else { condition.and(policies) }
+}
+
+/// What may differ between those who are told of one event: with equal views they get equal bytes.
+#[derive(PartialEq, Eq, Hash)]
+struct View {
+    transition: Transition,
+    columns: Columns,
+    seen_before: bool,
+}
+
+impl View {
+    fn of(visible: &Visible<'_>) -> Self {
+        let (transition, columns) = (visible.transition(), visible.columns().clone());
+        View { transition, columns, seen_before: visible.seen_before() }
     }
 }
 
@@ -82,8 +102,8 @@ struct Telling<'a> {
     inspection: Inspection<'a>,
     scratch: payload::Scratch,
     /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is told.
-    bodies: FxHashMap<(*const Plan, Transition, Columns), Option<Bytes>>,
-    calls: FxHashMap<(*const Lane, Transition, Judged), Audience>,
+    bodies: FxHashMap<(*const Plan, View), Option<Bytes>>,
+    calls: FxHashMap<(*const Lane, View, Judged), Audience>,
     /// Those whose policies were not compiled, by their question.
     questions: FxHashMap<*const ask::Lane, (Arc<ask::Lane>, Vec<Candidate>)>,
 }
@@ -128,14 +148,14 @@ impl<'a> Telling<'a> {
         match &subscription.maker {
             Maker::Engine => self.encode(subscription, &visible),
             Maker::Resolver { lane, .. } => {
-                let group = self.calls.entry((Arc::as_ptr(lane), transition, judged));
+                let group = self.calls.entry((Arc::as_ptr(lane), View::of(&visible), judged));
                 group.or_insert_with(|| (Arc::clone(lane), Vec::new())).1.push(Arc::clone(subscription));
             }
         }
     }
 
     fn encode(&mut self, subscription: &Subscription, visible: &Visible<'_>) {
-        let key = (Arc::as_ptr(&subscription.plan), visible.transition(), visible.columns().clone());
+        let key = (Arc::as_ptr(&subscription.plan), View::of(visible));
         let body = self.bodies.entry(key).or_insert_with(|| {
             self.core.metrics.payloads_total.add(1);
             let plan = &subscription.plan;
@@ -167,8 +187,8 @@ impl<'a> Telling<'a> {
     }
 
     fn call_resolvers(&mut self) {
-        for ((_, transition, judged), (lane, audience)) in self.calls.drain() {
-            let call = Arc::new(Call::new(&lane, self.event, transition, judged, &self.stamp, audience));
+        for ((_, view, judged), (lane, audience)) in self.calls.drain() {
+            let call = Arc::new(Call::new(&lane, self.event, view.transition, judged, &self.stamp, audience));
             match lane.enqueue(&call) {
                 Enqueued::Yes => self.core.calls.push(call),
                 Enqueued::Overflow => call.audience().iter().for_each(|subscription| overload(subscription)),

@@ -60,7 +60,7 @@ pub(super) async fn postgresql(
 }
 
 /// Connects when the first question comes.
-fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
+pub(super) fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
     let settings = &core.settings;
     let timeout = Duration::from_secs_f64(settings.policy_timeout_s);
     Ok(Probe::new(conninfo.manager(), settings.policy_sessions, timeout)?)

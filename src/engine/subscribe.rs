@@ -154,7 +154,7 @@ struct Made {
     condition: Option<Condition>,
 }
 
-fn source(
+pub(super) fn source(
     live: &Live,
     limits: &FilterLimits,
     principal: &Principal,

@@ -29,6 +29,11 @@ impl Role {
         grantee == PUBLIC || grantee == self.oid || self.privileges_of.binary_search(&grantee).is_ok()
     }
 
+    /// Whether it owns what this role owns. Nobody is the owner of everything: an owner that is not known is none.
+    pub fn is_owner(&self, owner: u32) -> bool {
+        owner != PUBLIC && self.has_privileges_of(owner)
+    }
+
     /// Whether an access list with these grantees lets it in.
     pub fn is_among(&self, grantees: &[u32]) -> bool {
         self.superuser || grantees.iter().any(|grantee| self.has_privileges_of(*grantee))

@@ -23,10 +23,10 @@ use super::hub::Hub;
 use super::principal;
 use super::session::Session;
 use crate::config::Settings;
-use crate::engine::{Engine, PullQueue, Selector};
+use crate::engine::{Engine, Inquiry, PullQueue, Selector};
 use crate::error::Error;
 use crate::graphql::Request;
-use crate::model::SubscriptionId;
+use crate::model::{Operation, SubscriptionId};
 use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
 
 /// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
@@ -107,6 +107,24 @@ impl SubscriptionExecutor {
         let check =
             |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
         Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
+    }
+
+    #[pyo3(signature = (table, principal, *, row = None, old = None, operation = None, field = None))]
+    #[allow(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn explain(
+        &self,
+        py: Python<'_>,
+        table: String,
+        principal: &Bound<'_, PyAny>,
+        row: Option<String>,
+        old: Option<String>,
+        operation: Option<&str>,
+        field: Option<String>,
+    ) -> PyResult<String> {
+        let principal = principal::extract(principal)?;
+        let inquiry = Inquiry { table, field, row, old, operation: operation.map(change).transpose()? };
+        let runtime = self.runtime()?;
+        Ok(py.detach(|| runtime.block_on(self.engine.explain(&principal, &inquiry)))?)
     }
 
     #[pyo3(signature = (table, tenant = None, public = false))]
@@ -323,6 +341,16 @@ fn registration(error: Error) -> Error {
 /// What is no JSON is told in the same way on both buses.
 fn publication(error: Error) -> Error {
     if error.code() == "PAYLOAD_INVALID" { Error::Publish(StoreError::InvalidJson) } else { error }
+}
+
+/// What may happen to a row.
+fn change(name: &str) -> Result<Operation, Error> {
+    [Operation::Insert, Operation::Update, Operation::Delete].into_iter().find(|known| known.name() == name).ok_or_else(
+        || Error::Declaration {
+            code: "OPERATION_UNKNOWN",
+            message: format!("{name:?} is no operation: INSERT, UPDATE or DELETE"),
+        },
+    )
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {

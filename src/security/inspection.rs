@@ -66,14 +66,23 @@ impl<'a> Inspection<'a> {
     where
         'a: 'v,
     {
+        let mut seen_before = false;
         let image = match (&self.event.change, &admission.0) {
-            (Change::Row(change), Rule::Rows(rule)) => self.row(change, rule, transition, judged)?,
+            (Change::Row(change), Rule::Rows(rule)) => {
+                seen_before = self.was_visible(change, rule, judged);
+                self.row(change, rule, transition, judged)?
+            }
             // That the table was emptied tells of no row.
             (Change::Truncate(_), Rule::Rows(_)) => Image::None,
             (Change::Message(message), Rule::Topic(rule)) if rule.shows(message) => Image::None,
             (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => return None,
         };
-        Some(Visible::new(self.event, image, transition, admission.columns()))
+        Some(Visible::new(self.event, image, transition, admission.columns(), seen_before))
+    }
+
+    /// Whether the image before may be compared with: what changed tells of it as well.
+    fn was_visible(&self, change: &'a RowChange, rule: &RowsRule, judged: Judged) -> bool {
+        change.old.as_ref().is_some_and(|tuple| holds(rule, image_of(&self.old, change, tuple), judged.old))
     }
 
     fn row(&self, change: &'a RowChange, rule: &RowsRule, transition: Transition, judged: Judged) -> Option<Image<'a>> {

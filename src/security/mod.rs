@@ -29,5 +29,6 @@ pub use inspection::{Inspection, Judged, Standing};
 pub use refusal::Refusal;
 pub use row_policy::{
     Explanation, PolicyClass, PolicyExplanation, PolicyRefusal, Question, Reads, Reason, RowRule, TablePolicies, Why,
+    predicate_sql,
 };
 pub use visible::{Image, Visible};

@@ -21,18 +21,26 @@ pub struct Visible<'a> {
     image: Image<'a>,
     transition: Transition,
     columns: Columns,
+    /// Whether the image before was visible as well.
+    seen_before: bool,
 }
 
 impl<'a> Visible<'a> {
     /// Only the gate may call this.
-    pub(super) fn new(event: &'a Event, image: Image<'a>, transition: Transition, columns: Columns) -> Self {
-        Visible { event, image, transition, columns }
+    pub(super) fn new(
+        event: &'a Event,
+        image: Image<'a>,
+        transition: Transition,
+        columns: Columns,
+        seen_before: bool,
+    ) -> Self {
+        Visible { event, image, transition, columns, seen_before }
     }
 
     /// A witness without a gate, so that the encoder can be tested alone.
     #[cfg(test)]
     pub(crate) fn for_test(event: &'a Event, image: Image<'a>, transition: Transition) -> Self {
-        Visible::new(event, image, transition, Columns::default())
+        Visible::new(event, image, transition, Columns::default(), true)
     }
 
     /// The event.
@@ -55,11 +63,18 @@ impl<'a> Visible<'a> {
         &self.columns
     }
 
-    /// The readable columns that an UPDATE changed, as far as both images tell. None when the row entered the view: to compare
-    /// it with an image that its reader may not have seen would tell of that image.
+    /// Whether the image before was visible as well.
+    pub fn seen_before(&self) -> bool {
+        self.seen_before
+    }
+
+    /// The readable columns that an UPDATE changed, as far as both images tell. None when the image before was not
+    /// visible: to compare with it would tell of it.
     pub fn changed_columns(&self) -> impl Iterator<Item = usize> {
         let images = match (self.image, self.transition) {
-            (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) => Some((old, new)),
+            (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) if self.seen_before => {
+                Some((old, new))
+            }
             _ => None,
         };
         images

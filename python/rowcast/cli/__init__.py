@@ -1,7 +1,7 @@
 """The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
 
 Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback) or ``status`` has bad
-news, 2 wrong arguments, 130 Ctrl-C.
+news, 2 wrong arguments, 130 Ctrl-C. ``explain`` answers with its exit code: 0 told, 1 not told, 2 it failed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from rowcast._engine import __version__
 from rowcast.cli import commands
 from rowcast.cli.answer import Answer
+from rowcast.cli.explain import explain
 from rowcast.errors import RowcastError
 
 FAILED = 1
+WRONG = 2
 INTERRUPTED = 130
 
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer: Answer = options.run(options)
     except RowcastError as error:
         print(_failure(error, as_json=options.json), file=sys.stderr)
-        return FAILED
+        return int(options.failed)
     except KeyboardInterrupt:
         return INTERRUPTED
     print(json.dumps(answer.data, ensure_ascii=False) if options.json else answer.text)
@@ -58,11 +60,49 @@ def parser() -> argparse.ArgumentParser:
 
     _command(every, "status", commands.status, "show slot, lag and watched tables")
 
+    _explain_arguments(every)
+
     schema = _command(every, "schema", commands.schema, "print the GraphQL schema of an application", database=False)
     schema.add_argument(
         "manager", metavar="MODULE:MANAGER", help="where the SubscriptionManager is, e.g. app.main:manager"
     )
     return top
+
+
+def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _command(every, "explain", explain, "say why somebody is told of a row, or is not")
+    command.set_defaults(failed=WRONG)
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = _EXPLAIN
+    command.add_argument("--table", required=True, help="orders or schema.orders; it must be watched")
+    command.add_argument(
+        "--as",
+        dest="principal",
+        metavar="JSON",
+        required=True,
+        help="who asks, as Principal takes it; @file reads a file",
+    )
+    command.add_argument("--row", metavar="JSON", help="the row after the change, by column names; @file reads a file")
+    command.add_argument("--old", metavar="JSON", help="the row before the change; @file reads a file")
+    command.add_argument(
+        "--operation",
+        choices=("insert", "update", "delete"),
+        help="default: insert with --row, delete with --old, update with both",
+    )
+    command.add_argument("--scopes", nargs="+", metavar="SCOPE", help="what the field asks for: its scopes=")
+    command.add_argument("--field-service", metavar="NAME", help="the field's service=")
+    command.add_argument("--service", metavar="NAME", help="the manager's service=")
+
+
+_EXPLAIN = """\
+example:
+  rowcast explain --table orders --as '{"role": "app_user", "settings": {"app.user": "ann"}}' \\
+                  --old '{"id": 1, "owner": "ann"}' --row '{"id": 1, "owner": "bob"}'
+
+A column that is left out is one that the stream does not carry, which is not NULL; write null for NULL.
+Nothing is written and no slot is taken. The answer shows settings and row values.
+
+exit codes: 0 admitted, and told of the row if one is given; 1 not; 2 wrong arguments, or no answer could be had"""
 
 
 def _command(
@@ -74,7 +114,7 @@ def _command(
     database: bool = True,
 ) -> argparse.ArgumentParser:
     command = every.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, failed=FAILED)
     command.add_argument("--json", action="store_true", help="answer with JSON")
     if database:
         command.add_argument(

@@ -299,7 +299,7 @@ async fn what_raises_is_hidden_and_counted() {
     office.open();
     office.enqueue(&lane, 1, asked("yes"));
     office.told.wait_for(1).await;
-    assert_eq!(office.told.0.lock()[0], (1, Truth::Unavailable));
+    assert_eq!(office.told.0.lock()[0], (1, Truth::False));
     assert_eq!(office.audience.core.metrics.policy_errors_total.get(), 1);
     assert!(office.audience.endings().is_empty());
 }

@@ -110,8 +110,8 @@ fn class(table: &Table, template: &Template) -> PolicyClass {
     }
 }
 
-/// A predicate as SQL for people.
-fn sql(table: &Table, predicate: &Predicate, values: bool) -> String {
+/// A predicate as SQL for people; without values it has a sign in place of each.
+pub fn sql(table: &Table, predicate: &Predicate, values: bool) -> String {
     let name = |column: u16| table.columns.get(usize::from(column)).map_or("?", |column| column.name.as_str());
     let value = |scalar: &Scalar| if values { literal(scalar) } else { "…".to_owned() };
     match predicate {

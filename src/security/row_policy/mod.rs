@@ -31,7 +31,7 @@ mod why;
 
 use std::sync::Arc;
 
-pub use explain::{Explanation, PolicyClass, PolicyExplanation};
+pub use explain::{Explanation, PolicyClass, PolicyExplanation, sql as predicate_sql};
 pub use policies::TablePolicies;
 pub use question::{Question, Reads};
 pub use refusal::PolicyRefusal;

@@ -66,11 +66,12 @@ impl TablePolicies {
             Some(broken) if is_never(&possible) => Err(refused(table, broken)),
             // Whether PostgreSQL comes to what raises is its own affair, already when it plans.
             Some(_) => applying.asked(table, role, principal, possible, Predicate::False),
-            None if binder.unclear && !is_never(&possible) => {
+            None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
+            // So is whether the role may read what a query reads: without that right nothing is visible.
+            None if binder.unclear || applying.is_privileged() => {
                 applying.asked(table, role, principal, possible, Predicate::False)
             }
             None if possible == certain => Ok(RowRule::Decided(possible)),
-            None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
             None => applying.asked(table, role, principal, possible, certain),
         }
     }
@@ -89,7 +90,7 @@ pub(super) fn exemption(table: &Table, role: &Role) -> Option<&'static str> {
         Some("the role is a superuser")
     } else if role.bypass_rls {
         Some("the role bypasses row-level security")
-    } else if role.has_privileges_of(access.owner) && !access.force_row_security {
+    } else if role.is_owner(access.owner) && !access.force_row_security {
         Some("the role owns the table and row-level security is not forced")
     } else {
         None
@@ -120,6 +121,11 @@ impl<'t> Applying<'t> {
 
     fn all(&self) -> impl Iterator<Item = &'t Template> {
         self.permissive.iter().chain(&self.restrictive).copied()
+    }
+
+    /// Whether PostgreSQL may refuse the policies as a whole for want of a privilege.
+    fn is_privileged(&self) -> bool {
+        self.all().any(|template| template.scan.privileged)
     }
 
     fn refuse_undecidable(&self, table: &Table) -> Result<(), PolicyRefusal> {

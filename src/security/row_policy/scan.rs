@@ -31,15 +31,38 @@ pub(super) struct Scan {
     pub(super) forbidden: Option<Box<str>>,
     /// It names a row as a whole; perhaps another table's, which is no harm.
     pub(super) whole_row: bool,
+    /// It reads tables or calls functions that are not PostgreSQL's own: the role may lack the privilege, and then
+    /// PostgreSQL refuses every SELECT before it looks at a row.
+    pub(super) privileged: bool,
 }
 
 pub(super) fn scan(text: &str) -> Scan {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize() else {
-        return Scan { forbidden: Some("text that cannot be read".into()), whole_row: true };
+        return Scan { forbidden: Some("text that cannot be read".into()), whole_row: true, privileged: true };
     };
     let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     let whole_row = tokens.windows(2).any(|pair| matches!(pair, [Token::Period, Token::Mul]));
-    Scan { forbidden: (0..tokens.len()).find_map(|at| forbidden(&tokens, at)), whole_row }
+    let privileged = reads_tables(&tokens) || calls_foreign(&tokens);
+    Scan { forbidden: (0..tokens.len()).find_map(|at| forbidden(&tokens, at)), whole_row, privileged }
+}
+
+/// `SELECT … FROM`; a setting is often wrapped into a SELECT without one.
+fn reads_tables(tokens: &[&Token]) -> bool {
+    let mut words = tokens.iter().skip_while(|token| !is_word(token, "select"));
+    let mut before = words.next();
+    words.any(|token| {
+        let distinct = before.replace(token).is_some_and(|before| is_word(before, "distinct"));
+        is_word(token, "from") && !distinct
+    })
+}
+
+/// With an empty `search_path` PostgreSQL prints the schema of every function but its own.
+fn calls_foreign(tokens: &[&Token]) -> bool {
+    tokens.windows(3).any(|three| matches!(three, [Token::Period, Token::Word(_), Token::LParen]))
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(Word { value, quote_style: None, .. }) if value.eq_ignore_ascii_case(word))
 }
 
 fn forbidden(tokens: &[&Token], at: usize) -> Option<Box<str>> {

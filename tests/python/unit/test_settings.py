@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rowcast import ConfigurationError, RequestLimits
+from rowcast import ConfigurationError, EventBusConfig, RequestLimits, SubscriptionExecutor
 from rowcast.settings import Settings
 
 
@@ -44,6 +44,11 @@ def test_unset_bounds_are_left_to_the_engine():
         ("limits", {"messages": {"per_s": 1}}),
         ("limits", {"messages": {"per_s": 0, "burst": 1}}),
         ("limits", {"messages": {"per_s": 1, "burst": True}}),
+        ("policy_sessions", 1),
+        ("policy_sessions", 65),
+        ("policy_sessions", 2.0),
+        ("policy_timeout_s", 0),
+        ("policy_backlog_bytes_max", True),
         ("held_bytes_max", 0),
         ("request_limits", {"depth_max": 3}),
     ],
@@ -67,6 +72,8 @@ def test_the_engine_is_told_nothing_that_it_does_not_know():
     }
     bounds |= {"service": "orders", "protected_variables": {}, "limits": {"connects": None}}
     known |= {"service", "protected_variables", "limits"}
+    bounds |= {"policy_sessions": 2, "policy_timeout_s": 0.5, "policy_backlog_bytes_max": 1}
+    known |= {"policy_sessions", "policy_timeout_s", "policy_backlog_bytes_max"}
     assert set(json.loads(Settings(**bounds).as_json())) == known
 
 
@@ -91,3 +98,8 @@ def test_a_wrong_bound_of_a_request_is_refused_by_name(wrong):
     with pytest.raises(ConfigurationError, match=name) as caught:
         RequestLimits(**wrong)
     assert caught.value.code == "SETTING_INVALID"
+
+
+def test_the_engine_takes_every_setting_that_it_is_told():
+    settings = Settings(policy_sessions=64, policy_timeout_s=0.5, policy_backlog_bytes_max=1, service="orders")
+    SubscriptionExecutor(EventBusConfig.memory(), settings=settings.as_json())

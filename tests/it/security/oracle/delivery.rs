@@ -78,9 +78,8 @@ impl Carried {
     pub(super) fn of(table: &Table, change: Change) -> Self {
         match change {
             _ if table.full => Carried::All,
-            Change::Update(_, _, false) => Carried::Nothing,
-            Change::Update(..) | Change::Delete(_) => Carried::Key,
-            Change::Insert(_) | Change::Truncate => Carried::Nothing,
+            Change::Update(_, _, true) | Change::Delete(_) => Carried::Key,
+            Change::Update(_, _, false) | Change::Insert(_) | Change::Truncate => Carried::Nothing,
         }
     }
 }

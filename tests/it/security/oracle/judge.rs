@@ -10,6 +10,7 @@
 //! not hold even then must not be told; what does may be.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -54,7 +55,9 @@ impl Judgement {
         empty(&client, &this, table, world, rights).await;
         let places = load(&client, world, &this, &texts).await;
         let images = describe(&client, table, &this, &places, texts).await;
-        changes.iter_mut().for_each(|change| change.look_at_key(table, &images));
+        for change in &mut changes {
+            change.look_at_key(table, &images);
+        }
         let mut filtered = Vec::new();
         let mut of_tenant = Vec::new();
         for (principal, filter) in world.principals.iter().zip(&world.filters[at]) {
@@ -104,7 +107,7 @@ async fn empty(client: &Client, this: &str, table: &Table, world: &World, rights
     // The place of a row is how the oracle knows it again.
     for (principal, rights) in world.principals.iter().zip(rights) {
         if let (Some(role), true, false) = (&principal.role, rights.by_column, rights.readable.is_empty()) {
-            sql += &format!("grant select (tableoid, ctid) on {this} to {};", name(role));
+            let _ = write!(sql, "grant select (tableoid, ctid) on {this} to {};", name(role));
         }
     }
     run(client, &sql).await;
@@ -187,7 +190,9 @@ async fn select(
         let session = session::of(server, principal).await;
         match try_rows(&session, &sql).await {
             Ok(found) => {
-                found.iter().for_each(|row| selected[at][places[row[0].as_deref().unwrap()]] = Selected::Shown);
+                for row in found {
+                    selected[at][places[row[0].as_deref().unwrap()]] = Selected::Shown;
+                }
             }
             Err(_) => raised.push((at, session)),
         }

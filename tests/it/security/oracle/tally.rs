@@ -78,9 +78,13 @@ impl Tally {
         let sums =
             [(&mut self.frames, &other.frames), (&mut self.refusals, &other.refusals), (&mut self.ends, &other.ends)];
         for (mine, theirs) in sums {
-            theirs.iter().for_each(|(key, count)| *mine.entry(key.clone()).or_default() += count);
+            for (key, count) in theirs {
+                *mine.entry(key.clone()).or_default() += count;
+            }
         }
-        other.ways.iter().for_each(|(key, count)| *self.ways.entry(*key).or_default() += count);
+        for (key, count) in &other.ways {
+            *self.ways.entry(*key).or_default() += count;
+        }
     }
 }
 

@@ -1,0 +1,152 @@
+//! Why somebody is told of a row, or is not: what each module says to one principal, of one table and one change.
+//!
+//! What comes in: a principal, a table, and a change as an operator writes it down. What is promised: it is decided by what
+//! decides live: the catalog, the gate, the index, PostgreSQL's own word and the encoder, each asked once for a
+//! subscription to everything that the principal may read. What is never done: nothing is served, no slot is made or
+//! taken, nothing is written. Settings and rows are the operator's own here and are shown; passwords are not.
+
+mod image;
+mod modules;
+mod policies;
+mod report;
+mod row;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::core::Core;
+use super::declare::{Declaration, Field};
+use super::live::Live;
+use super::{Engine, start};
+use crate::capture::{CatalogError, Tables};
+use crate::error::Error;
+use crate::model::{Operation, Principal, Table};
+use image::sent;
+use report::Report;
+
+/// What is to be explained.
+#[derive(Clone, Debug, Default)]
+pub struct Inquiry {
+    /// The table, as in `watch`.
+    pub table: String,
+    /// What its field was declared with, a JSON object as for [`Engine::start`], without the table.
+    pub field: Option<String>,
+    /// The row after, a JSON object by column names.
+    pub row: Option<String>,
+    /// The row before.
+    pub old: Option<String>,
+    /// What happened; without it, what the images tell.
+    pub operation: Option<Operation>,
+}
+
+/// What everything is asked about.
+struct Case<'a> {
+    core: &'a Core,
+    live: Live,
+    table: Arc<Table>,
+    principal: &'a Principal,
+}
+
+impl Engine {
+    /// What each module says, as a JSON object: see `SubscriptionExecutor.explain` in `_engine.pyi`. Needs no start.
+    pub async fn explain(&self, principal: &Principal, inquiry: &Inquiry) -> Result<String, Error> {
+        let declared = declaration(inquiry)?;
+        let conninfo = self.conninfo()?;
+        let (client, connection) = conninfo.connect().await?;
+        let prepared = async {
+            let tables = Tables::load_named(&client, self.core.settings.naming).await?;
+            let table = find(&tables, &inquiry.table)?;
+            let sent = sent(&client, &table, inquiry).await?;
+            Ok::<_, Error>((tables, table, sent))
+        };
+        let prepared = prepared.await;
+        connection.abort();
+        let (tables, table, sent) = prepared?;
+        let live = Live::build(tables, &declared, &self.core.settings)?;
+        let case = Case { core: &self.core, live, table, principal };
+        let mut report = case.report();
+        if let Some(sent) = sent {
+            let probe = start::probe(&self.core, &conninfo)?;
+            report.row = Some(case.row(sent, &probe).await);
+        }
+        Ok(report.to_json())
+    }
+}
+
+impl Case<'_> {
+    /// The only field that was declared.
+    fn field(&self) -> &Field {
+        self.live.field(0)
+    }
+
+    fn report(&self) -> Report {
+        let modules = self.modules();
+        let admitted = modules.iter().all(|module| module.admitted);
+        let subscription = admitted.then(|| self.subscription()).and_then(Result::ok);
+        Report {
+            table: self.table.name.to_string(),
+            admitted,
+            problems: self.problems(),
+            modules,
+            row_policy: self.policies(),
+            columns: self.columns(),
+            condition: subscription.map(|subscription| subscription.found_by(&self.table)),
+            row: None,
+        }
+    }
+
+    fn problems(&self) -> Vec<report::Problem> {
+        let of_table = self.live.tables.problems.iter().filter(|problem| problem.table == self.table.name);
+        of_table.map(|problem| report::Problem { code: problem.code.clone(), hint: problem.hint.clone() }).collect()
+    }
+}
+
+/// As an application would declare it.
+fn declaration(inquiry: &Inquiry) -> Result<Vec<Declaration>, Error> {
+    let text = inquiry.field.as_deref().unwrap_or("{}");
+    let mut field: Map<String, Value> = serde_json::from_str(text).map_err(|error| Error::Declaration {
+        code: "FIELDS_INVALID",
+        message: format!("what the field is declared with is no JSON object: {error}"),
+    })?;
+    field.insert("table".to_owned(), inquiry.table.as_str().into());
+    Declaration::parse(&Value::Array(vec![field.into()]).to_string())
+}
+
+/// A table that is watched and cannot be served is not found; why it cannot is known.
+fn find(tables: &Tables, written: &str) -> Result<Arc<Table>, Error> {
+    let error = match tables.find(written) {
+        Ok(table) => return Ok(Arc::clone(table)),
+        Err(error) => error,
+    };
+    let name = |problem: &&crate::capture::TableProblem| {
+        problem.unserved && (problem.table.name == written || problem.table.to_string() == written)
+    };
+    match (&error, tables.problems.iter().find(name)) {
+        (CatalogError::UnknownTable(_), Some(problem)) => Err(Error::Declaration {
+            code: "TABLE_NOT_SERVED",
+            message: format!("{} is watched and cannot be served ({}): {}", problem.table, problem.code, problem.hint),
+        }),
+        _ => Err(error.into()),
+    }
+}
+
+/// What the operator asked cannot be answered.
+fn invalid(code: &'static str, message: impl Into<String>) -> Error {
+    Error::Declaration { code, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_field_is_declared_with_is_read_as_the_engine_reads_it() {
+        let of =
+            |field: &str| declaration(&Inquiry { table: "t".into(), field: Some(field.into()), ..Inquiry::default() });
+        assert_eq!(of(r#"{"scopes": ["read"]}"#).unwrap().len(), 1);
+        for broken in ["", "[]", r#"{"scope": "read"}"#] {
+            assert_eq!(of(broken).unwrap_err().code(), "FIELDS_INVALID", "{broken}");
+        }
+    }
+}
