@@ -1,6 +1,6 @@
 //! Row policies from a grammar: what people write, what nobody should write, and what raises for some rows.
 
-use super::column::{Column, Kind, TENANTS, USERS};
+use super::column::{Column, ID4, ID8, Kind, REGION, TENANTS, USERS};
 use super::dice::Dice;
 use super::sql::{literal, name};
 
@@ -67,7 +67,11 @@ impl Scope<'_> {
         let (one, other) = (kind.literal(self.dice, self.schema), kind.literal(self.dice, self.schema));
         let setting = self.setting(kind);
         let type_name = kind.type_name(self.schema);
+        // PostgreSQL 17 plans no test of a key column for NULL, and drops with it what the role may have no right to
+        // evaluate beside it; asked about an image, which has no constraints, it raises.
+        let is_key = [ID4, ID8, REGION].contains(&column);
         match self.dice.between(0, 19) {
+            10 | 11 | 18 if is_key => format!("{c} = {one}"),
             0..=4 => format!("{c} = {setting}"),
             5 => format!("{setting} = {c}"),
             6 => format!("{c} = {one}"),
