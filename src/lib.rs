@@ -23,7 +23,7 @@
 //! * [`journal`]: which events are new, which come again, and which LSN may be confirmed; and the cursors that name them.
 //! * [`predicate`]: conditions on one row, decided as PostgreSQL decides them, with a word for "that was not sent".
 //! * [`matcher`]: the index from a change to the subscriptions that it concerns: enter, stay or leave.
-//! * [`security`]: the gate; in doubt the answer is no. A table with row-level security is refused as a whole.
+//! * [`security`]: the gate: scopes, tenants, row policies, columns; in doubt the answer is no.
 //! * [`graphql`]: tables and declarations to a schema, documents to plans.
 //! * [`payload`]: what may be seen to bytes, once for all who get the same ones.
 //! * [`session`]: graphql-transport-ws as a state machine, and the bounded queue of what waits to be sent.

@@ -31,7 +31,8 @@ class Principal:
         role: The database role whose policies and grants apply.
         settings: What ``current_setting('app.tenant_id')`` and its like give in row policies. Names have a dot, as
             PostgreSQL wants of custom settings: ``role`` or ``search_path`` cannot be set this way. Values become text.
-        claims: Token claims, JSON values, for policies that read them as JSON.
+        claims: Token claims, JSON values. Policies do not see them: what they read goes into ``settings``, as in
+            ``settings={"request.jwt.claims": json.dumps(claims)}``.
         scopes: What the token grants.
         services: Services that the principal may use; empty means all.
         expires_at: When the socket is closed with 4403: an aware ``datetime`` or Unix seconds, as in a token's ``exp``.

@@ -92,16 +92,16 @@ struct Waiting {
 
 impl Log {
     fn here() -> &'static Log {
-        static FIRST: OnceLock<Box<Log>> = OnceLock::new();
+        static FIRST: OnceLock<Log> = OnceLock::new();
         let mut log = FIRST.get_or_init(Log::new);
         while !log.home.is_here() {
-            log = log.childs.get_or_init(Log::new);
+            log = log.childs.get_or_init(|| Box::new(Log::new()));
         }
         log
     }
 
-    fn new() -> Box<Log> {
-        Box::new(Log { home: Home::here(), waiting: Mutex::default(), childs: OnceLock::new() })
+    fn new() -> Self {
+        Log { home: Home::here(), waiting: Mutex::default(), childs: OnceLock::new() }
     }
 
     fn put(&self, line: Line) {

@@ -69,7 +69,9 @@ impl TablePolicies {
             None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
             None if binder.unclear => applying.asked(table, role, principal, possible, Predicate::False),
             // So is whether the role may read what a query reads: without that right nothing is visible.
-            None if applying.is_privileged() => applying.asked(table, role, principal, possible, Predicate::False),
+            None if binder.unclear || applying.is_privileged() => {
+                applying.asked(table, role, principal, possible, Predicate::False)
+            }
             None if possible == certain => Ok(RowRule::Decided(possible)),
             None => applying.asked(table, role, principal, possible, certain),
         }

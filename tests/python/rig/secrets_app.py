@@ -15,6 +15,7 @@ logging.getLogger("websockets").setLevel(logging.WARNING)
 
 manager = SubscriptionManager(resolver_timeout_s=0.5)
 manager.subscription("orders", tenant="tenant_id")
+manager.subscription("docs")
 manager.subscription(topic="alerts")
 
 
@@ -41,7 +42,10 @@ async def authenticate(connection: Any) -> Principal:
         return Principal(settings={"a.b": token + "\0"})
     if "list" in connection.payload:
         return Principal(tenant_id=[token])  # type: ignore[arg-type]
-    return Principal(tenant_id=connection.payload["tenant"], settings={"app.token": token}, claims=claims, scopes=[])
+    role = connection.payload.get("role")
+    return Principal(
+        tenant_id=connection.payload["tenant"], role=role, settings={"app.token": token}, claims=claims, scopes=[]
+    )
 
 
 app = FastAPI(lifespan=manager.lifespan)

@@ -1,7 +1,8 @@
 """Tokens, settings, passwords and values are in no line of the log, no exception, no metric and nobody else's frame.
 
-The log is as talkative as it can be made: every logger at its lowest level, asyncio's debug mode, RUST_LOG=trace. What
-an application writes into its own exceptions is its own, and so is what a server logs of its frames at debug level.
+The log is as talkative as it can be made: every logger at its lowest level, the engine's among them, and asyncio's
+debug mode. What an application writes into its own exceptions is its own, and so is what a server logs of its frames at
+debug level.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from rig.lab import Lab
 from rig.postgres import Database
 from rig.server import serve
 from rig.shop import Shop
+from rig.wait import until
 from rowcast import EventBusConfig, Principal, RowcastError, SubscriptionManager
 from rowcast.connection import Connection, Headers, Payload
 from rowcast.source import Source
@@ -24,11 +26,26 @@ pytestmark = pytest.mark.timeout(120)
 PASSWORD = "canary-password"
 VERBOSE = {"PYTHONASYNCIODEBUG": "1", "RUST_LOG": "trace", "RUST_BACKTRACE": "1"}
 
+DOCS = """
+create table docs (id bigint primary key generated always as identity, body text);
+alter table docs enable row level security;
+create function judged(body text) returns boolean language plpgsql as $$ begin
+    raise notice 'canary-notice %', body;
+    raise exception 'canary-message % %', body, current_setting('app.token')
+        using detail = 'canary-detail', hint = 'canary-hint', errcode = '22023';
+end $$;
+create policy judged on docs using (judged(body))
+"""
+"""A table whose policy raises with all that it was given."""
+
+BROKEN = 'select pg_logical_emit_message(true, \'rowcast.publish\', \'{"topic": "alerts", "canary": "canary-broken\')'
+
 
 @pytest.fixture
 def lab(database: Database) -> Iterator[Lab]:
     """The talkative application, signed in with a password that nobody checks."""
     shop = Shop(database).open()
+    database.execute(DOCS)
     url = database.url.replace("postgres@", f"postgres:{PASSWORD}@")
     server = serve("rig.secrets_app:app", {"ROWCAST_DATABASE_URL": url} | VERBOSE)
     try:
@@ -37,6 +54,15 @@ def lab(database: Database) -> Iterator[Lab]:
     finally:
         server.stop()
         print(server.output)  # noqa: T201 - pytest shows it beside the failure
+
+
+ENGINE_LINES = (
+    "WARNING:rowcast.engine:a published message was set aside: ",
+    "WARNING:rowcast.engine.capture:the capture is interrupted",
+    "INFO:rowcast.engine.capture:the capture goes on",
+    "ERROR:rowcast.engine:the replication stream has failed: ",
+    "code=PUBLICATION_MISSING",
+)
 
 
 async def test_no_secret_is_in_the_log_a_metric_or_somebody_elses_frame(lab: Lab) -> None:
@@ -63,6 +89,10 @@ async def test_no_secret_is_in_the_log_a_metric_or_somebody_elses_frame(lab: Lab
             assert "canary" not in json.dumps(told["errors"])
         await asyncio.to_thread(lab.shop.insert, GLOBEX, note="mine")
         await globex.next("1")
+        lab.shop.database.execute(BROKEN)
+        await asyncio.to_thread(interrupt, lab.shop.database)
+        await asyncio.to_thread(lab.shop.insert, GLOBEX, note="mine")
+        await globex.next("1")
         lab.shop.database.execute("drop publication rowcast")
         await asyncio.to_thread(lab.shop.insert, ACME, note="canary-last")
         lost = await globex.receive_type("error", "1")
@@ -73,8 +103,29 @@ async def test_no_secret_is_in_the_log_a_metric_or_somebody_elses_frame(lab: Lab
         metrics = json.dumps(lab.metrics())
     lab.server.stop()
     assert "signed in: Connection(" in lab.server.output, "the log is read"
+    for line in ENGINE_LINES:
+        assert line in lab.server.output, "the engine's lines are among the others"
     assert "canary" not in lab.server.output
     assert "canary" not in metrics
+
+
+async def test_a_policy_that_raises_with_secrets_is_told_by_its_sqlstate(lab: Lab) -> None:
+    async with raw_socket(lab.url) as socket:
+        payload = {"tenant": ACME, "token": "canary-token", "role": "pg_read_all_data"}
+        await socket.send({"type": "connection_init", "payload": payload})
+        await socket.receive_type("connection_ack")
+        await socket.subscribe("1", "subscription { docs { row { body } } }")
+        listening = asyncio.create_task(socket.receive_type("error", "1"))
+        while not listening.done():
+            lab.shop.database.execute("insert into docs (body) values ('canary-body')")
+            await asyncio.sleep(0.3)
+        assert listening.result()["payload"][0]["extensions"]["code"] == "POLICY_FAILED"
+        assert "canary" not in json.dumps(socket.frames)
+    lab.server.stop()
+    assert "WARNING:rowcast.engine:subscriptions end: " in lab.server.output
+    assert "SQLSTATE 22023" in lab.server.output
+    assert "DEBUG:rowcast.engine.capture:the capture has stopped" in lab.server.output, "the engine hides no level"
+    assert "canary" not in lab.server.output
 
 
 @pytest.mark.parametrize("wrong", ["nul", "list"])
@@ -124,3 +175,9 @@ def test_no_repr_shows_a_credential() -> None:
     shown += [Connection(Headers(secret.items()), secret, Payload(secret), secret)]
     for each in shown:
         assert PASSWORD not in repr(each) + str(each)
+
+
+def interrupt(database: Database) -> None:
+    """End the stream at the server; the engine comes back by itself."""
+    look = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = %s and active"
+    until(lambda: database.execute(look, database.name), "the stream to be interrupted")
