@@ -34,6 +34,12 @@ metrics! {
     federation_refusals_total,
     /// Subscriptions refused by the scope module.
     scope_refusals_total,
+    /// Subscriptions refused by the tenant module.
+    tenant_refusals_total,
+    /// Subscriptions refused by the row policy module.
+    row_policy_refusals_total,
+    /// Subscriptions refused by the columns module.
+    columns_refusals_total,
     /// Connections beyond the rate of their address.
     rate_limited_connects_total,
     /// Operations beyond the rate of their principal.

@@ -7,8 +7,7 @@ use super::declare::Field;
 use super::failure::Failure;
 use crate::graphql::CompiledSubscription;
 use crate::model::Principal;
-use crate::security::Refusal;
-use crate::security::{federation, scope};
+use crate::security::{Module, Refusal, federation, scope};
 
 impl Core {
     /// Whether the principal may use the field in this way. What it did not ask for in particular is narrowed to what
@@ -22,7 +21,7 @@ impl Core {
         self.admit_field(principal, field, &compiled.variables)?;
         let asked = compiled.arguments.operations.take();
         let watched = scope::watched(&field.scope, asked.as_deref());
-        compiled.arguments.operations = watched.map_err(|refusal| self.refused_by_scope(refusal))?;
+        compiled.arguments.operations = watched.map_err(|refusal| self.refused(refusal))?;
         Ok(())
     }
 
@@ -34,17 +33,24 @@ impl Core {
         variables: &Map<String, Value>,
     ) -> Result<(), Failure> {
         let this = self.settings.service.as_deref();
-        federation::check(this, field.service.as_deref(), principal).map_err(|refusal| {
-            self.metrics.federation_refusals_total.add(1);
-            Failure::from(Refusal::from(refusal))
-        })?;
+        federation::check(this, field.service.as_deref(), principal).map_err(|refusal| self.refused(refusal))?;
         scope::check_variables(&self.settings.protected_variables, principal, variables)
             .and_then(|()| scope::check_scopes(&field.scope, principal))
-            .map_err(|refusal| self.refused_by_scope(refusal))
+            .map_err(|refusal| self.refused(refusal))
     }
 
-    fn refused_by_scope(&self, refusal: scope::ScopeRefusal) -> Failure {
-        self.metrics.scope_refusals_total.add(1);
-        Refusal::from(refusal).into()
+    /// What the client is told of a module's no, which is counted.
+    pub(super) fn refused(&self, refusal: impl Into<Refusal>) -> Failure {
+        let refusal = refusal.into();
+        let metrics = &self.metrics;
+        let refusals = match refusal.module() {
+            Module::Federation => &metrics.federation_refusals_total,
+            Module::Scope => &metrics.scope_refusals_total,
+            Module::Tenant => &metrics.tenant_refusals_total,
+            Module::RowPolicy => &metrics.row_policy_refusals_total,
+            Module::Columns => &metrics.columns_refusals_total,
+        };
+        refusals.add(1);
+        refusal.into()
     }
 }

@@ -68,7 +68,7 @@ impl Core {
         let first = outcomes.next().unwrap_or_else(|| Err(Failure::entities_unsupported()));
         outcomes.fold(first, Result::or)?;
         let reads = columns(of).into_iter().chain(of.table.key.iter().copied()).collect();
-        live.gate.admit_table(principal, &of.table, &reads)?;
+        live.gate.admit_table(principal, &of.table, &reads).map_err(|refusal| self.refused(refusal))?;
         Ok(())
     }
 }

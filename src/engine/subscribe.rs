@@ -108,7 +108,7 @@ impl Core {
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
-        let (admission, source, condition) = source(live, &self.settings.filter, draft.principal, field, &compiled)?;
+        let (admission, source, condition) = self.source(live, draft.principal, field, &compiled)?;
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -123,6 +123,31 @@ impl Core {
             evictions: self.evictions.clone(),
         });
         Ok(Made { subscription, condition })
+    }
+
+    /// Asks the gate for a compiled subscription, and makes its condition.
+    pub(super) fn source(
+        &self,
+        live: &Live,
+        principal: &Principal,
+        field: &Field,
+        compiled: &CompiledSubscription,
+    ) -> Result<(Admission, Source, Option<Condition>), Failure> {
+        match &field.source {
+            FieldSource::Table(table) => {
+                let wanted = wanted(&self.settings.filter, table, compiled)?;
+                let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
+                let admitted = live.gate.admit_table(principal, table, &reads);
+                let admission = admitted.map_err(|refusal| self.refused(refusal))?;
+                let condition = condition(wanted, &admission, compiled);
+                Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
+            }
+            FieldSource::Topic { name, public } => {
+                let admitted = live.gate.admit_topic(principal, name, *public);
+                let admission = admitted.map_err(|refusal| self.refused(refusal))?;
+                Ok((admission, Source::Topic(name.as_str().into()), None))
+            }
+        }
     }
 
     fn maker(
@@ -152,27 +177,6 @@ struct Draft<'a> {
 struct Made {
     subscription: Arc<Subscription>,
     condition: Option<Condition>,
-}
-
-pub(super) fn source(
-    live: &Live,
-    limits: &FilterLimits,
-    principal: &Principal,
-    field: &Field,
-    compiled: &CompiledSubscription,
-) -> Result<(Admission, Source, Option<Condition>), Failure> {
-    match &field.source {
-        FieldSource::Table(table) => {
-            let wanted = wanted(limits, table, compiled)?;
-            let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
-            let admission = live.gate.admit_table(principal, table, &reads)?;
-            let condition = condition(wanted, &admission, compiled);
-            Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
-        }
-        FieldSource::Topic { name, public } => {
-            Ok((live.gate.admit_topic(principal, name, *public)?, Source::Topic(name.as_str().into()), None))
-        }
-    }
 }
 
 /// The `where` argument.

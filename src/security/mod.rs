@@ -26,7 +26,7 @@ pub use admission::Admission;
 pub use columns::Columns;
 pub use gate::Gate;
 pub use inspection::{Inspection, Judged, Standing};
-pub use refusal::Refusal;
+pub use refusal::{Module, Refusal};
 pub use row_policy::{
     Explanation, PolicyClass, PolicyExplanation, PolicyRefusal, Question, Reads, Reason, RowRule, TablePolicies, Why,
     predicate_sql,

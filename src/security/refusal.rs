@@ -69,7 +69,33 @@ pub enum Refusal {
     Policy(#[from] PolicyRefusal),
 }
 
+/// The gate's modules, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// Is the field this service's, and may the principal use it?
+    Federation,
+    /// Are the token's scopes, the protected variables and the operations in order?
+    Scope,
+    /// Whose rows are they?
+    Tenant,
+    /// What do PostgreSQL's row policies say?
+    RowPolicy,
+    /// What of a row may the role read?
+    Columns,
+}
+
 impl Refusal {
+    /// Whose no it is.
+    pub fn module(&self) -> Module {
+        match self {
+            Refusal::Federation(_) => Module::Federation,
+            Refusal::Scope(_) => Module::Scope,
+            Refusal::TenantRequired { .. } | Refusal::TenantInvalid(_) | Refusal::NotPublic { .. } => Module::Tenant,
+            Refusal::RoleRequired { .. } | Refusal::RoleUnknown { .. } | Refusal::Policy(_) => Module::RowPolicy,
+            Refusal::TableForbidden { .. } | Refusal::ColumnForbidden { .. } => Module::Columns,
+        }
+    }
+
     /// The stable code for clients.
     pub fn code(&self) -> &'static str {
         match self {

@@ -10,7 +10,6 @@ use crate::engine::database::now;
 use crate::engine::dispatch::decided;
 use crate::engine::failure::Failure;
 use crate::engine::index;
-use crate::engine::subscribe;
 use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
 use crate::matcher::{Match, Matcher, Scratch};
 use crate::model::{Change, Event, Operation, Position, RowChange, SubscriptionId, Table, Transition, Tuple};
@@ -41,8 +40,7 @@ impl Case<'_> {
         };
         let field = self.live.field(compiled.field);
         self.core.admit(self.principal, field, &mut compiled)?;
-        let limits = &self.core.settings.filter;
-        let (admission, _, condition) = subscribe::source(&self.live, limits, self.principal, field, &compiled)?;
+        let (admission, _, condition) = self.core.source(&self.live, self.principal, field, &compiled)?;
         let condition = condition.ok_or_else(|| Failure::new("UNKNOWN_TABLE", "the field is not of a table"))?;
         Ok(Subscription { compiled: *compiled, admission, condition })
     }

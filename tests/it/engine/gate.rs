@@ -234,6 +234,10 @@ async fn a_column_that_the_role_may_not_read_is_refused_and_never_named() {
         ann.subscribe("refused", refused);
         assert_eq!(ann.error().await.0, "COLUMN_FORBIDDEN", "{refused}");
     }
+    assert_eq!(metric(&engine, "columns_refusals_total"), 3);
+    let nobody = Client::connect(&engine, Principal::default());
+    nobody.subscribe("roleless", IDS);
+    assert_eq!(metric(&engine, "row_policy_refusals_total"), 1);
     ann.subscribe("1", DOCS);
     let mut auditor = Client::connect(&engine, user("auditor", "eve"));
     auditor.subscribe("1", "subscription { docs { row { secret } changed } }");
