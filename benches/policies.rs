@@ -136,19 +136,19 @@ async fn latency(bench: &Bench, calm: &mut [(&str, Vec<Client>)], beside: Option
     for (waits, (table, _)) in waits.iter_mut().zip(calm.iter()) {
         waits.sort();
         let at = |part: usize| waits[waits.len() * part / 100].as_secs_f64() * 1e3;
-        println!("beside {:<8} {table:<15} p50 {:.2} ms, p99 {:.2} ms", beside.unwrap_or("nothing"), at(50), at(99));
+        println!("beside {:<8} {table:<9} p50 {:.2} ms, p99 {:.2} ms", beside.unwrap_or("nothing"), at(50), at(99));
     }
 }
 
 async fn isolation() {
     let bench = Bench::new(&[
-        ("calm_compiled", "tenant_id = current_setting('app.tenant')::int"),
-        ("calm_asked", "in_tenant(tenant_id)"),
+        ("compiled", "tenant_id = current_setting('app.tenant')::int"),
+        ("asked", "in_tenant(tenant_id)"),
         ("raising", "raises(id)"),
         ("sleeping", "sleeps(id)"),
     ])
     .await;
-    let mut calm = ["calm_compiled", "calm_asked"].map(|table| (table, bench.subscribers(table, 10)));
+    let mut calm = ["compiled", "asked"].map(|table| (table, bench.subscribers(table, 10)));
     latency(&bench, &mut calm, None).await;
     for noisy in ["raising", "sleeping"] {
         let _noise = bench.subscribers(noisy, 10);

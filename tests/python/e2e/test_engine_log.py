@@ -35,9 +35,13 @@ def empty(newest_postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """The log belongs to the process: each test begins with none of it and with the levels that nobody has set."""
+    """The log belongs to the process: each test begins with none of it, and with the level of a process that set none."""
+    package = logging.getLogger("rowcast")
+    level = package.level
+    package.setLevel(logging.WARNING)
     drain_log()
     yield
+    package.setLevel(level)
     for name in ("rowcast.engine", "rowcast.engine.capture"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     drain_log()

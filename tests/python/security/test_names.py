@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from rig.postgres import Database
-from rowcast import EventBusConfig, Principal, RowcastError, SubscriptionExecutor
+from rowcast import EventBusConfig, Principal, PrincipalError, RowcastError, SubscriptionExecutor
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -89,7 +89,7 @@ async def test_a_hostile_topic_tenant_payload_and_value_is_one(guarded: Database
     fields = [{"name": "it", "topic": name}, {"name": "t", "table": "t", "tenant": "owner"}]
     engine = await asyncio.to_thread(serving, guarded, fields)
     try:
-        principal = Principal(tenant_id=name, role=None, settings={name.strip() or "a.b": name}, claims={name: name})
+        principal = Principal(tenant_id=name, role=None, settings={"app.it": name}, claims={name: name})
         engine.register("1", "subscription { it { payload } }", principal=principal)
         query = "subscription($w: TWhere) { t(where: $w) { row { note } } }"
         wanted = {"note": {"in": [name, "other"]}}
@@ -102,6 +102,12 @@ async def test_a_hostile_topic_tenant_payload_and_value_is_one(guarded: Database
         assert told["data"]["t"]["row"]["note"] == name
     finally:
         engine.stop(5.0)
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if "." not in name or "drop" in name])
+def test_a_hostile_name_of_a_setting_is_refused(name: str) -> None:
+    with pytest.raises(PrincipalError):
+        Principal(settings={name: "value"})
 
 
 async def test_a_table_that_is_not_there_is_refused_with_a_code(guarded: Database) -> None:
