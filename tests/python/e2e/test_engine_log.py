@@ -35,7 +35,7 @@ def empty(newest_postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """The log belongs to the process: each test begins with none of it, and with the level of a process that set none."""
+    """The log belongs to the process: each test begins with none of it and with no level set."""
     package = logging.getLogger("rowcast")
     level = package.level
     package.setLevel(logging.WARNING)
