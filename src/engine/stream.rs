@@ -114,6 +114,8 @@ impl Stream {
             if let Err(trouble) = self.step().await {
                 return trouble;
             }
+            // While there is always more to read nothing above waits, and a stop would never be looked at.
+            tokio::task::yield_now().await;
         }
     }
 
