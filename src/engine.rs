@@ -34,6 +34,7 @@ mod replay;
 mod resolve;
 mod revoke;
 mod session;
+mod slot_watch;
 mod stale;
 mod start;
 mod stream;

@@ -58,7 +58,7 @@ impl Core {
     fn position_of(&self, cursor: &str) -> Result<Position, Failure> {
         let cursor: Cursor =
             cursor.parse().map_err(|error: crate::journal::CursorError| invalid(&error.to_string()))?;
-        if cursor.origin == self.origin() { Ok(cursor.position) } else { Err(ahead()) }
+        if self.knows(&cursor) { Ok(cursor.position) } else { Err(ahead()) }
     }
 
     /// Brings a held subscription to the present, in the background.

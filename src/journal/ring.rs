@@ -80,6 +80,13 @@ impl Ring {
         self.bytes = bytes;
     }
 
+    /// Lets go of everything: whoever comes back from before has to begin anew.
+    pub fn release(&mut self) {
+        self.complete_from = self.newest.map_or(self.complete_from, after);
+        self.kept.clear();
+        self.bytes = 0;
+    }
+
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
     pub fn trim_at(&self) -> Option<Instant> {
         let age_max = self.window.age_max;
