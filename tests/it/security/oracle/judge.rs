@@ -6,7 +6,7 @@
 //!
 //! The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many rows
 //! there are; if that raises, no SELECT shows anything, and `explain` raises as well, although the condition itself may hold
-//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, without a plan for it: what does
+//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, where it estimates nothing: what does
 //! not hold even then must not be told; what does may be.
 
 use std::collections::HashMap;
@@ -209,7 +209,7 @@ async fn select(
         let role = principal.role.as_deref().unwrap_or_default();
         run(client, &format!("grant select on {this} to {}", name(role))).await;
         let sql = format!(
-            "select 1 from (select ({}) is true as holds from {this} offset 0) as row where holds",
+            "select 1 from (select exists (select where {}) as holds from {this} offset 0) as row where holds",
             condition(client, this, role).await
         );
         alone(client, this, images, &[(at, session)], &sql, |at, image, found| {
