@@ -27,7 +27,7 @@ use crate::journal::Origin;
 use crate::metrics::Metrics;
 use crate::model::PgType;
 use crate::payload::{Encoder, ValueForm};
-use crate::session::Close;
+use crate::session::{Close, Dialect};
 
 /// What every thread shares.
 pub(super) struct Core {
@@ -113,11 +113,12 @@ impl Core {
         self: &Arc<Self>,
         wake: Arc<dyn Wake>,
         address: Option<&str>,
+        dialect: Dialect,
     ) -> Result<Arc<SessionHandle>, NotServing> {
         let serving = self.serving.read();
         match *serving {
             Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake, address);
+                let session = SessionHandle::new(self, wake, address, dialect);
                 self.registry.add_session(&session);
                 self.metrics.sessions.add(1);
                 Ok(session)
