@@ -1,8 +1,8 @@
 """graphql-sse: subscriptions over plain HTTP, for whoever cannot or would not open a WebSocket.
 
 Two modes. *Distinct*: a request that accepts ``text/event-stream`` is answered with the results of its one operation;
-each has its cursor for an ``id``, so that a browser's ``EventSource`` resumes by itself (`Last-Event-ID` is
-``extensions.rowcast.after`` in a header). *Single*: PUT reserves a stream and gives its token, GET opens it, POST
+each has its cursor for an ``id``, so that a browser's ``EventSource`` resumes by itself (``Last-Event-ID`` means what
+``extensions.rowcast.after`` means, and is newer). *Single*: PUT reserves a stream and gives its token, GET opens it, POST
 starts operations in it, DELETE ends them.
 
 What is promised: whoever asks is asked for by the same ``authenticate`` hook as on a WebSocket, and meets the same
@@ -262,11 +262,11 @@ def _start(session: Session, operation: str, asked: Parameters, last_event_id: s
 
 
 def resumed(extensions: Any, last_event_id: str | None) -> Any:
-    """The request's extensions with where to resume. The header is newer than what the URL has said from the start."""
+    """The request's extensions with what an ``EventSource`` saw last."""
     if not last_event_id:
         return extensions
     given = extensions.get("rowcast")
-    return {**extensions, "rowcast": {**(given if isinstance(given, dict) else {}), "after": last_event_id}}
+    return {**extensions, "rowcast": {**(given if isinstance(given, dict) else {}), "lastEventId": last_event_id}}
 
 
 def _code_of(errors: str | None) -> str:

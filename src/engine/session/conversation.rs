@@ -75,10 +75,11 @@ impl SessionHandle {
                 conversation.operations.insert(id.clone(), subscription);
             }
             Subscribed::Entities(reading, live, asked) => {
-                let by_key = self.core.by_key.get().ok_or_else(Failure::entities_unsupported)?;
+                let runtime = self.core.runtime.get().filter(|_| self.core.by_key.get().is_some());
+                let runtime = runtime.ok_or_else(Failure::entities_unsupported)?;
                 conversation.operations.insert(id.clone(), reading);
                 let (session, id) = (Arc::clone(self), id.clone());
-                by_key.runtime.spawn(async move {
+                runtime.spawn(async move {
                     let answer = session.core.answer(&live, &principal, &asked).await;
                     session.answer_later(&id, reading, answer);
                 });

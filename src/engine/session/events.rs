@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{SessionHandle, TAKE_BYTES};
+use super::{Conversation, SessionHandle, TAKE_BYTES};
 use crate::engine::failure::Failure;
 use crate::engine::rate::RetryAfter;
 use crate::graphql::Request;
-use crate::model::OperationId;
-use crate::session::{Admission, Close, Dialect, Input};
+use crate::model::{OperationId, Position};
+use crate::payload::Frame;
+use crate::session::{Admission, Close, Dialect, Input, Lane};
 
 impl SessionHandle {
     /// Begins an operation. A failure is the answer to the request that asked for it; of a stream that has but one
@@ -22,10 +23,14 @@ impl SessionHandle {
             Some(Admission::Full) => return Err(full()),
             None => return Err(closed()),
         };
+        let position = self.core.ring.lock().position();
         let begun = self.begin(&mut conversation, &id, request);
-        if let Err(failure) = &begun {
-            self.refuse_operation(&id, failure);
-            conversation.machine.handle(Input::OperationEnded(&id), Instant::now());
+        match &begun {
+            Ok(()) => self.tell_start(&conversation, &id, position),
+            Err(failure) => {
+                self.refuse_operation(&id, failure);
+                conversation.machine.handle(Input::OperationEnded(&id), Instant::now());
+            }
         }
         self.carry_out(&mut conversation);
         begun
@@ -61,6 +66,19 @@ impl SessionHandle {
         // A queue that has overflowed closes a moment before its session does.
         self.end_slow();
         self.conversation.lock().machine.take_farewell()
+    }
+
+    /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
+    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that.
+    fn tell_start(&self, conversation: &Conversation, id: &OperationId, position: Option<Position>) {
+        let (Dialect::Distinct, Some(position)) = (self.dialect, position) else { return };
+        let subscription = conversation.operations.get(id).and_then(|id| self.core.index.lock().find(*id));
+        if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
+            let mut queue = self.queue.lock();
+            let frame = Frame::whole(format!("id: {}\n\n", self.cursor(position)));
+            let pushed = queue.transmit(Lane::Control, frame, Instant::now());
+            self.pushed(queue, pushed);
+        }
     }
 
     fn refuse_operation(&self, id: &OperationId, failure: &Failure) {
