@@ -140,7 +140,7 @@ async def test_a_tenant_is_told_its_own_rows_alone(app: Streams) -> None:
 
 
 async def test_who_is_not_let_in_gets_no_stream(app: Streams) -> None:
-    for caller in ("", "mallory"):
+    for caller in ("nobody", "mallory"):
         async with app.client(caller, accept=EVENTS) as client:
             answer = await client.post("/graphql", json={"query": ORDERS})
             assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
@@ -149,13 +149,7 @@ async def test_who_is_not_let_in_gets_no_stream(app: Streams) -> None:
             cookies = {} if "caller" in extra["params"] else {"cookie": "caller=acme"}
             async with client.stream("GET", "/graphql", headers={"accept": EVENTS} | cookies, **extra) as answer:
                 assert answer.status_code == 200, "an EventSource has cookies and its URL"
-    assert app.metrics()["sessions"] == 0 or await gone(app)
-
-
-async def gone(app: Streams) -> bool:
-    """Every session has ended."""
     await until_async(lambda: app.metrics()["sessions"] == 0, "the sessions to end")
-    return True
 
 
 async def test_a_stream_ends_with_its_callers_token_and_says_so(app: Streams) -> None:
@@ -203,7 +197,7 @@ async def test_a_shutdown_ends_streams_cleanly_and_does_not_wait_for_them(app: S
 
 
 async def test_rates_hold_for_streams(newest_postgres: Cluster) -> None:
-    limits = json.dumps({"connects": {"per_second": 0.01, "burst": 2}})
+    limits = json.dumps({"connects": {"per_s": 0.01, "burst": 2}})
     with newest_postgres.database() as database, streaming(database, STREAM_LIMITS=limits) as app:
         async with app.stream(), app.stream(), app.client(accept=EVENTS) as client:
             answer = await client.post("/graphql", json={"query": ORDERS})
