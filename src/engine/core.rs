@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::model::{Lsn, PgType};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
-use crate::session::Close;
+use crate::session::{Close, Dialect};
 
 /// What every thread shares.
 pub(super) struct Core {
@@ -127,11 +127,12 @@ impl Core {
         self: &Arc<Self>,
         wake: Arc<dyn Wake>,
         address: Option<&str>,
+        dialect: Dialect,
     ) -> Result<Arc<SessionHandle>, NotServing> {
         let serving = self.serving.read();
         match *serving {
             Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake, address);
+                let session = SessionHandle::new(self, wake, address, dialect);
                 self.registry.add_session(&session);
                 self.metrics.sessions.add(1);
                 Ok(session)

@@ -122,6 +122,18 @@ impl Ring {
         known && self.reached >= self.live_from
     }
 
+    /// Where the stream stands: whoever begins to listen now and resumes from here later misses nothing. `None` before
+    /// anything is known.
+    pub fn position(&self) -> Option<Position> {
+        let before = self
+            .reached
+            .0
+            .checked_sub(1)
+            .filter(|lsn| *lsn > 0)
+            .map(|lsn| Position { commit_lsn: Lsn(lsn), ordinal: u32::MAX });
+        self.newest.max(before)
+    }
+
     /// Where the oldest kept event committed: the server must be able to send it again to the next process.
     pub fn oldest(&self) -> Option<Lsn> {
         self.kept.front().map(|kept| kept.event.position.commit_lsn)
@@ -222,5 +234,19 @@ mod tests {
         assert!(ring.bytes() <= 10_000);
         assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
         assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_position_is_behind_everything_that_is_known_and_before_all_that_comes() {
+        let window = Window { bytes_max: usize::MAX, age_max: Duration::MAX };
+        let mut ring = Ring::new(window, Lsn(0), Lsn(0));
+        assert_eq!(ring.position(), None, "nothing is known");
+        ring.append(&event(at(5, 1), 1), Instant::now());
+        assert_eq!(ring.position(), Some(at(5, 1)));
+        ring.reach(Lsn(9));
+        let position = ring.position().unwrap();
+        assert!(position > at(5, 1) && position < at(9, 0));
+        assert!(ring.has_reached(position));
+        assert_eq!(ring.following(position, 9, 99), Ok((Vec::new(), false)));
     }
 }
