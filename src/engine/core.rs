@@ -3,6 +3,7 @@
 //! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
 //! into the index behind the change to the next, and none can come in after the last were told of the end.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) calls: CallQueue,
     pub(super) encoder: Encoder,
     pub(super) pace: Pace,
+    /// Somebody's results may be coalesced; stays. Until then no event's key is read.
+    pub(super) coalesces: AtomicBool,
     pub(super) evictions: Evictions,
     pub(super) origin: OnceLock<Origin>,
     /// Set by a start with a database.
@@ -73,6 +76,7 @@ impl Core {
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
             pace: Pace::default(),
+            coalesces: AtomicBool::new(false),
             evictions,
             origin: OnceLock::new(),
             by_key: OnceLock::new(),
