@@ -289,6 +289,9 @@ class Session:
         A session that begins to close is named by ``Hub.drain``, even if it was named before and not taken from since.
         """
 
+    def leave(self) -> None:
+        """The server stops: close with 1001 behind what is queued."""
+
     def disconnect(self) -> None:
         """The socket is gone; every operation ends. Idempotent, and implied when the session is dropped."""
 

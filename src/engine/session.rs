@@ -111,6 +111,11 @@ impl SessionHandle {
         self.handle(Input::Refused(close));
     }
 
+    /// The server that holds the socket stops.
+    pub fn leave(self: &Arc<Self>) {
+        self.close(Close::shutting_down());
+    }
+
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);

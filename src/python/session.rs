@@ -59,6 +59,10 @@ impl Session {
         self.0.closing().map(|close| (close.code().code(), close.reason().to_owned(), !close.flush()))
     }
 
+    fn leave(&self, py: Python<'_>) {
+        py.detach(|| self.0.leave());
+    }
+
     fn disconnect(&self, py: Python<'_>) {
         py.detach(|| self.0.disconnect());
     }
