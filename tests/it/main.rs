@@ -66,6 +66,8 @@ mod engine {
     mod schema;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
+    /// Clients that read too slowly: what they are told, and what they may not do to others.
+    mod slow;
     /// From a committed row to a frame.
     mod stream;
 }
