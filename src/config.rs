@@ -53,7 +53,9 @@ pub struct Settings {
     pub introspection: bool,
     /// Whether missing migrations are applied at start.
     pub auto_migrate: bool,
-    /// Bytes of frames that may wait for one client. At the bound the session closes with 1013 and its last cursor.
+    /// What becomes of a client that reads more slowly than it is told, unless a field's declaration says otherwise.
+    pub slow_client: SlowClient,
+    /// Bytes of frames that may wait for one client. At the bound as `slow_client` says.
     pub queue_bytes_max: usize,
     /// Seconds that the oldest frame may wait for its client. At the bound as `queue_bytes_max`.
     pub queue_age_max_s: f64,
@@ -96,6 +98,18 @@ pub struct Settings {
     pub protected_variables: ProtectedVariables,
     /// How much of what a principal or an address may do in a second.
     pub limits: RateLimits,
+}
+
+/// What becomes of results that are told faster than their client reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowClient {
+    /// The session closes with 1013 and its last cursor: who comes back misses nothing.
+    #[default]
+    Disconnect,
+    /// Of each row the latest result is kept, and where a row leaves the view that as well. What still does not fit
+    /// closes the session.
+    Coalesce,
 }
 
 /// What is limited. `None` (`null`) is no limit.
@@ -149,6 +163,7 @@ impl Default for Settings {
             naming: Naming::Camel,
             introspection: true,
             auto_migrate: true,
+            slow_client: SlowClient::Disconnect,
             queue_bytes_max: 1024 * 1024,
             queue_age_max_s: 30.0,
             init_wait_s: 3.0,

@@ -266,6 +266,8 @@ impl Engine {
     pub fn metrics(&self) -> Vec<(&'static str, u64)> {
         let metrics = &self.core.metrics;
         metrics.subscriptions.set(self.core.index.lock().len());
+        let queued: usize = self.core.registry.sessions().iter().map(|session| session.queued_bytes()).sum();
+        metrics.queue_bytes.set(queued as u64);
         metrics.snapshot()
     }
 }

@@ -70,12 +70,16 @@ metrics! {
     policy_timeouts_total,
     /// Sessions closed because they read too slowly.
     slow_clients_total,
+    /// Results that were not sent since a later one of the same row stands for them (`slow_client: "coalesce"`).
+    coalesced_total,
     /// Times that the connection to the server was lost.
     capture_interruptions_total,
     /// Times that changes were lost and every subscriber was told so.
     gaps_total,
     /// Open sessions.
     sessions,
+    /// Bytes that wait for their clients, as `queue_bytes_max` counts them: what several share is counted for each.
+    queue_bytes,
     /// Live subscriptions.
     subscriptions,
     /// Resolver calls that wait or run.

@@ -316,14 +316,14 @@ class Session:
     def farewell(self) -> str | None:
         """What an event stream that closes tells behind its last frame. Given out once."""
 
-    def leave(self) -> None:
-        """Close with 1001: the server that carries the stream is stopping."""
-
     def closing(self) -> tuple[int, str, bool] | None:
         """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame.
 
         A session that begins to close is named by ``Hub.drain``, even if it was named before and not taken from since.
         """
+
+    def leave(self) -> None:
+        """The server stops: close with 1001 behind what is queued."""
 
     def disconnect(self) -> None:
         """The socket is gone; every operation ends. Idempotent, and implied when the session is dropped."""

@@ -19,6 +19,7 @@ from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
 from rowcast.sse import GraphQLHTTPHandler
 from rowcast.sse_stream import HEADERS
+from rowcast.server_access import ServerAccess, Stopping, server_access
 
 _log = logging.getLogger("rowcast")
 
@@ -31,7 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 class ASGIAdapter:
     """A ``websocket`` scope as a `WebSocketAdapter`.
 
-    ``abort`` works on uvicorn, where the TCP transport can be reached; ASGI itself has no word for it.
+    ``abort`` and ``stopping`` work where the server's own objects can be reached, see `rowcast.server_access`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +41,7 @@ class ASGIAdapter:
         self._receive = receive
         self._send = send
         self._connected = False
+        self._server = ServerAccess()
 
     @property
     def subprotocols(self) -> Sequence[str]:
@@ -63,6 +65,7 @@ class ASGIAdapter:
         return self._connected
 
     async def accept(self, subprotocol: str | None) -> None:
+        self._server = server_access(self._receive)
         await self._receive()  # websocket.connect
         message: dict[str, Any] = {"type": "websocket.accept"}
         if subprotocol is not None:
@@ -89,11 +92,14 @@ class ASGIAdapter:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
             self._connected = False
 
+    @property
+    def stopping(self) -> Stopping | None:
+        return self._server.stopping
+
     def abort(self) -> None:
         unread, self._connected = self._connected, False
-        transport = _transport(self._receive)
-        if transport is not None:
-            transport.abort()
+        if self._server.transport is not None:
+            self._server.transport.abort()
         elif unread:
             _log.warning("a client that does not read keeps its socket: this ASGI server gives no access to it")
 
@@ -137,7 +143,7 @@ class ASGIExchange:
             pass
 
     def abort(self) -> None:
-        transport = _transport(self._receive)
+        transport = server_access(self._receive).transport
         if transport is not None:
             transport.abort()
 
@@ -232,14 +238,3 @@ async def _live(manager: SubscriptionManager, receive: Receive, send: Send) -> N
 
 def _keeps_alive(receive: object) -> bool:
     return getattr(getattr(receive, "__self__", None), "keep_alive", None) is True
-
-
-def _transport(receive: object) -> Any:
-    """The TCP transport behind uvicorn's receive function, also through Starlette's WebSocket; else ``None``."""
-    for _ in range(3):
-        owner = getattr(receive, "__self__", None)
-        transport = getattr(owner, "transport", None)
-        if callable(getattr(transport, "abort", None)):
-            return transport
-        receive = getattr(owner, "_receive", None)
-    return None

@@ -25,7 +25,7 @@ from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
-from rowcast.settings import Attribute, Rate, Settings
+from rowcast.settings import Attribute, Rate, Settings, SlowClient
 from rowcast.source import Source
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SubscriptionManager:
         subscriptions: Functions marked with `rowcast.subscription`, bare marks, or modules that contain them.
         naming: ``"camel"``, or ``"database"`` to leave names as they are.
         auto_migrate: Apply pending migrations at start; if False, `migrate` or ``rowcast migrate`` must have done it.
-        queue_bytes_max: Bytes that may wait for one client; then it is closed with 1013 and its last cursor.
+        queue_bytes_max: Bytes that may wait for one client; then as ``slow_client`` says.
         queue_age_max_s: Seconds that the oldest frame may wait for one client; then the same.
         init_wait_s: Seconds that a client has to send connection_init; then 4408.
         ping_interval_s: Seconds between pings.
@@ -84,6 +84,10 @@ class SubscriptionManager:
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
         held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
         request_limits: How large one GraphQL request may be.
+        slow_client: What becomes of a client that reads more slowly than it is told. ``"disconnect"`` closes it with
+            1013 and its last cursor, so that it misses nothing. ``"coalesce"`` keeps the latest result of each row (and
+            that a row left the view), with ``extensions.rowcast.coalesced`` for how many events it stands; what still
+            does not fit closes it. A declaration's own ``slow_client`` comes first.
 
     Raises:
         ConfigurationError: A setting or a declaration is wrong; the message names it.
@@ -122,6 +126,7 @@ class SubscriptionManager:
         debug: bool = False,
         held_bytes_max: int | None = None,
         request_limits: RequestLimits | None = None,
+        slow_client: SlowClient = "disconnect",
     ) -> None:
         self.settings = Settings(
             naming,
@@ -151,6 +156,7 @@ class SubscriptionManager:
             slot_idle_s,
             held_bytes_max,
             request_limits or RequestLimits(),
+            slow_client,
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
         self._declarations: list[Declaration] = []
@@ -177,6 +183,7 @@ class SubscriptionManager:
         scopes: Sequence[str] = (),
         operations: Sequence[Operation] | None = None,
         service: str | None = None,
+        slow_client: SlowClient | None = None,
     ) -> Subscription:
         """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
 
@@ -187,7 +194,18 @@ class SubscriptionManager:
             ConfigurationError: The declaration is wrong, or the manager is running.
         """
         declared = Declaration(
-            table, topic, tenant, public, name, leave, timeout, replica_identity, scopes, operations, service
+            table,
+            topic,
+            tenant,
+            public,
+            name,
+            leave,
+            timeout,
+            replica_identity,
+            scopes,
+            operations,
+            service,
+            slow_client=slow_client,
         )
         self._declare(declared)
         return Subscription(declared, lambda completed: self._replace(declared, completed))

@@ -23,6 +23,7 @@ _ENGINES = frozenset(
     (
         "naming",
         "auto_migrate",
+        "slow_client",
         "queue_bytes_max",
         "queue_age_max_s",
         "init_wait_s",
@@ -50,6 +51,7 @@ _POLICY_SESSIONS = range(2, 65)
 _PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
 
 Attribute = Literal["tenant_id", "user_id"]
+SlowClient = Literal["disconnect", "coalesce"]
 
 
 class Rate(TypedDict):
@@ -94,10 +96,13 @@ class Settings:
     slot_idle_s: float | None = None
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
+    slow_client: SlowClient = "disconnect"
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
             raise _invalid("naming", 'must be "camel" or "database"')
+        if self.slow_client not in ("disconnect", "coalesce"):
+            raise _invalid("slow_client", 'must be "disconnect" or "coalesce"')
         for name in (
             "queue_bytes_max",
             "operations_max",

@@ -3,6 +3,7 @@
 //! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
 //! into the index behind the change to the next, and none can come in after the last were told of the end.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
@@ -43,6 +44,8 @@ pub(super) struct Core {
     pub(super) calls: CallQueue,
     pub(super) encoder: Encoder,
     pub(super) pace: Pace,
+    /// Somebody's results may be coalesced; stays. Until then no event's key is read.
+    pub(super) coalesces: AtomicBool,
     pub(super) evictions: Evictions,
     history: RwLock<History>,
     /// What those who come back can still be told. Locked behind the index.
@@ -83,6 +86,7 @@ impl Core {
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
             pace: Pace::default(),
+            coalesces: AtomicBool::new(false),
             evictions,
             history: RwLock::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use super::subscription::{Maker, Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::journal::Cursor;
 use crate::matcher::transition;
-use crate::model::{Change, Event, Operation, Transition};
+use crate::model::{Change, Event, Operation, RowKey, Transition};
 use crate::predicate::Truth;
 use crate::security::{Columns, Inspection, Judged, Reads, Standing, Visible};
 use crate::{payload, probe};
@@ -54,6 +55,14 @@ impl Core {
         let mut ring = self.ring.lock();
         ring.append(event, Instant::now());
         self.metrics.replay_window_bytes.set(ring.bytes() as u64);
+    }
+
+    /// What coalescing goes by, if anybody's results may be coalesced.
+    fn row_of(&self, event: &Event) -> Option<RowKey> {
+        match &event.change {
+            Change::Row(change) if self.coalesces.load(Ordering::Relaxed) => RowKey::of(change),
+            Change::Row(_) | Change::Truncate(_) | Change::Message(_) => None,
+        }
     }
 }
 
@@ -121,7 +130,7 @@ pub(super) struct Telling<'a> {
 impl<'a> Telling<'a> {
     pub(super) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
         let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
-        Self::stamped(core, event, Stamp { position: event.position, cursor })
+        Self::stamped(core, event, Stamp { position: event.position, cursor, row: core.row_of(event) })
     }
 
     fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
@@ -173,7 +182,7 @@ impl<'a> Telling<'a> {
         });
         if let Some(body) = body {
             self.core.metrics.deliveries_total.add(1);
-            subscription.tell(body.clone(), &self.stamp, self.now);
+            subscription.tell(body.clone(), &self.stamp, visible.transition(), self.now);
         }
     }
 

@@ -213,7 +213,7 @@ impl Call {
             let body = bodies.iter().find(|(plan, _)| Arc::ptr_eq(plan, &subscription.plan));
             if let Some((_, body)) = body {
                 self.lane.metrics.deliveries_total.add(1);
-                subscription.tell(body.clone(), &self.stamp, now);
+                subscription.tell(body.clone(), &self.stamp, self.transition, now);
             }
         }
     }

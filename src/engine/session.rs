@@ -22,7 +22,7 @@ use crate::adapter::Wake;
 use crate::journal::Cursor;
 use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
 use crate::payload::Frame;
-use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, Session};
+use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -117,6 +117,11 @@ impl SessionHandle {
         self.handle(Input::Refused(close));
     }
 
+    /// The server that holds the socket stops.
+    pub fn leave(self: &Arc<Self>) {
+        self.close(Close::shutting_down());
+    }
+
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);
@@ -145,6 +150,11 @@ impl SessionHandle {
         &self.sender
     }
 
+    /// What waits for the client, as its bound counts it.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.lock().bytes()
+    }
+
     /// How the socket is to be closed, once it is.
     pub fn closing(&self) -> Option<Close> {
         self.queue.lock().closing().cloned()
@@ -152,11 +162,22 @@ impl SessionHandle {
 
     /// Queues a result, unless its subscription has ended: that is asked under the queue's lock, so that nothing comes
     /// after a client's `complete` has purged the queue.
-    pub(super) fn tell(&self, to: &Progress, operation: &OperationId, frame: Frame, position: Position, now: Instant) {
+    pub(super) fn tell(
+        &self,
+        to: &Progress,
+        operation: &OperationId,
+        frame: Frame,
+        position: Position,
+        row: Option<RowNews>,
+        now: Instant,
+    ) {
         let mut queue = self.queue.lock();
         if to.is_live() {
             to.told(position);
-            let pushed = queue.push(operation, frame, Some(position), now);
+            let pushed = match row {
+                Some(row) => queue.push_row(operation, frame, Some(position), row, now),
+                None => queue.push(operation, frame, Some(position), now),
+            };
             self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }
@@ -206,7 +227,7 @@ impl SessionHandle {
 
     /// Timers of the protocol and the age of the queue.
     pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
-        let overflow = self.queue.lock().overdue(now);
+        let overflow = self.overdue(now);
         if let Some(overflow) = overflow {
             self.sender.came(0, &self.core.pace);
             self.close(self.slow_client(overflow));
@@ -235,6 +256,7 @@ impl SessionHandle {
     }
 
     fn pushed(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, pushed: Pushed) {
+        self.count_folded(&mut queue);
         match pushed {
             Pushed::More | Pushed::Shut => {}
             Pushed::First => {
@@ -249,6 +271,20 @@ impl SessionHandle {
                 self.wake.wake(self.id.0);
                 self.core.evictions.send(Eviction::SlowClient(self.id));
             }
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Option<Overflow> {
+        let mut queue = self.queue.lock();
+        let overflow = queue.overdue(now);
+        self.count_folded(&mut queue);
+        overflow
+    }
+
+    fn count_folded(&self, queue: &mut Queue) {
+        match queue.take_folded() {
+            0 => {}
+            folded => self.core.metrics.coalesced_total.add(folded),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a request to a live subscription: compile, ask the gate, put it into the index.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
+use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Position, Principal, SubscriptionId, Table};
@@ -114,6 +116,8 @@ impl Core {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
         let (admission, source, condition) = self.source(live, draft.principal, field, &compiled)?;
+        let slow_client = field.slow_client.unwrap_or(self.settings.slow_client);
+        self.coalesces.fetch_or(slow_client == SlowClient::Coalesce, Ordering::Relaxed);
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -124,6 +128,7 @@ impl Core {
             admission,
             plan: compiled.plan,
             sink: draft.sink.clone(),
+            slow_client,
             progress: Arc::clone(progress),
             evictions: self.evictions.clone(),
         });

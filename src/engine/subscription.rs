@@ -12,16 +12,20 @@ use super::failure::Failure;
 use super::pull::{Kept, PullQueue};
 use super::resolve::Lane;
 use super::session::SessionHandle;
+use crate::config::SlowClient;
 use crate::graphql::{Plan, Request};
-use crate::model::{Lsn, OperationId, Position, Principal, SubscriptionId, Table};
+use crate::model::{Lsn, OperationId, Position, Principal, RowKey, SubscriptionId, Table, Transition};
 use crate::payload::Frame;
 use crate::security::Admission;
+use crate::session::RowNews;
 
-/// Where an event stands, as a position and as the text that clients are given.
+/// Where an event stands, as a position and as the text that clients are given, and the row that it is about.
 #[derive(Clone, Debug)]
 pub(super) struct Stamp {
     pub(super) position: Position,
     pub(super) cursor: Arc<str>,
+    /// `None` when it is not about one row, and where nobody's results are coalesced.
+    pub(super) row: Option<RowKey>,
 }
 
 /// What its results are made from.
@@ -119,6 +123,8 @@ pub(super) struct Subscription {
     pub(super) policy: Option<Arc<ask::Lane>>,
     pub(super) maker: Maker,
     pub(super) sink: Sink,
+    /// What becomes of its results when its client reads too slowly.
+    pub(super) slow_client: SlowClient,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
@@ -156,10 +162,11 @@ impl Subscription {
     }
 
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
-    pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, now: Instant) {
+    pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, transition: Transition, now: Instant) {
         match &self.sink {
             Sink::Session { session, operation, head } => {
-                session.tell(&self.progress, operation, Frame::next(head.clone(), body), stamp.position, now);
+                let (frame, row) = (Frame::next(head.clone(), body), self.row_news(stamp, transition));
+                session.tell(&self.progress, operation, frame, stamp.position, row, now);
             }
             Sink::Pull(queue) if self.is_live() => {
                 if queue.push(body, &stamp.cursor) == Kept::Overflow {
@@ -169,6 +176,11 @@ impl Subscription {
             }
             Sink::Pull(_) => {}
         }
+    }
+
+    fn row_news(&self, stamp: &Stamp, transition: Transition) -> Option<RowNews> {
+        let key = stamp.row.as_ref().filter(|_| self.slow_client == SlowClient::Coalesce)?;
+        Some(RowNews { key: key.clone(), leaves: transition == Transition::Leave })
     }
 
     /// Ends it with errors a moment later, from any thread and under any lock; nothing is told any more.

@@ -7,6 +7,9 @@ use crate::model::{Event, Operation, Timestamp};
 
 use super::json;
 
+/// How every body of an event ends: `extensions.rowcast`, `extensions`, the body.
+pub(super) const EXTENSIONS_END: &[u8] = b"}}}";
+
 /// What `extensions.rowcast` tells of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
@@ -88,7 +91,7 @@ pub(super) fn close(errors: &[u8], meta: &Meta<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(meta.operation.name().as_bytes());
     out.extend_from_slice(br#"","committedAt":"#);
     json::write_moment(meta.committed_at, out);
-    out.extend_from_slice(b"}}}");
+    out.extend_from_slice(EXTENSIONS_END);
 }
 
 /// One entry of `errors`, with a comma after it.

@@ -1,6 +1,12 @@
 //! A finished message around a shared body: `{"id":"<id>","type":"next","payload":` + body + `}`.
+//!
+//! A frame may stand for earlier ones that are not told. It says so in its extensions, whose end is the body's end.
+
+use std::io::Write;
 
 use bytes::Bytes;
+
+use super::body::EXTENSIONS_END;
 
 /// One text frame in three parts. Cloning it copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,17 +14,19 @@ pub struct Frame {
     head: Bytes,
     body: Bytes,
     tail: &'static str,
+    /// How many events it stands for, its own included.
+    events: u32,
 }
 
 impl Frame {
     /// A frame that nobody shares.
     pub fn whole(text: impl Into<Bytes>) -> Self {
-        Frame { head: text.into(), body: Bytes::new(), tail: "" }
+        Frame { head: text.into(), body: Bytes::new(), tail: "", events: 1 }
     }
 
     /// A shared body behind a subscription's own head (see [`next_head`](Self::next_head)).
     pub fn next(head: Bytes, body: Bytes) -> Self {
-        Frame { head, body, tail: "}" }
+        Frame { head, body, tail: "}", events: 1 }
     }
 
     /// What precedes the body in each `next` of one operation; made once per subscription.
@@ -30,7 +38,12 @@ impl Frame {
     /// Bytes on the wire, without the WebSocket framing.
     #[allow(clippy::len_without_is_empty)] // no frame is empty
     pub fn len(&self) -> usize {
-        self.head.len() + self.body.len() + self.tail.len()
+        self.head.len() + self.body.len() + self.mark_len() + self.tail.len()
+    }
+
+    /// Makes it stand for `earlier` as well, which is not told: `extensions.rowcast.coalesced` says for how many events.
+    pub fn stand_for(&mut self, earlier: &Frame) {
+        self.events = self.events.saturating_add(earlier.events);
     }
 
     /// Whether nobody shares any of it.
@@ -45,11 +58,26 @@ impl Frame {
         out.extend_from_slice(self.tail.as_bytes());
     }
 
-    /// Appends the shared body alone.
+    /// Appends the shared body alone, with the mark of a coalesced one.
     pub fn write_body_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.body);
+        match self.body.strip_suffix(EXTENSIONS_END) {
+            Some(open) if self.events > 1 => {
+                out.extend_from_slice(open);
+                out.extend_from_slice(MARK);
+                let _ = write!(out, "{}", self.events); // a Vec takes everything
+                out.extend_from_slice(EXTENSIONS_END);
+            }
+            _ => out.extend_from_slice(&self.body),
+        }
+    }
+
+    fn mark_len(&self) -> usize {
+        let digits = || self.events.checked_ilog10().unwrap_or(0) as usize + 1;
+        if self.events > 1 && self.body.ends_with(EXTENSIONS_END) { MARK.len() + digits() } else { 0 }
     }
 }
+
+const MARK: &[u8] = br#","coalesced":"#;
 
 #[cfg(test)]
 mod tests {
@@ -62,5 +90,23 @@ mod tests {
         frame.write_to(&mut out);
         assert_eq!(out, br#"{"id":"a\"\u0001","type":"next","payload":{"data":null}}"#);
         assert_eq!(out.len(), frame.len());
+    }
+
+    #[test]
+    fn a_frame_that_stands_for_others_says_for_how_many_in_its_extensions() {
+        let frame = |n: u32| {
+            let body = format!(r#"{{"data":{n},"extensions":{{"rowcast":{{"cursor":"{n}"}}}}}}"#);
+            Frame::next(Frame::next_head("a"), body.into())
+        };
+        let mut last = frame(12);
+        for n in 1..12 {
+            last.stand_for(&frame(n));
+        }
+        let mut out = Vec::new();
+        last.write_to(&mut out);
+        let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let extensions = serde_json::json!({"rowcast": {"cursor": "12", "coalesced": 12}});
+        assert_eq!((&told["payload"]["extensions"], &told["payload"]["data"]), (&extensions, &12.into()));
+        assert_eq!(out.len(), last.len());
     }
 }

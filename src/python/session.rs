@@ -88,12 +88,12 @@ impl Session {
         py.detach(|| self.0.farewell()).map(Into::into)
     }
 
-    fn leave(&self, py: Python<'_>) {
-        py.detach(|| self.0.leave());
-    }
-
     fn closing(&self) -> Option<(u16, String, bool)> {
         self.0.closing().map(|close| (close.code().code(), close.reason().to_owned(), !close.flush()))
+    }
+
+    fn leave(&self, py: Python<'_>) {
+        py.detach(|| self.0.leave());
     }
 
     fn disconnect(&self, py: Python<'_>) {

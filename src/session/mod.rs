@@ -75,6 +75,7 @@
 
 mod backlog;
 mod close;
+mod coalesce;
 mod limits;
 mod machine;
 mod message;
@@ -91,6 +92,7 @@ mod timer;
 mod violation;
 
 pub use close::{ApplicationCode, Close, CloseCode, REASON_BYTES_MAX, Retry};
+pub use coalesce::RowNews;
 pub use limits::Limits;
 pub use machine::Session;
 pub use message::{ClientMessage, DEPTH_MAX, ID_BYTES_MAX, SubscribeRequest};

@@ -70,6 +70,8 @@ mod engine {
     mod sessions;
     /// Slots that are shared, lost, given up and left behind.
     mod slots;
+    /// Clients that read too slowly: what they are told, and what they may not do to others.
+    mod slow;
     /// From a committed row to a frame.
     mod stream;
 }

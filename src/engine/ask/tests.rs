@@ -167,7 +167,7 @@ impl Office {
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };
         let judgement = Judgement {
             event: Arc::new(Event { position, committed_at: Timestamp(0), xid: 0, change: Change::Message(message) }),
-            stamp: Stamp { position, cursor: "".into() },
+            stamp: Stamp { position, cursor: "".into(), row: None },
             audience: vec![Candidate { subscription, old: Truth::False, new: Truth::True }],
             old: Image::known(Truth::False),
             new,

@@ -9,7 +9,7 @@ use crate::engine::rate::RetryAfter;
 use crate::graphql::Request;
 use crate::model::{OperationId, Position};
 use crate::payload::Frame;
-use crate::session::{Admission, Close, Dialect, Input, Lane};
+use crate::session::{Admission, Dialect, Input, Lane};
 
 impl SessionHandle {
     /// Begins an operation. A failure is the answer to the request that asked for it; of a stream that has but one
@@ -86,11 +86,6 @@ impl SessionHandle {
             Dialect::Single => {}
             Dialect::Distinct | Dialect::Socket => self.answer_with_errors(id, &failure.to_json()),
         }
-    }
-
-    /// The server that carries the stream is about to stop.
-    pub fn leave(self: &Arc<Self>) {
-        self.close(Close::shutting_down());
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Action, Close, Input, Limits, Overflow, Pushed, Queue, ServerMessage
 use crate::model::{Lsn, OperationId, Position};
 use crate::payload::Frame;
 
+mod coalescing;
 mod corpus;
 mod delivery;
 mod endings;
