@@ -70,10 +70,10 @@ policy-oracle: $(VENV)/demo-tools ## the gate beside PostgreSQL 18, whose progra
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
-browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page
+browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page and follows an event stream
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m browser --junitxml=$(REPORTS)/browser.xml $(ARGS)
-client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws client against the demo
+client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws and graphql-sse clients against the demo
 	@mkdir -p $(REPORTS)
 	node --test --test-reporter=spec --test-reporter-destination=stdout \
 	  --test-reporter=junit --test-reporter-destination=$(REPORTS)/clients.xml $(CLIENTS)/*.test.mjs

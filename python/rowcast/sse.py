@@ -2,8 +2,8 @@
 
 Two modes. *Distinct*: a request that accepts ``text/event-stream`` is answered with the results of its one operation;
 each has its cursor for an ``id``, so that a browser's ``EventSource`` resumes by itself (``Last-Event-ID`` means what
-``extensions.rowcast.after`` means, and is newer). *Single*: PUT reserves a stream and gives its token, GET opens it, POST
-starts operations in it, DELETE ends them.
+``extensions.rowcast.after`` means, and is newer). *Single*: PUT reserves a stream and gives its token, GET opens it,
+POST starts operations in it, DELETE ends them.
 
 What is promised: whoever asks is asked for by the same ``authenticate`` hook as on a WebSocket, and meets the same
 limits; a stream that ends without ``complete`` may be resumed. The engine holds the conversation: what is here carries
