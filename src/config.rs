@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::capture::Naming;
 use crate::graphql::{self, DEPTH_MOST};
+use crate::journal::Window;
 use crate::predicate::FilterLimits;
 use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
@@ -83,6 +84,10 @@ pub struct Settings {
     /// Bytes of events that may wait for one such policy, as one role with the same settings. At the bound whoever an
     /// event concerns ends with `POLICY_OVERLOADED`.
     pub policy_backlog_bytes_max: usize,
+    /// Bytes of recent events that are kept for subscribers who come back with a cursor; the slot keeps their WAL.
+    pub replay_window_bytes: usize,
+    /// Seconds that they are kept.
+    pub replay_window_s: f64,
     /// This service's name in a federated graph; without one the schema is no subgraph.
     pub service: Option<String>,
     /// GraphQL variables that must equal an attribute of the principal, by name.
@@ -153,6 +158,8 @@ impl Default for Settings {
             request: graphql::Limits::default(),
             filter: FilterLimits::default(),
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
+            replay_window_bytes: 64 * 1024 * 1024,
+            replay_window_s: 300.0,
             service: None,
             protected_variables: ProtectedVariables::default(),
             limits: RateLimits::default(),
@@ -201,8 +208,14 @@ impl Settings {
         }
     }
 
+    /// What is kept for subscribers who come back.
+    pub(crate) fn replay_window(&self) -> Window {
+        Window { bytes_max: self.replay_window_bytes, age_max: Duration::from_secs_f64(self.replay_window_s) }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let seconds = [
+            ("replay_window_s", self.replay_window_s),
             ("queue_age_max_s", self.queue_age_max_s),
             ("init_wait_s", self.init_wait_s),
             ("ping_interval_s", self.ping_interval_s),
@@ -229,6 +242,7 @@ impl Settings {
             ("filter.members_max", self.filter.members_max),
             ("resolver_backlog_bytes_max", self.resolver_backlog_bytes_max),
             ("policy_backlog_bytes_max", self.policy_backlog_bytes_max),
+            ("replay_window_bytes", self.replay_window_bytes),
         ];
         match sizes.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::Range { name, problem: "must be at least 1" }),

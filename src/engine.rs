@@ -30,6 +30,7 @@ mod pull;
 mod rate;
 mod refresh;
 mod registry;
+mod replay;
 mod resolve;
 mod revoke;
 mod session;
@@ -45,6 +46,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool_postgres::Pool;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -136,6 +138,7 @@ impl Engine {
     }
 
     async fn begin(&self, fields: &str) -> Result<Tasks, Error> {
+        let _ = self.core.runtime.set(Handle::current());
         match &self.bus {
             Bus::Memory => start::memory(&self.core, fields),
             Bus::PostgreSql(bus) => {

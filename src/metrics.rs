@@ -24,6 +24,12 @@ metrics! {
     events_repeated_total,
     /// Events from before this process served.
     events_backlog_total,
+    /// Subscriptions that went on after a cursor.
+    resumes_total,
+    /// Events told to those, one for each subscription and event.
+    events_replayed_total,
+    /// Bytes of recent events, kept for those who come back.
+    replay_window_bytes,
     /// Results put into queues, one for each subscription told.
     deliveries_total,
     /// Results serialized; `deliveries_total` divided by this is how often a payload was shared.

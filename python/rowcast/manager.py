@@ -74,6 +74,9 @@ class SubscriptionManager:
             By default 1.
         policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
             then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
+        replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot
+            keeps their WAL, so that they outlive the process. By default 64 MiB.
+        replay_window_s: Seconds that they are kept. By default 300.
         slot: The replication slot; one for each process that runs at the same time.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
@@ -109,6 +112,8 @@ class SubscriptionManager:
         policy_sessions: int | None = None,
         policy_timeout_s: float | None = None,
         policy_backlog_bytes_max: int | None = None,
+        replay_window_bytes: int | None = None,
+        replay_window_s: float | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
@@ -138,6 +143,8 @@ class SubscriptionManager:
             policy_sessions,
             policy_timeout_s,
             policy_backlog_bytes_max,
+            replay_window_bytes,
+            replay_window_s,
             held_bytes_max,
             request_limits or RequestLimits(),
         )

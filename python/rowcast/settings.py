@@ -39,6 +39,8 @@ _ENGINES = frozenset(
         "policy_sessions",
         "policy_timeout_s",
         "policy_backlog_bytes_max",
+        "replay_window_bytes",
+        "replay_window_s",
     )
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
@@ -86,6 +88,8 @@ class Settings:
     policy_sessions: int | None = None
     policy_timeout_s: float | None = None
     policy_backlog_bytes_max: int | None = None
+    replay_window_bytes: int | None = None
+    replay_window_s: float | None = None
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
 
@@ -101,6 +105,7 @@ class Settings:
             "resolver_concurrency",
             "policy_sessions",
             "policy_backlog_bytes_max",
+            "replay_window_bytes",
         ):
             self._check_count(name)
         for name in (
@@ -110,6 +115,7 @@ class Settings:
             "pong_timeout_s",
             "resolver_timeout_s",
             "policy_timeout_s",
+            "replay_window_s",
         ):
             self._check_seconds(name)
         if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:

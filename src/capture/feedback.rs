@@ -4,6 +4,9 @@
 //! not finish a fast shutdown before its last position is confirmed. So a status update is due: at once when it was
 //! asked for, at once when the position it waits for is reached, `ack_delay` after another acknowledgement moved, and
 //! every `status_interval` anyway.
+//!
+//! A server that shuts down asks again and again for a position that may be kept back on purpose, for whoever comes
+//! next. Confirming it would lose that, and waiting would hold the shutdown up: so the connection gives way.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,11 @@ use crate::model::Lsn;
 /// the same, and repeating it faster than this would only burn both processors.
 const SAME_ANSWER: Duration = Duration::from_millis(10);
 
+/// So many questions, none of them answered as the server wants and each soon after the last, are asked by a server that
+/// shuts down alone: otherwise it asks when half of its patience is over.
+const PRESSED_MAX: u32 = 25;
+const PRESSING: Duration = Duration::from_millis(300);
+
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -21,6 +29,8 @@ pub(super) enum Step {
     Tell { ask: bool },
     /// The server was silent for too long.
     GiveUp,
+    /// The server shuts down and waits for us.
+    GiveWay,
     /// Nothing before this instant, unless something is read or acknowledged.
     WaitUntil(Instant),
 }
@@ -37,6 +47,9 @@ pub(super) struct Feedback {
     asked_by_server: bool,
     /// The position that the server asked about and does not have confirmed.
     awaited: Option<Lsn>,
+    /// How often it asked in a row, and when it did last.
+    pressed: u32,
+    last_asked: Instant,
     last_told: Instant,
     last_heard: Instant,
     asked_by_us: bool,
@@ -54,6 +67,8 @@ impl Feedback {
             told: acked,
             asked_by_server: false,
             awaited: None,
+            pressed: 0,
+            last_asked: now,
             last_told: now,
             last_heard: now,
             asked_by_us: false,
@@ -82,9 +97,12 @@ impl Feedback {
     }
 
     /// A keepalive asked for an answer.
-    pub(super) fn asked(&mut self, wal_end: Lsn) {
+    pub(super) fn asked(&mut self, wal_end: Lsn, now: Instant) {
         self.asked_by_server = true;
         self.awaited = (wal_end > self.told).then_some(wal_end);
+        let again = self.awaited.is_some() && now.saturating_duration_since(self.last_asked) < PRESSING;
+        self.pressed = if again { self.pressed + 1 } else { 0 };
+        self.last_asked = now;
     }
 
     /// A status update went out; returns the position that it must carry.
@@ -103,6 +121,9 @@ impl Feedback {
         let dead = silence(self.liveness);
         if dead.is_some_and(|at| at <= now) {
             return Step::GiveUp;
+        }
+        if self.pressed >= PRESSED_MAX {
+            return Step::GiveWay;
         }
         let question = silence(self.liveness / 2).filter(|_| !self.asked_by_us);
         if question.is_some_and(|at| at <= now) {
@@ -179,7 +200,7 @@ mod tests {
     fn a_position_that_the_server_waits_for_is_told_at_once() {
         let (mut feedback, start) = feedback();
         let now = start + ms(100);
-        feedback.asked(Lsn(30));
+        feedback.asked(Lsn(30), now);
         assert_eq!(feedback.step(true, now), Step::Tell { ask: false });
         feedback.tell(false, now);
         feedback.acknowledge(Lsn(29));
@@ -192,11 +213,35 @@ mod tests {
     fn the_same_answer_is_not_repeated_without_a_pause() {
         let (mut feedback, start) = feedback();
         let now = start + ms(100);
-        feedback.asked(Lsn(30));
+        feedback.asked(Lsn(30), now);
         feedback.tell(false, now);
-        feedback.asked(Lsn(30));
+        feedback.asked(Lsn(30), now);
         assert_eq!(feedback.step(true, now), Step::WaitUntil(now + ms(10)));
         assert_eq!(feedback.step(true, now + ms(10)), Step::Tell { ask: false });
+    }
+
+    #[test]
+    fn a_server_that_shuts_down_is_not_held_up_by_what_is_kept_back() {
+        let (mut feedback, mut now) = feedback();
+        for _ in 0..25 {
+            assert_ne!(feedback.step(true, now), Step::GiveWay);
+            now += ms(10);
+            feedback.asked(Lsn(30), now);
+            feedback.tell(false, now);
+        }
+        assert_eq!(feedback.step(true, now), Step::GiveWay);
+    }
+
+    #[test]
+    fn a_server_that_asks_now_and_then_is_answered_for_ever() {
+        let (mut feedback, mut now) = feedback();
+        for _ in 0..100 {
+            now += ms(500);
+            feedback.heard(now);
+            feedback.asked(Lsn(30), now);
+            feedback.tell(false, now);
+            assert_ne!(feedback.step(true, now), Step::GiveWay);
+        }
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Pump<'_> {
             let until = match feedback.step(waiting.is_none(), Instant::now()) {
                 Step::WaitUntil(until) => until,
                 Step::GiveUp => return End::Broken(link.session.lost("the server was silent for too long".to_owned())),
+                Step::GiveWay => return End::Broken(link.session.lost("the server is shutting down".to_owned())),
                 Step::Tell { ask } => {
                     let lsn = feedback.tell(ask, Instant::now());
                     match link.send_status(lsn, ask).await {
@@ -122,7 +123,7 @@ impl Pump<'_> {
                         Replication::Keepalive { wal_end, answer } => {
                             *self.seen = wal_end.max(*self.seen);
                             if answer {
-                                feedback.asked(wal_end);
+                                feedback.asked(wal_end, Instant::now());
                             }
                         }
                         Replication::Data { wal_start, .. } => *self.seen = wal_start.max(*self.seen),

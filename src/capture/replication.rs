@@ -37,7 +37,7 @@ pub enum Captured {
     /// The stream broke and is being taken up again, for as long as it takes. A transaction that was not complete comes
     /// again from its beginning.
     Interrupted(CaptureError),
-    /// The stream goes on. Whatever was not confirmed to the server is sent again.
+    /// The stream goes on. Whatever was not handled is sent again.
     Resumed,
     /// The stream has ended for a reason that does not pass by itself. Nothing follows.
     Failed(CaptureError),
@@ -57,6 +57,8 @@ pub struct ServerIdentity {
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
     lsn: AtomicU64,
+    /// A new connection goes on here, though the server may have to keep more for the next process.
+    handled: AtomicU64,
     reader_sleeps: AtomicBool,
     moved: Notify,
 }
@@ -71,6 +73,10 @@ impl Acknowledged {
 
     pub(super) fn get(&self) -> Lsn {
         Lsn(self.lsn.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn handled(&self) -> Lsn {
+        Lsn(self.handled.load(Ordering::SeqCst)).max(self.get())
     }
 
     /// Returns when the position is beyond `known`.
@@ -125,7 +131,8 @@ impl WalCapture {
         let (stop, stopped) = oneshot::channel();
         let acknowledged = Arc::new(Acknowledged::default());
         // What the server has confirmed already needs no telling.
-        acknowledged.raise(opened.begins_at);
+        acknowledged.raise(opened.confirmed);
+        acknowledged.handled.store(opened.begins_at.0, Ordering::SeqCst);
         let (identity, begins_at, created) = (opened.identity, opened.begins_at, opened.created);
         let (stop_timeout, place) = (settings.stop_timeout, opened.link.session.place.clone());
         let supervisor = Supervisor::new(conninfo, settings, outbox, Arc::clone(&acknowledged), stopped);
@@ -152,7 +159,13 @@ impl WalCapture {
     /// Everything that committed before this position is safe with the consumer and need never be sent again: the
     /// journal says so. A smaller position than before changes nothing.
     pub fn acknowledge(&mut self, durable: Durable) {
+        self.acknowledged.handled.fetch_max(durable.handled().0, Ordering::SeqCst);
         self.acknowledged.raise(durable.lsn());
+    }
+
+    /// Where the consumer goes on: nothing that committed before this position need be sent to it again.
+    pub fn handled(&self) -> Lsn {
+        self.acknowledged.handled()
     }
 
     /// The position that was acknowledged last.

@@ -29,6 +29,8 @@ pub(super) struct Opened {
     pub(super) identity: ServerIdentity,
     /// Everything that committed at or after this position follows.
     pub(super) begins_at: Lsn,
+    /// Up to here the server need not keep anything; may be less than `begins_at`.
+    pub(super) confirmed: Lsn,
     /// The slot was made now.
     pub(super) created: bool,
     /// The server's patience with a silent receiver; zero is endless.
@@ -40,9 +42,9 @@ pub(super) struct Opened {
 pub(super) enum Purpose {
     /// A first start, from a position if one is known.
     First { resume_from: Option<Lsn> },
-    /// After an outage: the same server, with nothing of its history behind `acked` (safe with the consumer) or
-    /// `seen` (handed to it) undone.
-    Again { identity: ServerIdentity, acked: Lsn, seen: Lsn },
+    /// After an outage: the same server, with nothing of its history behind `handled` (by the consumer) or `seen`
+    /// (handed to it) undone.
+    Again { identity: ServerIdentity, handled: Lsn, seen: Lsn },
 }
 
 impl Purpose {
@@ -50,7 +52,7 @@ impl Purpose {
     fn position(self) -> Lsn {
         match self {
             Self::First { resume_from } => resume_from.unwrap_or_default(),
-            Self::Again { acked, .. } => acked,
+            Self::Again { handled, .. } => handled,
         }
     }
 
@@ -58,7 +60,7 @@ impl Purpose {
     fn is_skipped_by(self, confirmed: Lsn) -> bool {
         match self {
             Self::First { .. } => false,
-            Self::Again { acked, seen, .. } => confirmed > acked.max(seen),
+            Self::Again { handled, seen, .. } => confirmed > handled.max(seen),
         }
     }
 
@@ -108,7 +110,7 @@ impl Opening<'_> {
         };
         self.start().await?;
         let begins_at = confirmed.max(self.purpose.position());
-        Ok(Opened { link: self.link, identity, begins_at, created, wal_sender_timeout })
+        Ok(Opened { link: self.link, identity, begins_at, confirmed, created, wal_sender_timeout })
     }
 
     async fn check_identity(&mut self) -> Result<ServerIdentity, CaptureError> {

@@ -71,7 +71,7 @@ impl Supervisor {
 
     async fn pump(&mut self, opened: &mut Opened, alarm: &mut mpsc::Receiver<CaptureError>) -> End {
         let patience = opened.wal_sender_timeout;
-        let feedback = Feedback::new(&self.settings, patience, opened.begins_at, Instant::now());
+        let feedback = Feedback::new(&self.settings, patience, opened.confirmed, Instant::now());
         let pump = Pump {
             outbox: &self.outbox,
             acknowledged: &self.acknowledged,
@@ -103,7 +103,7 @@ impl Supervisor {
 
     /// Waits, then tries once. `None` when the consumer wants no more.
     async fn attempt(&mut self, identity: ServerIdentity, wait: Duration) -> Option<Result<Opened, CaptureError>> {
-        let purpose = Purpose::Again { identity, acked: self.acknowledged.get(), seen: self.seen };
+        let purpose = Purpose::Again { identity, handled: self.acknowledged.handled(), seen: self.seen };
         let open = async {
             tokio::time::sleep(wait).await;
             slot::open(&self.conninfo, &self.settings, purpose).await

@@ -5,11 +5,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use deadpool_postgres::Pool;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
-use super::entities::ByKey;
 use super::evict::Evictions;
 use super::failure::Failure;
 use super::index::Index;
@@ -23,10 +24,11 @@ use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
 use crate::error::Error;
-use crate::journal::Origin;
+use crate::journal::{Origin, Ring};
 use crate::metrics::Metrics;
-use crate::model::PgType;
+use crate::model::{Lsn, PgType};
 use crate::payload::{Encoder, ValueForm};
+use crate::probe::Probe;
 use crate::session::Close;
 
 /// What every thread shares.
@@ -43,8 +45,14 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     pub(super) evictions: Evictions,
     pub(super) origin: OnceLock<Origin>,
-    /// Set by a start with a database.
-    pub(super) by_key: OnceLock<ByKey>,
+    /// What those who come back can still be told. Locked behind the index.
+    pub(super) ring: Mutex<Ring>,
+    /// Where tasks run; set by the start.
+    pub(super) runtime: OnceLock<Handle>,
+    /// Sessions for the few statements that the engine itself runs, and those in which others are read as; set by a
+    /// start with a database.
+    pub(super) pool: OnceLock<Pool>,
+    pub(super) by_key: OnceLock<Arc<Probe>>,
     serving: RwLock<Serving>,
 }
 
@@ -75,6 +83,9 @@ impl Core {
             pace: Pace::default(),
             evictions,
             origin: OnceLock::new(),
+            ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
+            runtime: OnceLock::new(),
+            pool: OnceLock::new(),
             by_key: OnceLock::new(),
             settings,
             serving: RwLock::new(Serving::NotYet),

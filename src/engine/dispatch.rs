@@ -38,12 +38,22 @@ impl Core {
         self.metrics.commit_lsn.set(event.position.commit_lsn.0);
         let mut telling = None;
         let mut index = self.index.lock();
+        self.remember(event);
         index.audience(event, |subscription, concern| {
             telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, concern);
         });
         if let Some(telling) = telling {
             telling.finish();
         }
+    }
+}
+
+impl Core {
+    /// Keeps an event for those who come back.
+    pub(super) fn remember(&self, event: &Arc<Event>) {
+        let mut ring = self.ring.lock();
+        ring.append(event, Instant::now());
+        self.metrics.replay_window_bytes.set(ring.bytes() as u64);
     }
 }
 
@@ -94,7 +104,7 @@ impl View {
 type Audience = (Arc<Lane>, Vec<Arc<Subscription>>);
 
 /// One event on its way: what was encoded for one subscription is shared with all that get the same bytes.
-struct Telling<'a> {
+pub(super) struct Telling<'a> {
     core: &'a Core,
     event: &'a Arc<Event>,
     stamp: Stamp,
@@ -109,7 +119,7 @@ struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
+    pub(super) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
         let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
         Self::stamped(core, event, Stamp { position: event.position, cursor })
     }
@@ -128,7 +138,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
+    pub(super) fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
         let Some(lane) = &subscription.policy else {
             return self.tell_judged(subscription, concern.transition, Judged::NOT);
         };
@@ -167,7 +177,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         self.ask_policies();
         self.call_resolvers();
     }

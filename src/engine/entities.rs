@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tokio::runtime::Handle;
 
 use super::core::Core;
 use super::declare::Field;
@@ -24,12 +23,6 @@ use crate::model::{PgType, Principal, Table};
 use crate::predicate::Predicate;
 use crate::probe::{Fetch, Fetched, Probe, ProbeError};
 
-/// What it takes to answer: sessions in which others are read as, and threads.
-pub(super) struct ByKey {
-    pub(super) probe: Arc<Probe>,
-    pub(super) runtime: Handle,
-}
-
 /// Rows by their place among the references; each with its columns' text.
 type Rows = HashMap<usize, HashMap<usize, Option<String>>>;
 
@@ -42,13 +35,13 @@ impl Core {
         request: &EntityRequest,
     ) -> Result<Bytes, Failure> {
         refuse_expired(principal)?;
-        let by_key = self.by_key.get().ok_or_else(Failure::entities_unsupported)?;
+        let probe = self.by_key.get().ok_or_else(Failure::entities_unsupported)?;
         let mut response = Response::default();
         for root in &request.roots {
             let mut rows = Rows::new();
             for (of, places) in by_type(root) {
                 self.admit_rows(live, principal, &of, &request.variables)?;
-                rows.extend(read(&by_key.probe, principal, root, &of, &places).await?);
+                rows.extend(read(probe, principal, root, &of, &places).await?);
             }
             response.add(root, &rows);
         }

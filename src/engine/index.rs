@@ -20,6 +20,8 @@ pub(super) struct Index {
     topics: FxHashMap<TopicKey, Everybody>,
     /// Who is told when a table is emptied.
     truncations: FxHashMap<u32, Everybody>,
+    /// Those that are not matched yet: what they missed is told first.
+    held: FxHashMap<SubscriptionId, Option<Condition>>,
     /// Tables whose shape in the stream is not known.
     set_aside: FxHashMap<u32, Failure>,
 }
@@ -32,6 +34,7 @@ type TopicKey = (Box<str>, Option<Box<str>>);
 type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 
 /// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.
+#[derive(Clone)]
 pub(super) struct Condition {
     pub(super) predicate: Arc<Predicate>,
     pub(super) operations: OperationSet,
@@ -67,9 +70,39 @@ impl Index {
         self.subscriptions.insert(id, Arc::clone(subscription));
     }
 
+    /// Knows a subscription, and tells it nothing until it is [let in](Self::let_in).
+    pub(super) fn hold(&mut self, subscription: &Arc<Subscription>, condition: Option<Condition>) {
+        self.held.insert(subscription.id, condition);
+        self.subscriptions.insert(subscription.id, Arc::clone(subscription));
+    }
+
+    /// One that is still held.
+    pub(super) fn held(&self, id: SubscriptionId) -> Option<(Arc<Subscription>, Option<Condition>)> {
+        Some((Arc::clone(self.subscriptions.get(&id)?), self.held.get(&id)?.clone()))
+    }
+
+    /// It has been told what it missed.
+    pub(super) fn let_in(&mut self, id: SubscriptionId) {
+        if let Some((subscription, condition)) = self.held(id) {
+            self.held.remove(&id);
+            self.insert(&subscription, condition.as_ref());
+        }
+    }
+
+    /// Puts its successor in its place, if it is still there.
+    pub(super) fn replace(&mut self, successor: &Arc<Subscription>, condition: Option<Condition>) {
+        let is_held = self.held.contains_key(&successor.id);
+        match self.remove(successor.id) {
+            Some(_) if is_held => self.hold(successor, condition),
+            Some(_) => self.insert(successor, condition.as_ref()),
+            None => {}
+        }
+    }
+
     /// `None` when it was not there, or not any more.
     pub(super) fn remove(&mut self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         let subscription = self.subscriptions.remove(&id)?;
+        self.held.remove(&id);
         match &subscription.source {
             Source::Table(table) => {
                 self.matcher.remove(id);

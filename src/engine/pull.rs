@@ -58,6 +58,11 @@ impl PullQueue {
         }
     }
 
+    /// Whether much more fits.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.lock().bytes <= self.bytes_max / 16
+    }
+
     pub(super) fn push(&self, result: Bytes, cursor: &str) -> Kept {
         let mut state = self.state.lock();
         if state.ended.is_some() {

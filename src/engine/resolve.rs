@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::subscription::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::metrics::Metrics;
-use crate::model::{Change, Datum, Event, Transition, Tuple};
+use crate::model::{Event, Transition};
 use crate::payload::{FieldError, Meta, PathSegment, error_body};
 use crate::security::{Inspection, Judged, Visible};
 
@@ -74,7 +74,7 @@ impl Lane {
     /// Puts a call at the end, unless the lane's events would exceed their bound.
     pub(super) fn enqueue(&self, call: &Arc<Call>) -> Enqueued {
         let mut queue = self.queue.lock();
-        let weight = weight(&call.event);
+        let weight = call.event.weight();
         if queue.bytes + weight > self.bytes_max {
             return Enqueued::Overflow;
         }
@@ -83,6 +83,11 @@ impl Lane {
         self.metrics.resolver_calls.add(1);
         self.metrics.resolver_calls_total.add(1);
         Enqueued::Yes
+    }
+
+    /// Whether much more fits.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.lock().bytes <= self.bytes_max / 2
     }
 
     /// Whether no event waits.
@@ -103,7 +108,7 @@ impl Lane {
     fn release(&self) {
         let mut queue = self.queue.lock();
         while let Some(call) = queue.calls.pop_front_if(|call| call.outcome.get().is_some()) {
-            queue.bytes -= weight(&call.event);
+            queue.bytes -= call.event.weight();
             call.tell();
         }
     }
@@ -212,18 +217,4 @@ impl Call {
             }
         }
     }
-}
-
-/// The bytes that a waiting event keeps alive.
-fn weight(event: &Event) -> usize {
-    let tuples = match &event.change {
-        Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum_weight).sum(),
-        Change::Truncate(_) => 0,
-        Change::Message(message) => message.payload.len(),
-    };
-    size_of::<Event>() + tuples
-}
-
-fn datum_weight(datum: &Datum) -> usize {
-    size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len)
 }

@@ -129,6 +129,11 @@ impl SessionHandle {
         frames
     }
 
+    /// Whether much more fits.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.lock().bytes() <= self.core.settings.queue_bytes_max / 16
+    }
+
     /// Where the sender stands, for the pace of the stream.
     pub(super) fn sender(&self) -> &Sender {
         &self.sender

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Client;
 
 use super::ask::{self, Teller};
 use super::core::Core;
 use super::declare::Declaration;
-use super::entities::ByKey;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::Stream;
@@ -20,13 +18,15 @@ use crate::capture::{Conninfo, Tables, WalCapture, WalSettings};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
-use crate::journal::{Journal, Origin};
+use crate::journal::{Journal, Origin, Ring};
 use crate::model::Lsn;
 use crate::probe::Probe;
 use crate::store;
 
 /// Serves topics that this process publishes.
 pub(super) fn memory(core: &Core, fields: &str) -> Result<Tasks, Error> {
+    // Positions begin anew in each process: a cursor of another must not be taken for one of this.
+    let _ = core.origin.set(Origin { system_id: rand::random(), timeline: 0 });
     core.serve(&Arc::new(describe_memory(core, fields)?))?;
     Ok(Tasks::default())
 }
@@ -51,10 +51,11 @@ pub(super) async fn postgresql(
     let prepared = prepare_to_stream(core, &mut client, &declared).await;
     connection.abort();
     let (tables, live_from) = prepared?;
+    let _ = core.pool.set(pool.clone());
     let refresher = Refresher { pool: pool.clone(), declared };
     let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool, Arc::clone(&stream.moved)));
-    let _ = core.by_key.set(ByKey { probe: Arc::clone(&probe), runtime: Handle::current() });
+    let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
     Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, ask] })
 }
@@ -115,6 +116,7 @@ async fn open(
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
     let settings = WalSettings::new(&bus.slot, &bus.publication);
     let capture = WalCapture::start(conninfo.clone(), settings.clone(), None).await?;
+    *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
     let identity = capture.identity();
     let _ = core.origin.set(Origin { system_id: identity.system_id, timeline: identity.timeline });
     core.serve(&live)?;

@@ -121,10 +121,15 @@ impl Stream {
 
     async fn step(&mut self) -> Result<(), Trouble> {
         let stale = self.stale;
+        let trim_at = self.core.ring.lock().trim_at().map(Instant::from_std);
         tokio::select! {
             captured = self.capture.next() => return self.drain(captured).await,
             () = self.moved.notified() => {}
             () = tokio::time::sleep_until(stale.unwrap_or_else(Instant::now)), if stale.is_some() => {}
+            () = tokio::time::sleep_until(trim_at.unwrap_or_else(Instant::now)), if trim_at.is_some() => {
+                self.release();
+                return Ok(());
+            }
         }
         self.refresh_now().await;
         Ok(())
@@ -152,7 +157,8 @@ impl Stream {
                 Err(error) => return Err(Trouble::Garbled(error, wal_start)),
             },
             Captured::Keepalive { wal_end } => {
-                if let Some(durable) = self.journal.keepalive(wal_end) {
+                let oldest = self.reach(wal_end);
+                if let Some(durable) = self.journal.keepalive(wal_end, oldest) {
                     self.confirm(durable);
                 }
             }
@@ -172,7 +178,8 @@ impl Stream {
             Decoded::Event(event) => self.event(&event),
             Decoded::Events(events) => events.iter().for_each(|event| self.event(event)),
             Decoded::Commit { end_lsn, .. } => {
-                let durable = self.journal.commit(end_lsn);
+                let oldest = self.reach(end_lsn);
+                let durable = self.journal.commit(end_lsn, oldest);
                 self.confirm(durable);
             }
             Decoded::SchemaChanged { oid } => return Ok(Next::Refresh(Some(oid))),
@@ -190,8 +197,28 @@ impl Stream {
         match self.journal.observe(event.position) {
             Novelty::New => self.core.dispatch(event),
             Novelty::Repeat => self.core.metrics.events_repeated_total.add(1),
-            Novelty::Backlog => self.core.metrics.events_backlog_total.add(1),
+            Novelty::Backlog => {
+                self.core.metrics.events_backlog_total.add(1);
+                self.core.remember(event);
+            }
         }
+    }
+
+    /// An idle database must not keep WAL for events that nobody can ask for any more.
+    fn release(&mut self) {
+        let oldest = self.reach(Lsn::default());
+        if let Some(durable) = self.journal.released(oldest) {
+            self.confirm(durable);
+        }
+    }
+
+    /// Lets the ring know how far the stream has come; where its oldest event committed.
+    fn reach(&self, lsn: Lsn) -> Option<Lsn> {
+        let mut ring = self.core.ring.lock();
+        ring.reach(lsn);
+        ring.trim(Instant::now().into_std());
+        self.core.metrics.replay_window_bytes.set(ring.bytes() as u64);
+        ring.oldest()
     }
 
     fn confirm(&mut self, durable: Durable) {
@@ -225,7 +252,7 @@ impl Stream {
         }
         tracing::warn!(code = error.code(), "the replication stream at {at} is asked for again: {error}");
         self.start_over();
-        let from = self.capture.acknowledged();
+        let from = self.capture.handled();
         self.capture.stop().await;
         self.capture = open_again(&self.conninfo, &self.settings, from).await?;
         self.resumed();

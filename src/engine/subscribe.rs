@@ -13,7 +13,7 @@ use super::live::Live;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
-use crate::model::{Principal, SubscriptionId, Table};
+use crate::model::{Position, Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
@@ -36,9 +36,9 @@ pub(super) enum Subscribed {
 }
 
 impl Core {
-    /// Starts an operation. A subscription is in force when this returns.
+    /// Starts an operation. A subscription is in force when this returns: what is new comes behind what it missed.
     pub(super) fn subscribe(
-        &self,
+        self: &Arc<Self>,
         principal: &Arc<Principal>,
         request: &Arc<Request>,
         sink: Sink,
@@ -51,11 +51,13 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
+                    let after = self.resume_after(&compiled.arguments, request)?;
                     let made = self.make(&live, *compiled, &draft, &progress)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
-                    if self.enlist(&live, &made)? {
+                    if self.enlist(&live, made, after)? {
+                        after.map_or(Ok(()), |after| self.replay(draft.id, after))?;
                         return Ok(Subscribed::Live(draft.id));
                     }
                 }
@@ -81,20 +83,23 @@ impl Core {
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
         }
-        let mut index = self.index.lock();
-        if index.remove(old.id).is_some() {
-            index.insert(&made.subscription, made.condition.as_ref());
-        }
+        self.index.lock().replace(&made.subscription, made.condition);
         Ok(Renewal::Done)
     }
 
     /// False when the schema has been replaced since the subscription was compiled.
-    fn enlist(&self, live: &Arc<Live>, made: &Made) -> Result<bool, Failure> {
+    fn enlist(&self, live: &Arc<Live>, made: Made, after: Option<Position>) -> Result<bool, Failure> {
         let mut index = self.index.lock();
         let current = self.is_served(&index, live)?;
         if current {
             index.admits(&made.subscription.source)?;
-            index.insert(&made.subscription, made.condition.as_ref());
+            match after {
+                None => index.insert(&made.subscription, made.condition.as_ref()),
+                Some(after) => {
+                    made.subscription.progress.told(after);
+                    index.hold(&made.subscription, made.condition);
+                }
+            }
         }
         Ok(current)
     }

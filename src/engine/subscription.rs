@@ -141,6 +141,20 @@ impl Subscription {
         policy || resolver
     }
 
+    /// Whether more may be told that is not new: neither its reader nor anybody who is asked about it is behind.
+    pub(super) fn has_room(&self) -> bool {
+        let lanes = self.policy.as_ref().is_none_or(|lane| lane.has_room())
+            && match &self.maker {
+                Maker::Engine => true,
+                Maker::Resolver { lane, .. } => lane.has_room(),
+            };
+        lanes
+            && match &self.sink {
+                Sink::Session { session, .. } => session.has_room(),
+                Sink::Pull(queue) => queue.has_room(),
+            }
+    }
+
     /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
     pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, now: Instant) {
         match &self.sink {

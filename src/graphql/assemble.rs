@@ -421,15 +421,18 @@ fn root_member(field: &SubscriptionField) -> Member {
     let type_ref = field.returns.clone().unwrap_or_else(|| TypeRef::named(envelope).non_null());
     let member = Member::new(&field.name, type_ref);
     match &field.source {
-        // Resume and snapshot add their arguments here.
         Source::Table(table) => Member {
             arguments: vec![
                 ("where", TypeRef::named(where_name(table))),
                 ("operations", TypeRef::named("Operation").non_null().list()),
+                ("after", TypeRef::named("String")),
             ],
             ..member.described(format!("Changes of {}.", table.name))
         },
-        Source::Topic(topic) => member.described(format!("Publications to topic {topic}.")),
+        Source::Topic(topic) => Member {
+            arguments: vec![("after", TypeRef::named("String"))],
+            ..member.described(format!("Publications to topic {topic}."))
+        },
     }
 }
 

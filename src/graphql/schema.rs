@@ -88,13 +88,15 @@ pub struct CompiledSubscription {
     pub response_key: Box<str>,
 }
 
-/// The arguments of a subscription field. Resume and snapshot add theirs here.
+/// The arguments of a subscription field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arguments {
     /// `where`, in canonical form; `Null` when not given.
     pub filter: Value,
     /// `operations`; `None` is all of them.
     pub operations: Option<Vec<model::Operation>>,
+    /// `after`: the cursor behind which to go on.
+    pub after: Option<Box<str>>,
 }
 
 /// A schema with everything that requests need. Shared between threads; only the caches lock, and never while parsing.
@@ -255,6 +257,7 @@ impl GraphSchema {
         Ok(Arguments {
             filter: argument("where")?.unwrap_or_default(),
             operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),
+            after: argument("after")?.and_then(|after| after.as_str().map(Into::into)),
         })
     }
 }

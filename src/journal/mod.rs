@@ -2,7 +2,9 @@
 //!
 //! What comes in: positions of events, ends of transactions and keepalives, in stream order. What is promised: an event
 //! that a reconnected stream sends again is recognised, and only this module can make a [`Durable`], the one thing that
-//! a capture may acknowledge. What is never done: nothing is confirmed from inside an unfinished transaction.
+//! a capture may acknowledge. What is confirmed trails what was handled by the [`Ring`] of recent events: the WAL is the
+//! durable journal, and the server sends the ring's content again to the next process. What is never done: nothing is
+//! confirmed from inside an unfinished transaction.
 //!
 //! ```text
 //!             begin                     commit(end)
@@ -13,19 +15,29 @@
 //! ```
 
 mod cursor;
+mod ring;
 
 pub use cursor::{Cursor, CursorError, Origin};
+pub use ring::{Expired, Ring, Window};
 
 use crate::model::{Lsn, Position};
 
-/// An LSN before which nothing is unhandled. Made by the journal alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Durable(Lsn);
+/// How far the stream has been handled. Made by the journal alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable {
+    confirmed: Lsn,
+    handled: Lsn,
+}
 
 impl Durable {
-    /// The LSN to confirm.
+    /// The LSN to confirm: nothing before it is wanted by anybody, ever.
     pub fn lsn(self) -> Lsn {
-        self.0
+        self.confirmed
+    }
+
+    /// Before this one nothing is wanted by this process.
+    pub fn handled(self) -> Lsn {
+        self.handled
     }
 }
 
@@ -46,7 +58,8 @@ pub struct Journal {
     live_from: Lsn,
     last: Option<Position>,
     in_transaction: bool,
-    durable: Lsn,
+    confirmed: Lsn,
+    handled: Lsn,
 }
 
 impl Journal {
@@ -69,15 +82,20 @@ impl Journal {
         if position.commit_lsn < self.live_from { Novelty::Backlog } else { Novelty::New }
     }
 
-    /// The transaction that ends at `end` is handled.
-    pub fn commit(&mut self, end: Lsn) -> Durable {
+    /// The transaction that ends at `end` is handled; `oldest` is where the oldest event committed that is kept.
+    pub fn commit(&mut self, end: Lsn, oldest: Option<Lsn>) -> Durable {
         self.in_transaction = false;
-        self.advance(end)
+        self.advance(end, oldest)
     }
 
     /// The server has nothing for us before `wal_end`; confirming it lets an idle server recycle WAL and shut down.
-    pub fn keepalive(&mut self, wal_end: Lsn) -> Option<Durable> {
-        (!self.in_transaction).then(|| self.advance(wal_end))
+    pub fn keepalive(&mut self, wal_end: Lsn, oldest: Option<Lsn>) -> Option<Durable> {
+        (!self.in_transaction).then(|| self.advance(wal_end, oldest))
+    }
+
+    /// Events were let go of while nothing came.
+    pub fn released(&mut self, oldest: Option<Lsn>) -> Option<Durable> {
+        self.keepalive(Lsn::default(), oldest)
     }
 
     /// The connection broke: an open transaction will come again as a whole.
@@ -85,9 +103,12 @@ impl Journal {
         self.in_transaction = false;
     }
 
-    fn advance(&mut self, lsn: Lsn) -> Durable {
-        self.durable = self.durable.max(lsn);
-        Durable(self.durable)
+    /// A transaction is sent again if its commit record is at or behind the confirmed LSN (measured on 15 and 18).
+    fn advance(&mut self, lsn: Lsn, oldest: Option<Lsn>) -> Durable {
+        self.handled = self.handled.max(lsn);
+        let confirmed = oldest.map_or(self.handled, |oldest| oldest.min(self.handled));
+        self.confirmed = self.confirmed.max(confirmed);
+        Durable { confirmed: self.confirmed, handled: self.handled }
     }
 }
 
@@ -124,15 +145,27 @@ mod tests {
     fn a_keepalive_inside_a_transaction_confirms_nothing() {
         let mut journal = Journal::new(Lsn(0));
         journal.begin();
-        assert_eq!(journal.keepalive(Lsn(50)), None);
-        assert_eq!(journal.commit(Lsn(60)), Durable(Lsn(60)));
-        assert_eq!(journal.keepalive(Lsn(70)), Some(Durable(Lsn(70))));
+        assert_eq!(journal.keepalive(Lsn(50), None), None);
+        assert_eq!(journal.commit(Lsn(60), None), durable(60, 60));
+        assert_eq!(journal.keepalive(Lsn(70), None), Some(durable(70, 70)));
     }
 
     #[test]
     fn the_confirmed_lsn_never_goes_back() {
         let mut journal = Journal::new(Lsn(0));
-        journal.commit(Lsn(60));
-        assert_eq!(journal.keepalive(Lsn(50)), Some(Durable(Lsn(60))));
+        journal.commit(Lsn(60), None);
+        assert_eq!(journal.keepalive(Lsn(50), Some(Lsn(40))), Some(durable(60, 60)));
+    }
+
+    #[test]
+    fn what_is_confirmed_trails_what_was_handled_by_the_recent_events() {
+        let mut journal = Journal::new(Lsn(0));
+        assert_eq!(journal.commit(Lsn(60), Some(Lsn(55))), durable(55, 60));
+        assert_eq!(journal.keepalive(Lsn(90), Some(Lsn(55))), Some(durable(55, 90)));
+        assert_eq!(journal.keepalive(Lsn(95), None), Some(durable(95, 95)));
+    }
+
+    fn durable(confirmed: u64, handled: u64) -> Durable {
+        Durable { confirmed: Lsn(confirmed), handled: Lsn(handled) }
     }
 }

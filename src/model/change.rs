@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Lsn, Table, Tuple};
+use super::{Column, Datum, Lsn, Table, Tuple};
 
 /// Where an event stands in commit order: the LSN of its transaction's commit record, then its number within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +125,47 @@ impl Event {
             Change::Row(row) => row.operation,
             Change::Truncate(_) => Operation::Truncate,
             Change::Message(_) => Operation::Message,
+        }
+    }
+
+    /// The bytes that it keeps alive.
+    pub fn weight(&self) -> usize {
+        let datum = |datum: &Datum| size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len);
+        let values = match &self.change {
+            Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum).sum(),
+            Change::Truncate(_) => 0,
+            Change::Message(message) => message.payload.len(),
+        };
+        size_of::<Event>() + values
+    }
+
+    /// The same in the shape that its table has in `table`: columns are paired by name and type, and what the event does
+    /// not have is `Absent`.
+    #[must_use]
+    pub fn reshaped(&self, table: &Arc<Table>) -> Event {
+        let change = match &self.change {
+            Change::Row(row) => Change::Row(row.reshaped(table)),
+            Change::Truncate(_) => Change::Truncate(Arc::clone(table)),
+            Change::Message(message) => Change::Message(message.clone()),
+        };
+        Event { change, ..*self }
+    }
+}
+
+impl RowChange {
+    fn reshaped(&self, table: &Arc<Table>) -> RowChange {
+        let place = |column: &Column| {
+            let same = |known: &Column| known.name == column.name && known.type_oid == column.type_oid;
+            self.table.columns.iter().position(same)
+        };
+        let places: Vec<_> = table.columns.iter().map(place).collect();
+        let value = |tuple: &Tuple, at: Option<usize>| at.map_or(Datum::Absent, |at| tuple.get(at).clone());
+        let image = |tuple: &Tuple| Tuple::new(places.iter().map(|at| value(tuple, *at)).collect::<Vec<_>>());
+        RowChange {
+            table: Arc::clone(table),
+            operation: self.operation,
+            old: self.old.as_ref().map(image),
+            new: self.new.as_ref().map(image),
         }
     }
 }

@@ -62,6 +62,8 @@ mod engine {
     mod gate;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
+    /// A subscriber who comes back is told exactly what followed.
+    mod resume;
     /// Tables change their shape, come and go while subscriptions are live.
     mod schema;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.

@@ -164,6 +164,11 @@ impl Lane {
         self.policy.standing()
     }
 
+    /// Whether much more fits.
+    pub(in crate::engine) fn has_room(&self) -> bool {
+        self.queue.lock().bytes <= self.bytes_max / 2
+    }
+
     /// Whether no event waits.
     pub(in crate::engine) fn is_idle(&self) -> bool {
         self.queue.lock().judgements.is_empty()

@@ -24,14 +24,14 @@ use crate::security::{Question, Reads};
 
 /// Real subscriptions (of a topic: lanes do not look at what they are to), and what became of them.
 struct Audience {
-    core: Core,
+    core: Arc<Core>,
     evicted: tokio::sync::mpsc::UnboundedReceiver<Eviction>,
 }
 
 impl Audience {
     fn new() -> Self {
         let (evictions, evicted) = Evictions::new();
-        let core = Core::new(Settings::default(), evictions);
+        let core = Arc::new(Core::new(Settings::default(), evictions));
         start::memory(&core, r#"[{"name": "alerts", "topic": "alerts", "public": true}]"#).unwrap();
         Audience { core, evicted }
     }

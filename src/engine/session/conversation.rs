@@ -61,18 +61,20 @@ impl SessionHandle {
                 conversation.operations.insert(id.clone(), subscription);
                 return;
             }
-            Ok(Subscribed::Entities(reading, live, asked)) => match self.core.by_key.get() {
-                Some(by_key) => {
-                    conversation.operations.insert(id.clone(), reading);
-                    let (session, id) = (Arc::clone(self), id.clone());
-                    by_key.runtime.spawn(async move {
-                        let answer = session.core.answer(&live, &principal, &asked).await;
-                        session.answer_later(&id, reading, answer);
-                    });
-                    return;
+            Ok(Subscribed::Entities(reading, live, asked)) => {
+                match self.core.runtime.get().filter(|_| self.core.by_key.get().is_some()) {
+                    Some(runtime) => {
+                        conversation.operations.insert(id.clone(), reading);
+                        let (session, id) = (Arc::clone(self), id.clone());
+                        runtime.spawn(async move {
+                            let answer = session.core.answer(&live, &principal, &asked).await;
+                            session.answer_later(&id, reading, answer);
+                        });
+                        return;
+                    }
+                    None => self.answer_with_errors(id, &Failure::entities_unsupported().to_json()),
                 }
-                None => self.answer_with_errors(id, &Failure::entities_unsupported().to_json()),
-            },
+            }
             Ok(Subscribed::Answer(body)) => self.answer(id, body),
             Err(failure) => self.answer_with_errors(id, &failure.to_json()),
         }

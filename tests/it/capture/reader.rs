@@ -103,7 +103,7 @@ impl Reader {
             Captured::Data { body, .. } => self.take_message(&body),
             Captured::Keepalive { wal_end } => {
                 if !self.open && self.acknowledges {
-                    self.capture.acknowledge(Journal::default().commit(wal_end));
+                    self.capture.acknowledge(Journal::default().commit(wal_end, None));
                 }
             }
             Captured::Interrupted(error) => self.interruptions.push(error.code()),
@@ -126,7 +126,7 @@ impl Reader {
             b'C' => {
                 self.open = false;
                 if self.acknowledges {
-                    self.capture.acknowledge(Journal::default().commit(Lsn(number(10))));
+                    self.capture.acknowledge(Journal::default().commit(Lsn(number(10)), None));
                 }
             }
             tag @ (b'I' | b'U' | b'D') => self.keep(format!("{}:{}", char::from(tag), first_column(body))),

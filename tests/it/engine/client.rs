@@ -104,7 +104,12 @@ impl Client {
 
     /// Starts an operation; it is in force when this returns.
     pub(crate) fn subscribe(&self, id: &str, query: &str) {
-        let message = json!({ "id": id, "type": "subscribe", "payload": { "query": query } });
+        self.send(id, &json!({ "query": query }));
+    }
+
+    /// The same with a whole payload.
+    pub(crate) fn send(&self, id: &str, payload: &Value) {
+        let message = json!({ "id": id, "type": "subscribe", "payload": payload });
         self.session.receive_text(&message.to_string());
     }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rowcast::config::Settings;
+use rowcast::engine::Engine;
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, QUIET, metric, principal, request, serving, until};
+use crate::engine::client::{Client, PATIENCE, QUIET, bus, metric, principal, request, serving, until};
 use crate::postgres::Server;
 
 const ORDERS: &str = "create table orders (id int primary key, tenant text not null, status text, total numeric)";
@@ -116,7 +118,8 @@ async fn every_row_that_was_committed_after_a_subscribe_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_closes_with_1001_confirms_and_frees_the_slot() {
     let server = shop().await;
-    let engine = serving(&server, &fields()).await;
+    let engine = Engine::new(bus(&server), Settings { replay_window_s: 0.2, ..Settings::default() });
+    engine.start(&fields().to_string()).await.unwrap();
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", ALL);
     let (_, pulled) = engine.register(&principal("acme").into(), &request(ALL)).unwrap();

@@ -1,0 +1,219 @@
+//! The recent events of one stream, in commit order: what a subscriber who comes back can still be told.
+//!
+//! What comes in: every event once, new or from before this process served, and the time. What is promised: from
+//! where the ring begins nothing is missing up to where the stream has come; the bounds in bytes and in age hold after each
+//! call. What is never done: an event is not left out from the middle.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::{Event, Lsn, Position};
+
+/// How much is kept for subscribers who come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Bytes of events.
+    pub bytes_max: usize,
+    /// How long ago the oldest was told.
+    pub age_max: Duration,
+}
+
+/// The recent events.
+#[derive(Debug)]
+pub struct Ring {
+    window: Window,
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    complete_from: Position,
+    newest: Option<Position>,
+    reached: Lsn,
+    live_from: Lsn,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: Arc<Event>,
+    since: Instant,
+    bytes: usize,
+}
+
+/// What follows a position is not here any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired;
+
+impl Ring {
+    /// Empty: everything that commits at or after `begins_at` will come, and what is before `live_from` was known to
+    /// the last process.
+    pub fn new(window: Window, begins_at: Lsn, live_from: Lsn) -> Self {
+        let complete_from = Position { commit_lsn: begins_at, ordinal: 0 };
+        Ring { window, kept: VecDeque::new(), bytes: 0, complete_from, newest: None, reached: begins_at, live_from }
+    }
+
+    /// Keeps the newest event.
+    pub fn append(&mut self, event: &Arc<Event>, now: Instant) {
+        let bytes = event.weight();
+        self.bytes += bytes;
+        self.kept.push_back(Kept { event: Arc::clone(event), since: now, bytes });
+        self.newest = Some(event.position);
+        self.reach(event.position.commit_lsn);
+        self.trim(now);
+    }
+
+    /// Everything that committed before this position is here, or was.
+    pub fn reach(&mut self, lsn: Lsn) {
+        self.reached = self.reached.max(lsn);
+    }
+
+    /// Lets go of what is too old or too much.
+    pub fn trim(&mut self, now: Instant) {
+        let Window { bytes_max, age_max } = self.window;
+        let mut bytes = self.bytes;
+        let mut goes = |kept: &mut Kept| {
+            let goes = bytes > bytes_max || now.saturating_duration_since(kept.since) > age_max;
+            bytes -= if goes { kept.bytes } else { 0 };
+            goes
+        };
+        while let Some(gone) = self.kept.pop_front_if(&mut goes) {
+            self.complete_from = after(gone.event.position);
+        }
+        self.bytes = bytes;
+    }
+
+    /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
+    pub fn trim_at(&self) -> Option<Instant> {
+        let age_max = self.window.age_max;
+        self.kept.front().and_then(|oldest| oldest.since.checked_add(age_max + age_max / 32))
+    }
+
+    /// Events that follow `position`, oldest first: at most so many and so many bytes, but one if there is any; and
+    /// whether there are more.
+    pub fn following(
+        &self,
+        position: Position,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<Arc<Event>>, bool), Expired> {
+        if after(position) < self.complete_from {
+            return Err(Expired);
+        }
+        let first = self.kept.partition_point(|kept| kept.event.position <= position);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for kept in self.kept.range(first..) {
+            bytes += kept.bytes;
+            if events.len() == events_max || (bytes > bytes_max && !events.is_empty()) {
+                return Ok((events, true));
+            }
+            events.push(Arc::clone(&kept.event));
+        }
+        Ok((events, false))
+    }
+
+    /// Whether everything is known that came before `position`, or before this process served.
+    pub fn has_reached(&self, position: Position) -> bool {
+        let known = self.newest.is_some_and(|newest| newest >= position) || self.reached > position.commit_lsn;
+        known && self.reached >= self.live_from
+    }
+
+    /// Where the oldest kept event committed: the server must be able to send it again to the next process.
+    pub fn oldest(&self) -> Option<Lsn> {
+        self.kept.front().map(|kept| kept.event.position.commit_lsn)
+    }
+
+    /// Bytes of the events that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The first position behind `position` that an event can have.
+fn after(Position { commit_lsn, ordinal }: Position) -> Position {
+    match ordinal.checked_add(1) {
+        Some(ordinal) => Position { commit_lsn, ordinal },
+        None => Position { commit_lsn: Lsn(commit_lsn.0.saturating_add(1)), ordinal: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::{Expired, Ring, Window};
+    use crate::model::{Change, Event, Lsn, Message, Position, Timestamp};
+
+    fn at(commit_lsn: u64, ordinal: u32) -> Position {
+        Position { commit_lsn: Lsn(commit_lsn), ordinal }
+    }
+
+    fn event(position: Position, bytes: usize) -> Arc<Event> {
+        let message = Message { topic: "t".into(), tenant: None, payload: vec![b'1'; bytes].into() };
+        Arc::new(Event { position, committed_at: Timestamp(0), xid: 1, change: Change::Message(message) })
+    }
+
+    fn ring(bytes_max: usize) -> (Ring, Instant) {
+        let window = Window { bytes_max, age_max: Duration::from_secs(10) };
+        (Ring::new(window, Lsn(10), Lsn(15)), Instant::now())
+    }
+
+    fn positions(ring: &Ring, after: Position) -> Result<Vec<Position>, Expired> {
+        Ok(ring.following(after, 100, usize::MAX)?.0.iter().map(|event| event.position).collect())
+    }
+
+    #[test]
+    fn what_follows_a_position_is_given_in_order_also_from_the_middle_of_a_transaction() {
+        let (mut ring, now) = ring(1 << 20);
+        for position in [at(20, 0), at(20, 1), at(30, 0)] {
+            ring.append(&event(position, 1), now);
+        }
+        assert_eq!(positions(&ring, at(10, 0)), Ok(vec![at(20, 0), at(20, 1), at(30, 0)]));
+        assert_eq!(positions(&ring, at(20, 0)), Ok(vec![at(20, 1), at(30, 0)]));
+        assert_eq!(positions(&ring, at(30, 0)), Ok(vec![]));
+        let page = |events_max, bytes_max| {
+            let (events, more) = ring.following(at(10, 0), events_max, bytes_max).unwrap();
+            (events.len(), more)
+        };
+        assert_eq!([page(1, usize::MAX), page(3, usize::MAX), page(9, 0)], [(1, true), (3, false), (1, true)]);
+    }
+
+    #[test]
+    fn a_position_from_before_the_stream_has_expired() {
+        let (ring, _) = ring(1 << 20);
+        assert_eq!(positions(&ring, at(9, 7)), Err(Expired));
+        assert_eq!(positions(&ring, at(10, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_still_on_its_way_is_waited_for() {
+        let (mut ring, now) = ring(1 << 20);
+        ring.append(&event(at(12, 0), 1), now);
+        assert!(!ring.has_reached(at(11, 0)), "the last process may have told of more");
+        ring.reach(Lsn(15));
+        assert!(ring.has_reached(at(11, 0)) && ring.has_reached(at(12, 0)) && !ring.has_reached(at(15, 0)));
+        ring.append(&event(at(20, 3), 1), now);
+        assert!(ring.has_reached(at(20, 3)) && !ring.has_reached(at(20, 4)));
+    }
+
+    #[test]
+    fn events_go_when_they_are_too_old_and_whoever_saw_the_last_of_them_misses_nothing() {
+        let (mut ring, now) = ring(1 << 20);
+        ring.append(&event(at(20, 0), 1), now);
+        ring.append(&event(at(20, 1), 1), now + Duration::from_secs(5));
+        ring.trim(now + Duration::from_secs(11));
+        assert_eq!(positions(&ring, at(15, 0)), Err(Expired));
+        assert_eq!(positions(&ring, at(20, 0)), Ok(vec![at(20, 1)]));
+        assert_eq!(ring.oldest(), Some(Lsn(20)));
+        ring.trim(now + Duration::from_mins(1));
+        assert_eq!((ring.oldest(), ring.bytes()), (None, 0));
+        assert_eq!(positions(&ring, at(20, 1)), Ok(vec![]), "an idle database expires nobody");
+    }
+
+    #[test]
+    fn events_go_when_they_are_too_many_bytes() {
+        let (mut ring, now) = ring(10_000);
+        (0..100).for_each(|n| ring.append(&event(at(20 + n, 0), 1_000), now));
+        assert!(ring.bytes() <= 10_000);
+        assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
+        assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+}
