@@ -1,4 +1,4 @@
-"""The application under chaos: three tables, served by ``rig.serve``. The token of connection_init is an owner's name."""
+"""The application under chaos, served by ``rig.serve``. The token of connection_init is the name of an owner."""
 
 import logging
 import os
@@ -15,6 +15,8 @@ logging.getLogger("rowcast").setLevel(os.environ.get("CHAOS_LOG", "INFO"))
 ROLE = os.environ["CHAOS_ROLE"]
 
 manager = SubscriptionManager(
+    replay_window_bytes=int(os.environ["CHAOS_WINDOW_BYTES"]),
+    replay_window_s=float(os.environ["CHAOS_WINDOW_S"]),
     # Little patience and little room, so that a minute sees what in earnest takes a day.
     queue_bytes_max=256 << 10,
     queue_age_max_s=6.0,

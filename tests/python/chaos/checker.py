@@ -116,7 +116,8 @@ class Check:
         if bound is not None and (start is None or start > bound):
             start = bound
         self._place = before if start is None else start
-        self._verdict.counts["given up"] += self._place - before
+        if segment is not self._transcript.segments[0]:
+            self._verdict.counts["given up"] += self._place - before
 
     def _start(self, segment: Segment) -> int | None:
         """Where the first of its events fit best."""

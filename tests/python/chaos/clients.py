@@ -1,4 +1,4 @@
-"""Clients: one socket each with an operation on every table, which come back whatever happens, and resume where they can.
+"""Clients: one socket each with an operation on every table, which come back whatever happens and resume if they can.
 
 A client keeps the cursor of the last event of each operation. When its socket or an operation ends, it subscribes again
 after that cursor; told that this is not possible any more, it begins afresh and says so in its transcript.

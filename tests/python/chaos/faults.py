@@ -9,7 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -34,11 +34,19 @@ class Stage:
     """Between the application and PostgreSQL."""
     ledger: Ledger
     chance: random.Random
+    server: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever stops, kills or starts PostgreSQL."""
 
 
 Fault = Callable[[Stage], Awaitable[None]]
 FAULTS: dict[str, tuple[float, Fault]] = {}
 """By name, with its weight."""
+
+
+SESSIONS = (
+    "from pg_stat_activity where datname = current_database() and application_name <> 'chaos'"
+    " and backend_type = 'client backend'"
+)
 
 
 def fault(name: str, weight: float = 1.0) -> Callable[[Fault], Fault]:
@@ -64,20 +72,22 @@ def schedule(chance: random.Random, names: list[str] | None = None) -> Iterator[
 
 @fault("postgres: SIGKILL, restart", 2)
 async def _(stage: Stage) -> None:
-    await asyncio.to_thread(stage.cluster.kill)
-    await asyncio.sleep(stage.chance.uniform(0, 1.5))
-    await asyncio.to_thread(stage.cluster.start)
+    async with stage.server:
+        await asyncio.to_thread(stage.cluster.kill)
+        await asyncio.sleep(stage.chance.uniform(0, 1.5))
+        await asyncio.to_thread(stage.cluster.start)
 
 
 @fault("postgres: fast restart")
 async def _(stage: Stage) -> None:
-    await asyncio.to_thread(stage.cluster.stop)
-    await asyncio.to_thread(stage.cluster.start)
+    async with stage.server:
+        await asyncio.to_thread(stage.cluster.stop)
+        await asyncio.to_thread(stage.cluster.start)
 
 
 @fault("postgres: SIGSTOP, SIGCONT")
 async def _(stage: Stage) -> None:
-    async with _stopped(server_processes(stage.cluster)):
+    async with stage.server, _stopped(server_processes(stage.cluster)):
         await asyncio.sleep(stage.chance.uniform(0.2, 3))
 
 
@@ -100,8 +110,14 @@ async def _(stage: Stage) -> None:
 
 @fault("sessions of the application: pg_terminate_backend")
 async def _(stage: Stage) -> None:
-    ours = "datname = current_database() and application_name <> 'chaos' and backend_type = 'client backend'"
-    await sql(stage.world, f"select pg_terminate_backend(pid) from pg_stat_activity where {ours}")
+    await sql(stage.world, f"select pg_terminate_backend(pid) {SESSIONS}")
+
+
+@fault("sessions of the application: SIGSTOP, SIGCONT")
+async def _(stage: Stage) -> None:
+    found = await sql(stage.world, f"select pid {SESSIONS}")
+    async with _stopped([int(str(pid)) for (pid,) in found]):
+        await asyncio.sleep(stage.chance.uniform(0.2, 4))
 
 
 @fault("slot: dropped")

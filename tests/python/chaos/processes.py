@@ -21,10 +21,12 @@ from rig.server import Server, serve
 class Application:
     """uvicorn with `chaos.app`, behind a proxy, connected to PostgreSQL through another."""
 
-    def __init__(self, world: World, database: Proxy, front: Proxy, counts: Counter[str]) -> None:
+    def __init__(
+        self, world: World, database: Proxy, front: Proxy, counts: Counter[str], environment: dict[str, str]
+    ) -> None:
         self.server: Server | None = None
         self.outputs: list[str] = []
-        self._environment = {
+        self._environment = environment | {
             "ROWCAST_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{database.port}/{world.database.name}",
             "CHAOS_ROLE": world.role,
         }

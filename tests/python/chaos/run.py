@@ -49,6 +49,16 @@ class Plan:
     pause: float = 1.0
     """Seconds between two faults, on average."""
     only: list[str] | None = None
+    together: float = 0.25
+    """How often two faults come at once."""
+
+    def window(self) -> dict[str, str]:
+        """How much the application keeps for those who come back: much or little."""
+        chance = random.Random(f"{self.seed}/window")
+        return {
+            "CHAOS_WINDOW_BYTES": str(chance.choice((1 << 16, 1 << 20, 1 << 24))),
+            "CHAOS_WINDOW_S": str(chance.choice((5, 300, 300))),
+        }
 
 
 @dataclass
@@ -76,6 +86,7 @@ class Report:
         figures = {
             "seed": self.plan.seed,
             "seconds": round(self.seconds),
+            "window": " B, ".join(self.plan.window().values()) + " s",
             "faults injected": sum(self.faults.values()),
             "row changes committed": len(self.history.changes),
             "events checked": counts["checked"],
@@ -98,7 +109,7 @@ async def run(cluster: Cluster, plan: Plan) -> Report:
         stack.callback(world.close)
         front, back = Proxy(), Proxy(("127.0.0.1", cluster.port))
         ledger = Ledger()
-        application = Application(world, back, front, ledger.counts)
+        application = Application(world, back, front, ledger.counts, plan.window())
         try:
             await application.start()
             report = await Run(plan, cluster, world, application, front, back, ledger).run()
@@ -160,7 +171,9 @@ class Run:
         deadline = time.monotonic() + self._plan.seconds
         names = faults.schedule(self._stage.chance, self._plan.only)
         while time.monotonic() < deadline:
-            await faults.inflict(self._stage, next(names), self._faults)
+            count = 1 + (self._stage.chance.random() < self._plan.together)
+            chosen = {next(names) for _ in range(count)}
+            await asyncio.gather(*(faults.inflict(self._stage, name, self._faults) for name in sorted(chosen)))
             await asyncio.sleep(self._stage.chance.uniform(0, 2) * self._plan.pause)
 
     async def _make_peace(self) -> list[str]:

@@ -83,4 +83,6 @@ class World:
 
     def close(self) -> None:
         """Give back what the whole cluster sees."""
+        for (name,) in self.database.execute("select gid from pg_prepared_xacts where database = current_database()"):
+            self.database.execute(f"rollback prepared '{name}'")
         self.database.execute(f"drop owned by {self.role}; drop role {self.role}")

@@ -19,7 +19,17 @@ from rig.postgres import Database
 
 Session = psycopg.Connection[tuple[object, ...]]
 
-KINDS = {"insert": 10, "update": 9, "many": 2, "key": 3, "move": 4, "hide": 4, "delete": 4, "truncate": 0.03}
+KINDS = {
+    "insert": 10,
+    "update": 9,
+    "many": 2,
+    "bulk": 0.1,
+    "key": 3,
+    "move": 4,
+    "hide": 4,
+    "delete": 4,
+    "truncate": 0.03,
+}
 """What a statement may be, by weight."""
 
 ENDS = {"commit": 40, "rollback": 4, "prepare": 3, "part": 6}
@@ -131,6 +141,15 @@ class Writer:
         statement = f"update {table} set rev = nextval('chaos.rev'), state = %s where id = any(%s)"
         session.execute(statement.encode(), (self._chance.choice(STATES), wanted))
 
+    def _bulk(self, session: Session, table: str, _key: int) -> None:
+        keys = list(itertools.islice(self._keys, self._chance.randrange(500, 3000)))
+        owners, states = list(TENANTS), list(STATES)
+        chosen = "(%s::text[])[1 + id %% 3], (%s::text[])[1 + id %% 4]"
+        statement = (
+            f"insert into {table} select id, {chosen}, nextval('chaos.rev'), 'bulk' from unnest(%s::bigint[]) id"
+        )
+        session.execute(statement.encode(), (owners, states, keys))
+
     def _key(self, session: Session, table: str, key: int) -> None:
         fresh = next(self._keys)
         self._known[table].append(fresh)
@@ -159,6 +178,7 @@ class Writer:
 STEPS: dict[str, Callable[[Writer, Session, str, int], None]] = {
     "update": Writer._update,
     "many": Writer._many,
+    "bulk": Writer._bulk,
     "key": Writer._key,
     "move": Writer._move,
     "hide": Writer._hide,
