@@ -18,10 +18,10 @@ manager = SubscriptionManager(
     replay_window_bytes=int(os.environ["CHAOS_WINDOW_BYTES"]),
     replay_window_s=float(os.environ["CHAOS_WINDOW_S"]),
     # Little patience and little room, so that a minute sees what in earnest takes a day.
-    queue_bytes_max=256 << 10,
-    queue_age_max_s=6.0,
-    ping_interval_s=4.0,
-    pong_timeout_s=4.0,
+    queue_bytes_max=128 << 10,
+    queue_age_max_s=4.0,
+    ping_interval_s=6.0,
+    pong_timeout_s=6.0,
 )
 manager.subscription("tasks", tenant="owner")
 manager.subscription("notes")

@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import json
 import random
+import re
+import socket as socket_module
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from chaos.checker import Heard, Segment, Transcript
 from chaos.history import Told, View
+from chaos.proxy import BUFFER
 
 Position = Callable[[], Awaitable[int]]
 """The position in the WAL behind everything that has committed by now."""
@@ -92,6 +95,7 @@ class Client:
         self._resumes = False
         self._fences: dict[str, list[tuple[Operation, Segment]]] = {}
         self._asking: set[asyncio.Task[None]] = set()
+        self._together = chance.random() < 0.5
         self._reading = asyncio.Event()
         self._reading.set()
 
@@ -123,7 +127,12 @@ class Client:
     async def _session(self, url: str) -> None:
         options: dict[str, Any] = {"compression": None, "proxy": None, "max_size": None, "ping_interval": None}
         options |= {"subprotocols": [Subprotocol("graphql-transport-ws")], "open_timeout": 10, "close_timeout": 1}
-        async with connect(f"{url}/graphql", **options) as socket:
+        host, _, port = url.removeprefix("ws://").rpartition(":")
+        plain = socket_module.socket()
+        plain.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, BUFFER)
+        plain.settimeout(0)
+        await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
+        async with connect(f"{url}/graphql", sock=plain, **options) as socket:
             self.socket = socket
             try:
                 await self._open(socket)
@@ -213,9 +222,14 @@ class Client:
             segment.since = position
 
     def _lost(self, why: str) -> None:
-        self._ledger.counts[why.split(" resume after ", maxsplit=1)[0]] += 1
+        """A close may name one cursor for all operations. Whether a client takes that or each one's own is up to it."""
+        self._ledger.counts[why.partition(" resume after ")[0]] += 1
+        named = re.search(r"resume after (\S+)", why)
         for operation in self.operations:
             operation.end(why)
+            if named and self._together:
+                operation.cursor = named[1]
+        self._together = self._chance.random() < 0.5
 
     async def _send(self, socket: ClientConnection, **message: Any) -> None:
         await socket.send(json.dumps(message))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from chaos.proxy import Proxy
+from chaos.proxy import BUFFER, Proxy
 from chaos.world import World
 from rig.postgres import Cluster
 from rig.server import Server, serve
@@ -29,6 +29,7 @@ class Application:
         self._environment = environment | {
             "ROWCAST_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{database.port}/{world.database.name}",
             "CHAOS_ROLE": world.role,
+            "SERVE_SEND_BUFFER": str(BUFFER),
         }
         self._front = front
         self._counts = counts

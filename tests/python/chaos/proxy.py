@@ -12,6 +12,9 @@ from contextlib import suppress
 
 CHUNK = 1 << 16
 
+BUFFER = 1 << 14
+"""Bytes that the kernel may keep on each side: else it swallows megabytes for a client that does not read."""
+
 
 class Link:
     """One connection and its other half."""
@@ -64,8 +67,9 @@ class Link:
 class Proxy:
     """Listens on a free port of loopback and passes on to ``target``, which may change."""
 
-    def __init__(self, target: tuple[str, int] | None = None) -> None:
+    def __init__(self, target: tuple[str, int] | None = None, buffer: int = CHUNK) -> None:
         self.target = target
+        self._buffer = buffer
         self.links: set[Link] = set()
         self.delay = 0.0
         self._open = asyncio.Event()
@@ -119,6 +123,7 @@ class Proxy:
             return
         for side in (near, far):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer)
         link = Link(self, near, far)
         self.links.add(link)
         try:
@@ -130,6 +135,7 @@ class Proxy:
         if self.target is None:
             return None
         far = socket.socket()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer)
         far.settimeout(0)
         try:
             await asyncio.get_running_loop().sock_connect(far, self.target)

@@ -26,7 +26,7 @@ from chaos.checker import WRONGS, Transcript, Verdict, check
 from chaos.clients import Client, Ledger
 from chaos.history import History, View, read
 from chaos.processes import Application, sql
-from chaos.proxy import Proxy
+from chaos.proxy import BUFFER, Proxy
 from chaos.world import TABLES, TENANTS, World
 from chaos.writers import Writer, settle_prepared
 from rig.postgres import Cluster, bindir, running
@@ -107,7 +107,7 @@ async def run(cluster: Cluster, plan: Plan) -> Report:
     with cluster.database() as database, contextlib.ExitStack() as stack:
         world = World(database, f"chaos_{uuid4().hex[:12]}").open()
         stack.callback(world.close)
-        front, back = Proxy(), Proxy(("127.0.0.1", cluster.port))
+        front, back = Proxy(buffer=BUFFER), Proxy(("127.0.0.1", cluster.port))
         ledger = Ledger()
         application = Application(world, back, front, ledger.counts, plan.window())
         try:

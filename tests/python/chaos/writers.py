@@ -23,7 +23,7 @@ KINDS = {
     "insert": 10,
     "update": 9,
     "many": 2,
-    "bulk": 0.1,
+    "bulk": 0.2,
     "key": 3,
     "move": 4,
     "hide": 4,
@@ -145,9 +145,8 @@ class Writer:
         keys = list(itertools.islice(self._keys, self._chance.randrange(500, 3000)))
         owners, states = list(TENANTS), list(STATES)
         chosen = "(%s::text[])[1 + id %% 3], (%s::text[])[1 + id %% 4]"
-        statement = (
-            f"insert into {table} select id, {chosen}, nextval('chaos.rev'), 'bulk' from unnest(%s::bigint[]) id"
-        )
+        columns = f"id, {chosen}, nextval('chaos.rev'), repeat('bulk', 60)"
+        statement = f"insert into {table} select {columns} from unnest(%s::bigint[]) id"
         session.execute(statement.encode(), (owners, states, keys))
 
     def _key(self, session: Session, table: str, key: int) -> None:
