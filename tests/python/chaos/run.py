@@ -1,7 +1,7 @@
 """One run: open the world, write, listen, hurt, make peace, and compare what was heard with what happened.
 
     python -m chaos.run                       # a random seed, CHAOS_SECONDS (60) of faults, PostgreSQL CHAOS_PG (15)
-    CHAOS_SEED=7 CHAOS_ONLY=slot python -m chaos.run    # one seed; only faults whose name has this word
+    CHAOS_SEED=7 CHAOS_ONLY=slot python -m chaos.run    # one seed; only faults whose name matches this
 
 The schedule of faults and every writer's intentions follow from the seed; what the machine makes of them does not.
 """
@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -241,7 +242,7 @@ def main() -> int:
     """By hand; 1 when something was wrong."""
     environment = os.environ
     seed = int(environment.get("CHAOS_SEED") or random.SystemRandom().randrange(1 << 31))
-    word = environment.get("CHAOS_ONLY", "")
+    pattern = environment.get("CHAOS_ONLY", "")
     plan = Plan(
         seed,
         float(environment.get("CHAOS_SECONDS", "60")),
@@ -249,7 +250,8 @@ def main() -> int:
         int(environment.get("CHAOS_WRITERS", "3")),
         float(environment.get("CHAOS_RATE", "25")),
         float(environment.get("CHAOS_PAUSE", "1")),
-        [name for name in faults.FAULTS if word in name],
+        [name for name in faults.FAULTS if re.search(pattern, name)],
+        float(environment.get("CHAOS_TOGETHER", "0.25")),
     )
     major = int(environment.get("CHAOS_PG", "15"))
     binaries = bindir(major)
@@ -262,7 +264,7 @@ def main() -> int:
     print(report)
     if folder := environment.get("CHAOS_LOGS"):
         for number, output in enumerate(report.outputs):
-            (Path(folder) / f"application-{number}.log").write_text(output)
+            (Path(folder) / f"{plan.seed}-application-{number}.log").write_text(output)
     return 0 if report.clean else 1
 
 
