@@ -88,6 +88,8 @@ pub struct Settings {
     pub replay_window_bytes: usize,
     /// Seconds that they are kept.
     pub replay_window_s: f64,
+    /// Seconds after which a slot of the pool that no process streams from is dropped.
+    pub slot_idle_s: f64,
     /// This service's name in a federated graph; without one the schema is no subgraph.
     pub service: Option<String>,
     /// GraphQL variables that must equal an attribute of the principal, by name.
@@ -160,6 +162,7 @@ impl Default for Settings {
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
             replay_window_bytes: 64 * 1024 * 1024,
             replay_window_s: 300.0,
+            slot_idle_s: 3600.0,
             service: None,
             protected_variables: ProtectedVariables::default(),
             limits: RateLimits::default(),
@@ -216,6 +219,7 @@ impl Settings {
     fn check(&self) -> Result<(), ConfigError> {
         let seconds = [
             ("replay_window_s", self.replay_window_s),
+            ("slot_idle_s", self.slot_idle_s),
             ("queue_age_max_s", self.queue_age_max_s),
             ("init_wait_s", self.init_wait_s),
             ("ping_interval_s", self.ping_interval_s),

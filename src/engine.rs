@@ -34,6 +34,7 @@ mod replay;
 mod resolve;
 mod revoke;
 mod session;
+mod slot_watch;
 mod stale;
 mod start;
 mod stream;
@@ -64,6 +65,7 @@ use crate::config::{Bus, Settings};
 use crate::error::Error;
 use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
+use crate::session::Dialect;
 use evict::{Eviction, Evictions};
 use live::Live;
 use rate::RetryAfter;
@@ -182,7 +184,8 @@ impl Engine {
                 None => Err(Failure::new("PRINCIPAL_REQUIRED", "rows are given to somebody: say who asks")),
             },
             Ok(Operation::Subscription(_)) => {
-                let message = "subscriptions need a WebSocket: connect to this URL with one";
+                let message = "subscriptions need a WebSocket or an event stream: connect to this URL with one, or send `Accept: \
+                               text/event-stream`";
                 Err(Failure::new("OPERATION_NOT_SUPPORTED", message))
             }
             Err(errors) => Err(Failure::from(errors)),
@@ -205,9 +208,20 @@ impl Engine {
 
     /// The same, for a peer whose address is known and limited.
     pub fn connect_from(&self, wake: Arc<dyn Wake>, address: Option<&str>) -> Result<Arc<SessionHandle>, Error> {
+        self.open(wake, address, Dialect::Socket)
+    }
+
+    /// A session that speaks graphql-sse over an HTTP response, for such a peer. It waits for
+    /// [`accept`](SessionHandle::accept).
+    pub fn open(
+        &self,
+        wake: Arc<dyn Wake>,
+        address: Option<&str>,
+        dialect: Dialect,
+    ) -> Result<Arc<SessionHandle>, Error> {
         let checked = self.core.check_connect(address);
         checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
-        Ok(self.core.connect(wake, address)?)
+        Ok(self.core.connect(wake, address, dialect)?)
     }
 
     /// A subscription whose results are fetched.

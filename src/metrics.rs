@@ -72,6 +72,8 @@ metrics! {
     slow_clients_total,
     /// Times that the connection to the server was lost.
     capture_interruptions_total,
+    /// Times that changes were lost and every subscriber was told so.
+    gaps_total,
     /// Open sessions.
     sessions,
     /// Live subscriptions.
@@ -90,6 +92,10 @@ metrics! {
     commit_lsn,
     /// LSN confirmed to the server.
     confirmed_lsn,
+    /// Bytes of WAL that the server keeps for the slot, as it was looked up last.
+    slot_retained_bytes,
+    /// Bytes that may be written before the server gives the slot up; the greatest number when there is no limit.
+    slot_safe_bytes,
 }
 
 /// One number.

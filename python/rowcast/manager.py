@@ -78,7 +78,9 @@ class SubscriptionManager:
         replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot
             keeps their WAL, so that they outlive the process. By default 64 MiB.
         replay_window_s: Seconds that they are kept. By default 300.
-        slot: The replication slot; one for each process that runs at the same time.
+        slot_idle_s: Seconds after which a slot of the pool that no process streams from is dropped. By default 3600.
+        slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
+            from the slot of that name, others from ``name_2``, ``name_3`` and so on.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
         held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
@@ -115,6 +117,7 @@ class SubscriptionManager:
         policy_backlog_bytes_max: int | None = None,
         replay_window_bytes: int | None = None,
         replay_window_s: float | None = None,
+        slot_idle_s: float | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
@@ -146,6 +149,7 @@ class SubscriptionManager:
             policy_backlog_bytes_max,
             replay_window_bytes,
             replay_window_s,
+            slot_idle_s,
             held_bytes_max,
             request_limits or RequestLimits(),
         )

@@ -41,6 +41,7 @@ _ENGINES = frozenset(
         "policy_backlog_bytes_max",
         "replay_window_bytes",
         "replay_window_s",
+        "slot_idle_s",
     )
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
@@ -90,6 +91,7 @@ class Settings:
     policy_backlog_bytes_max: int | None = None
     replay_window_bytes: int | None = None
     replay_window_s: float | None = None
+    slot_idle_s: float | None = None
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
 
@@ -116,6 +118,7 @@ class Settings:
             "resolver_timeout_s",
             "policy_timeout_s",
             "replay_window_s",
+            "slot_idle_s",
         ):
             self._check_seconds(name)
         if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:

@@ -117,6 +117,11 @@ impl Index {
         Some(subscription)
     }
 
+    /// One that is there, held or not.
+    pub(super) fn find(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.subscriptions.get(&id).cloned()
+    }
+
     /// In no particular order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
         self.subscriptions.values()

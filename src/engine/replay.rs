@@ -38,14 +38,13 @@ enum Step {
 
 impl Core {
     /// The position after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client
-    /// that cannot change its document.
+    /// that cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL
+    /// that it began with.
     pub(super) fn resume_after(&self, arguments: &Arguments, request: &Request) -> Result<Option<Position>, Failure> {
-        let extension = request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("after"));
-        let extension = match extension {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::String(cursor)) => Some(cursor.as_str()),
-            Some(_) => return Err(invalid("extensions.rowcast.after must be a string")),
-        };
+        if let Some(last_event_id) = extension(request, "lastEventId")? {
+            return self.position_of(last_event_id).map(Some);
+        }
+        let extension = extension(request, "after")?;
         match (arguments.after.as_deref(), extension) {
             (Some(argument), Some(extension)) if argument != extension => {
                 Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
@@ -58,7 +57,7 @@ impl Core {
     fn position_of(&self, cursor: &str) -> Result<Position, Failure> {
         let cursor: Cursor =
             cursor.parse().map_err(|error: crate::journal::CursorError| invalid(&error.to_string()))?;
-        if cursor.origin == self.origin() { Ok(cursor.position) } else { Err(ahead()) }
+        if self.knows(&cursor) { Ok(cursor.position) } else { Err(ahead()) }
     }
 
     /// Brings a held subscription to the present, in the background.
@@ -149,6 +148,15 @@ impl Core {
 
     fn is_held(&self, id: SubscriptionId) -> bool {
         self.index.lock().held(id).is_some()
+    }
+}
+
+/// A cursor in `extensions.rowcast`.
+fn extension<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Failure> {
+    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get(name)) {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(cursor)) => Ok(Some(cursor)),
+        Some(_) => Err(invalid(&format!("extensions.rowcast.{name} must be a string"))),
     }
 }
 

@@ -4,6 +4,7 @@
 //! it queues, so nothing here asks for the conversation while it holds a queue.
 
 mod conversation;
+mod events;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::adapter::Wake;
 use crate::journal::Cursor;
 use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
 use crate::payload::Frame;
-use crate::session::{Close, CloseCode, Input, Overflow, Phase, Pushed, Queue, Session};
+use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -32,6 +33,7 @@ pub struct SessionHandle {
     core: Arc<Core>,
     wake: Arc<dyn Wake>,
     address: Option<Box<str>>,
+    dialect: Dialect,
     conversation: Mutex<Conversation>,
     queue: Mutex<Queue>,
     sender: Sender,
@@ -46,15 +48,19 @@ struct Conversation {
 }
 
 impl SessionHandle {
-    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>) -> Arc<Self> {
+    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>, dialect: Dialect) -> Arc<Self> {
         let limits = core.settings.session_limits();
-        let machine = Session::new(limits, Instant::now());
+        let machine = match dialect {
+            Dialect::Socket => Session::new(limits, Instant::now()),
+            Dialect::Distinct | Dialect::Single => Session::of_stream(limits, dialect),
+        };
         let key = core.rates.of_address(address);
         Arc::new(SessionHandle {
             id: core.registry.next_session_id(),
             core: Arc::clone(core),
             wake,
             address: address.map(Into::into),
+            dialect,
             conversation: Mutex::new(Conversation { machine, principal: None, key, operations: HashMap::new() }),
             queue: Mutex::new(Queue::new(&limits)),
             sender: Sender::new(limits.queue_bytes_max),

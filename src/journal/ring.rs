@@ -80,6 +80,13 @@ impl Ring {
         self.bytes = bytes;
     }
 
+    /// Lets go of everything: whoever comes back from before has to begin anew.
+    pub fn release(&mut self) {
+        self.complete_from = self.newest.map_or(self.complete_from, after);
+        self.kept.clear();
+        self.bytes = 0;
+    }
+
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
     pub fn trim_at(&self) -> Option<Instant> {
         let age_max = self.window.age_max;
@@ -113,6 +120,18 @@ impl Ring {
     pub fn has_reached(&self, position: Position) -> bool {
         let known = self.newest.is_some_and(|newest| newest >= position) || self.reached > position.commit_lsn;
         known && self.reached >= self.live_from
+    }
+
+    /// Where the stream stands: whoever begins to listen now and resumes from here later misses nothing. `None` before
+    /// anything is known.
+    pub fn position(&self) -> Option<Position> {
+        let before = self
+            .reached
+            .0
+            .checked_sub(1)
+            .filter(|lsn| *lsn > 0)
+            .map(|lsn| Position { commit_lsn: Lsn(lsn), ordinal: u32::MAX });
+        self.newest.max(before)
     }
 
     /// Where the oldest kept event committed: the server must be able to send it again to the next process.
@@ -215,5 +234,19 @@ mod tests {
         assert!(ring.bytes() <= 10_000);
         assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
         assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_position_is_behind_everything_that_is_known_and_before_all_that_comes() {
+        let window = Window { bytes_max: usize::MAX, age_max: Duration::MAX };
+        let mut ring = Ring::new(window, Lsn(0), Lsn(0));
+        assert_eq!(ring.position(), None, "nothing is known");
+        ring.append(&event(at(5, 1), 1), Instant::now());
+        assert_eq!(ring.position(), Some(at(5, 1)));
+        ring.reach(Lsn(9));
+        let position = ring.position().unwrap();
+        assert!(position > at(5, 1) && position < at(9, 0));
+        assert!(ring.has_reached(position));
+        assert_eq!(ring.following(position, 9, 99), Ok((Vec::new(), false)));
     }
 }

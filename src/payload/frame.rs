@@ -33,11 +33,21 @@ impl Frame {
         self.head.len() + self.body.len() + self.tail.len()
     }
 
+    /// Whether nobody shares any of it.
+    pub fn is_whole(&self) -> bool {
+        self.body.is_empty()
+    }
+
     /// Appends the frame's text.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(&self.body);
+        self.write_body_to(out);
         out.extend_from_slice(self.tail.as_bytes());
+    }
+
+    /// Appends the shared body alone.
+    pub fn write_body_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.body);
     }
 }
 

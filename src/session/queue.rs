@@ -127,6 +127,11 @@ impl Queue {
     /// Moves frames into `out`, control first: at most `frames_max` of them, and no more once they have reached
     /// `bytes_max` on the wire. Small batches keep what is undelivered in here, where it is seen.
     pub fn take(&mut self, frames_max: usize, bytes_max: usize, out: &mut Vec<Frame>) {
+        self.take_each(frames_max, bytes_max, |frame, _| out.push(frame));
+    }
+
+    /// The same, with the position at which each may be resumed.
+    pub fn take_each(&mut self, frames_max: usize, bytes_max: usize, mut each: impl FnMut(Frame, Option<Position>)) {
         let mut bytes = 0;
         for _ in 0..frames_max {
             if bytes >= bytes_max {
@@ -134,7 +139,7 @@ impl Queue {
             }
             let Some(next) = self.pop() else { break };
             bytes += next.frame.len();
-            out.push(next.frame);
+            each(next.frame, next.position);
         }
         if self.is_empty() {
             self.give_back();

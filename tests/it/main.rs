@@ -68,6 +68,8 @@ mod engine {
     mod schema;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
+    /// Slots that are shared, lost, given up and left behind.
+    mod slots;
     /// From a committed row to a frame.
     mod stream;
 }

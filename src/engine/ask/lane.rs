@@ -217,8 +217,9 @@ impl Lane {
         batch
     }
 
-    /// Puts the answers in; `None` is asked again. Tells what is decided, and comes back to the workers with the rest.
-    pub(super) fn settle(self: &Arc<Self>, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) {
+    /// Puts the answers in; `None` is asked again. Tells what is decided. Whether something is left to ask: then the lane
+    /// is still with whoever has it in hand, and has to [`come back`](Lane::come_back).
+    pub(super) fn settle(&self, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) -> bool {
         for (ticket, truth) in batch.tickets.iter().zip(truths) {
             if let Some(truth) = truth {
                 self.decide(ticket.image(), *truth);
@@ -228,9 +229,12 @@ impl Lane {
         queue.release(teller);
         // The first that is left is undecided, or it would have been told.
         queue.scheduled = !queue.judgements.is_empty();
-        if queue.scheduled {
-            self.ready.push(Arc::clone(self));
-        }
+        queue.scheduled
+    }
+
+    /// To the workers, with the rest.
+    pub(super) fn come_back(self: &Arc<Self>) {
+        self.ready.push(Arc::clone(self));
     }
 
     /// Whether the lane, or its policy for everybody, persistently fails.

@@ -15,6 +15,7 @@ mod endings;
 mod handshake;
 mod invariants;
 mod operations;
+mod streams;
 mod transitions;
 
 /// Both sides of a connection. Each method acts for one side and then lets the session settle.
