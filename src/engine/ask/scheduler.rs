@@ -165,14 +165,13 @@ fn turn(answer: &Answer) -> Turn {
 
 /// What each image's answer means; `None` is asked again. An image on which the policies raise is not visible, as no
 /// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
-/// compared with. Where nobody answered nothing is known; a timeout counts when the image was alone, for among others
-/// another may be to blame.
+/// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
+/// silence. One that persists ends the subscription.
 pub(in crate::engine) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &Verdict| match verdict {
         Verdict::Visible => Some(Truth::True),
         Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),
-        Verdict::TimedOut => (images == 1).then_some(Truth::Unavailable),
-        Verdict::Unasked => None,
+        Verdict::TimedOut | Verdict::Unasked => None,
     };
     match answer {
         Ok(verdicts) => verdicts.iter().map(truth).collect(),

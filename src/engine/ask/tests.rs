@@ -281,6 +281,19 @@ async fn slow_policies_share_one_worker_and_others_do_not_wait() {
 }
 
 #[tokio::test]
+async fn a_timeout_is_no_answer_and_one_that_persists_ends_the_subscription() {
+    let mut office = Office::new(usize::MAX);
+    let lane = office.lane("slow", 0);
+    office.open();
+    office.enqueue(&lane, 1, asked("yes"));
+    while office.subscription.is_live() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(office.audience.endings(), ["POLICY_FAILED"]);
+    assert!(office.told.numbers().is_empty(), "nothing is decided that nobody answered");
+}
+
+#[tokio::test]
 async fn a_lost_session_is_no_answer_and_the_order_is_kept() {
     let mut office = Office::new(usize::MAX);
     let lane = office.lane("quick", 0);
