@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_slot_goes_when_nobody_claimed_it_for_long_and_not_because_of_a_pause() {
-        let (mut idle, start) = (IdleSlots::new("feed", Duration::from_secs(60)), Instant::now());
+        let (mut idle, start) = (IdleSlots::new("feed", Duration::from_mins(1)), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let (free, taken) = ([slot("feed", false)], [slot("feed", true)]);
         assert!(idle.due(&free, at(0)).is_empty() && idle.due(&free, at(59)).is_empty());

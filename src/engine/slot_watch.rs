@@ -16,7 +16,7 @@ use crate::capture::IdleSlots;
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What `rowcast.status()` tells people, for one slot (manual, section 54.19 "pg_replication_slots").
+/// What `rowcast.status()` tells people, for one slot (manual, section 54.19 "`pg_replication_slots`").
 const HEALTH: &str = "select slot_name::text, wal_status, safe_wal_size,
         pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::bigint
     from pg_catalog.pg_replication_slots

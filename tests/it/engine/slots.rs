@@ -21,7 +21,7 @@ async fn prepared(settings: &[&str]) -> Server {
     server
 }
 
-async fn subscribed(engine: &Engine, after: &Value) -> Client {
+fn subscribed(engine: &Engine, after: &Value) -> Client {
     let client = Client::of(engine, "acme");
     client.send("1", &json!({ "query": IDS, "extensions": { "rowcast": { "after": after } } }));
     client
@@ -43,7 +43,7 @@ async fn slots(server: &Server) -> String {
 async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     let server = prepared(&["wal_level=logical"]).await;
     let engine = serving(&server, &fields()).await;
-    let mut client = subscribed(&engine, &Value::Null).await;
+    let mut client = subscribed(&engine, &Value::Null);
     server.sql("insert into t values (1)").await;
     let (_, cursor) = told(&mut client).await;
     server
@@ -63,7 +63,7 @@ async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     let frame = client.frame().await;
     assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
     assert_eq!(frame["payload"][0]["extensions"]["rowcast"]["cursor"], cursor);
-    let mut back = subscribed(&engine, &cursor).await;
+    let mut back = subscribed(&engine, &cursor);
     assert_eq!(back.error().await.0, "CURSOR_EXPIRED");
     client.send("2", &json!({ "query": IDS }));
     server.sql("insert into t values (3)").await;
@@ -83,7 +83,7 @@ async fn a_slot_that_the_server_gave_up_is_made_anew_by_the_next_start() {
     }
     assert_eq!(server.value("select wal_status from pg_replication_slots").await.as_deref(), Some("lost"));
     let engine = serving(&server, &fields()).await;
-    let mut client = subscribed(&engine, &Value::Null).await;
+    let mut client = subscribed(&engine, &Value::Null);
     server.sql("insert into t values (3)").await;
     assert_eq!(told(&mut client).await.0, 3);
     engine.stop(PATIENCE).await;
@@ -93,12 +93,12 @@ async fn a_slot_that_the_server_gave_up_is_made_anew_by_the_next_start() {
 async fn processes_share_a_pool_of_slots_and_a_cursor_of_one_is_good_at_the_others() {
     let server = prepared(&["wal_level=logical"]).await;
     let first = serving(&server, &fields()).await;
-    let mut client = subscribed(&first, &Value::Null).await;
+    let mut client = subscribed(&first, &Value::Null);
     server.sql("insert into t select generate_series(1, 3)").await;
     let (_, cursor) = told(&mut client).await;
     let second = serving(&server, &fields()).await;
     assert_eq!(slots(&server).await, "rowcast_it rowcast_it_2");
-    let mut back = subscribed(&second, &cursor).await;
+    let mut back = subscribed(&second, &cursor);
     assert_eq!((told(&mut back).await.0, told(&mut back).await.0), (2, 3), "from before the second process was there");
     server.sql("insert into t values (4)").await;
     let (id, cursor) = told(&mut back).await;
@@ -110,7 +110,7 @@ async fn processes_share_a_pool_of_slots_and_a_cursor_of_one_is_good_at_the_othe
     let engines = [serving(&server, &fields()).await, serving(&server, &fields()).await];
     assert_eq!(slots(&server).await, "rowcast_it rowcast_it_2");
     for engine in &engines {
-        let mut back = subscribed(engine, &cursor).await;
+        let mut back = subscribed(engine, &cursor);
         assert_eq!(told(&mut back).await.0, 5);
         engine.stop(PATIENCE).await;
     }
