@@ -20,6 +20,8 @@ manager = SubscriptionManager(
     # Bytes alone are to end a session here, however slow the machine is.
     queue_age_max_s=600,
     ping_interval_s=600,
+    # What is kept for cursors would hide what is kept for clients.
+    replay_window_bytes=1 << 20,
 )
 manager.subscription("orders", tenant="tenant_id")
 manager.subscription("orders", tenant="tenant_id", name="ordersEach", slow_client="disconnect")
