@@ -68,21 +68,10 @@ impl<'d> Planner<'d> {
                 let change = changes.field.definition.ty.item_type();
                 self.root(field, change, &changes.below)
             }
-            (None, _) => self.nothing(field),
+            (None, _) => nothing(field),
         };
         let fields = selected.iter().filter_map(|selected| transaction_field(type_name, selected)).collect();
         Ok((TransactionSelection { fields }, root))
-    }
-
-    /// Who selects no changes hears of transactions all the same.
-    fn nothing(&self, field: &SubscriptionField) -> PlanRoot {
-        match &field.source {
-            Source::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {
-                fields: Box::default(),
-                table: PlannedTable(std::sync::Arc::clone(table)),
-            }),
-            _ => PlanRoot::Value(Shape::Constant(constant(""))),
-        }
     }
 
     fn event(&self, event_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> Box<[EventField]> {
@@ -175,6 +164,17 @@ impl<'d> Planner<'d> {
             Some(ValueField { key: key(name), name: name.into(), attribute: attribute.into(), shape })
         });
         planned.collect()
+    }
+}
+
+/// Who selects no changes hears of transactions all the same.
+fn nothing(field: &SubscriptionField) -> PlanRoot {
+    match &field.source {
+        Source::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {
+            fields: Box::default(),
+            table: PlannedTable(std::sync::Arc::clone(table)),
+        }),
+        _ => PlanRoot::Value(Shape::Constant(constant(""))),
     }
 }
 
