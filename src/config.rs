@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::capture::Naming;
+use crate::capture::{Naming, WrittenTable};
 use crate::graphql::{self, DEPTH_MOST};
 use crate::journal::Window;
+use crate::model::Timestamp;
 use crate::predicate::FilterLimits;
 use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
@@ -16,8 +17,21 @@ use crate::session::Limits;
 pub enum Bus {
     /// What this process publishes; nothing is kept.
     Memory,
+    /// Changes of tables as somebody wrote them down, told by hand and by a clock that is moved by hand: for tests.
+    Rehearsal(Rehearsal),
     /// Committed changes of a PostgreSQL database.
     PostgreSql(PostgreSqlBus),
+}
+
+/// What a test needs in place of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The tables that there are.
+    pub tables: Vec<WrittenTable>,
+    /// The roles that there are.
+    pub roles: Vec<String>,
+    /// Where the clock stands.
+    pub begins: Timestamp,
 }
 
 /// How to reach the database and what to call things there.

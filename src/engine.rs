@@ -13,6 +13,7 @@
 mod admit;
 mod ask;
 mod calls;
+mod clock;
 mod core;
 mod database;
 mod declare;
@@ -30,6 +31,7 @@ mod pull;
 mod rate;
 mod refresh;
 mod registry;
+mod rehearse;
 mod replay;
 mod resolve;
 mod revoke;
@@ -56,6 +58,7 @@ use tokio::task::JoinHandle;
 pub use explain::Inquiry;
 pub use failure::Failure;
 pub use pull::PullQueue;
+pub use rehearse::Unsettled;
 pub use resolve::{Call, Outcome};
 pub use revoke::Selector;
 pub use session::SessionHandle;
@@ -98,7 +101,7 @@ impl Engine {
     pub fn new(bus: Bus, settings: Settings) -> Self {
         let (evictions, evicted) = Evictions::new();
         Engine {
-            core: Arc::new(Core::new(settings, evictions)),
+            core: Arc::new(Core::new(settings, rehearse::clock(&bus), evictions)),
             bus,
             evicted: Mutex::new(Some(evicted)),
             stop: watch::Sender::new(false),
@@ -112,6 +115,7 @@ impl Engine {
     pub async fn describe(&self, fields: &str) -> Result<String, Error> {
         let live = match &self.bus {
             Bus::Memory => start::describe_memory(&self.core, fields)?,
+            Bus::Rehearsal(rehearsal) => rehearse::describe(&self.core, rehearsal, fields)?,
             Bus::PostgreSql(bus) => start::describe_postgresql(&self.core, bus, fields).await?,
         };
         Ok(live.schema.sdl().to_owned())
@@ -143,7 +147,8 @@ impl Engine {
     async fn begin(&self, fields: &str) -> Result<Tasks, Error> {
         let _ = self.core.runtime.set(Handle::current());
         match &self.bus {
-            Bus::Memory => start::memory(&self.core, fields),
+            Bus::Memory => start::memory(&self.core, start::describe_memory(&self.core, fields)?),
+            Bus::Rehearsal(rehearsal) => start::memory(&self.core, rehearse::describe(&self.core, rehearsal, fields)?),
             Bus::PostgreSql(bus) => {
                 start::postgresql(&self.core, bus, self.pool()?.clone(), fields, self.stop.subscribe()).await
             }
@@ -232,7 +237,7 @@ impl Engine {
         request: &Arc<Request>,
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
         self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
-        revoke::refuse_expired(principal)?;
+        revoke::refuse_expired(principal, self.core.clock.date())?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
         match self.core.subscribe(principal, request, Sink::Pull(Arc::clone(&queue)))? {
             Subscribed::Live(id) => {

@@ -40,6 +40,17 @@ class EventBusConfig:
         """Events that this process publishes, kept nowhere: for tests and for single-process use without PostgreSQL."""
 
     @staticmethod
+    def rehearsal(tables: str, roles: list[str], begins_at_us: int) -> EventBusConfig:
+        """Changes and time that are told by hand, for tests: see ``rowcast.testing``, which writes these arguments.
+
+        ``tables`` is a JSON array of ``{"schema", "name", "columns": [{"name", "type", "labels": [str], "not_null"}],
+        "key": [column], "key_only", "row_security", "policies": [{"name", "permissive", "roles": [role], "using"}],
+        "grants": {role: [column]}}``; ``begins_at_us`` is where the clock stands, in microseconds since 1970.
+
+        Raises ``ValueError`` when ``tables`` is no such array; a table that cannot be meant is told by ``start``.
+        """
+
+    @staticmethod
     def postgresql(
         url: str | None = None,
         *,
@@ -235,6 +246,29 @@ class SubscriptionExecutor:
 
         Blocks; needs no ``start``.
         """
+
+    def commit(self, changes: str, committed_at_us: int | None = None) -> list[str]:
+        """Tell of one commit on a bus made by ``EventBusConfig.rehearsal``; the cursors of its events.
+
+        ``changes`` is a JSON array of ``{"operation": "INSERT", "table", "new"}``, ``{"operation": "UPDATE", "table",
+        "old", "new"}``, ``{"operation": "DELETE", "table", "old"}``, ``{"operation": "TRUNCATE", "table"}`` and
+        ``{"operation": "MESSAGE", "topic", "tenant", "payload"}``; a row is an object of PostgreSQL's text forms by
+        column. ``committed_at_us`` is in microseconds since 1970, and without it what the clock shows. Does not block.
+
+        Raises ``ConfigurationError`` with ``ROW_INVALID``, ``COLUMN_UNKNOWN``, ``TABLE_UNKNOWN`` or ``NOT_REHEARSING``.
+        """
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock of such a bus to a session's next timer, ``seconds`` at most; the seconds that are left.
+
+        Raises ``ConfigurationError`` with ``NOT_REHEARSING``.
+        """
+
+    def date_us(self) -> int:
+        """What the engine's clock shows, in microseconds since 1970."""
+
+    def unsettled(self) -> tuple[int, int, int]:
+        """What is not over: resolver calls, subscribers who are told again what they missed, endings to carry out."""
 
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
         """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.

@@ -218,6 +218,11 @@ class SubscriptionManager:
         for declaration in declarations_in(subscriptions) if subscriptions else ():
             self._declare(declaration)
 
+    @property
+    def declarations(self) -> Sequence[Declaration]:
+        """What was declared, in its order."""
+        return tuple(self._declarations)
+
     def _declare(self, declaration: Declaration) -> None:
         if self._engine is not None:
             raise ConfigurationError("subscriptions are declared before the manager starts", code="ALREADY_STARTED")

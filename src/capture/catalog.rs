@@ -16,6 +16,7 @@ mod queries;
 mod roles;
 mod settings;
 mod types;
+mod written;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::model::{Roles, Table, TableName};
 use crate::store::StoreError;
 
 pub use fingerprint::Fingerprint;
+pub use written::WrittenTable;
 
 /// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a
 /// new value.
@@ -86,6 +88,14 @@ pub enum CatalogError {
         /// Another.
         second: TableName,
     },
+    /// A table was written down in a way that cannot be meant.
+    #[error("table {table}: {problem}")]
+    Written {
+        /// Which.
+        table: String,
+        /// What is wrong, and what to write.
+        problem: String,
+    },
     /// The database refused.
     #[error("cannot read the watched tables: {0}")]
     Store(#[from] StoreError),
@@ -98,6 +108,7 @@ impl CatalogError {
             CatalogError::NameCollision { .. } => "NAME_COLLISION",
             CatalogError::UnknownTable(_) => "UNKNOWN_TABLE",
             CatalogError::AmbiguousTable { .. } => "AMBIGUOUS_TABLE",
+            CatalogError::Written { .. } => "TABLE_INVALID",
             CatalogError::Store(error) => error.code(),
         }
     }

@@ -45,7 +45,7 @@ mod tls;
 mod watch;
 mod wire;
 
-pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables};
+pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables, WrittenTable};
 pub use conninfo::{Conninfo, SslMode};
 pub use error::{CaptureError, ServerError};
 pub use naming::Naming;

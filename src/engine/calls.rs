@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use super::clock::Clock;
 use super::resolve::{Call, Lane};
 use crate::adapter::{RESOLVERS, Wake};
 use crate::metrics::Metrics;
@@ -28,6 +29,7 @@ struct Key {
 /// Lanes by what they are. A lane lives as long as a subscription or a call holds it.
 pub(super) struct Lanes {
     metrics: Arc<Metrics>,
+    clock: Clock,
     known: Mutex<Known>,
 }
 
@@ -38,8 +40,8 @@ struct Known {
 }
 
 impl Lanes {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Lanes { metrics, known: Mutex::default() }
+    pub(super) fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Lanes { metrics, clock, known: Mutex::default() }
     }
 
     pub(super) fn lane(
@@ -58,7 +60,7 @@ impl Lanes {
             return lane;
         }
         known.sweep();
-        let lane = Lane::new(resolver, variables, bytes_max, &self.metrics);
+        let lane = Lane::new(resolver, variables, bytes_max, &self.metrics, self.clock.clone());
         known.lanes.insert(key, Arc::downgrade(&lane));
         lane
     }
@@ -126,13 +128,13 @@ mod tests {
 
     use serde_json::Map;
 
-    use super::{Lanes, SWEEP_MIN};
+    use super::{Clock, Lanes, SWEEP_MIN};
     use crate::metrics::Metrics;
     use crate::security::Columns;
 
     #[test]
     fn equal_calls_share_a_lane_and_tenants_do_not() {
-        let lanes = Lanes::new(Arc::new(Metrics::default()));
+        let lanes = Lanes::new(Arc::new(Metrics::default()), Clock::default());
         let lane = |resolver, tenant| lanes.lane(resolver, Map::new(), tenant, Columns::default(), 1);
         let first = lane(0, Some("a"));
         assert!(Arc::ptr_eq(&first, &lane(0, Some("a"))));
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn lanes_that_nobody_uses_are_forgotten() {
-        let lanes = Lanes::new(Arc::new(Metrics::default()));
+        let lanes = Lanes::new(Arc::new(Metrics::default()), Clock::default());
         let kept = lanes.lane(0, Map::new(), None, Columns::default(), 1);
         for resolver in 1..10_000 {
             lanes.lane(resolver, Map::new(), None, Columns::default(), 1);

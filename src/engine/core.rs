@@ -3,7 +3,7 @@
 //! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
 //! into the index behind the change to the next, and none can come in after the last were told of the end.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
+use super::clock::Clock;
 use super::evict::Evictions;
 use super::failure::Failure;
 use super::index::Index;
@@ -36,6 +37,7 @@ use crate::session::{Close, Dialect};
 /// What every thread shares.
 pub(super) struct Core {
     pub(super) settings: Settings,
+    pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) registry: Registry,
     pub(super) rates: Rates,
@@ -53,6 +55,8 @@ pub(super) struct Core {
     history: RwLock<History>,
     /// What those who come back can still be told. Locked behind the index.
     pub(super) ring: Mutex<Ring>,
+    /// How many are being told again what they missed.
+    pub(super) replaying: AtomicUsize,
     /// The slot that is streamed from.
     pub(super) slot: Mutex<Option<String>>,
     /// Where tasks run; set by the start.
@@ -77,13 +81,13 @@ enum Serving {
 }
 
 impl Core {
-    pub(super) fn new(settings: Settings, evictions: Evictions) -> Self {
+    pub(super) fn new(settings: Settings, clock: Clock, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
             rates: Rates::new(&settings.limits),
             registry: Registry::default(),
             index: Mutex::default(),
-            lanes: Lanes::new(Arc::clone(&metrics)),
+            lanes: Lanes::new(Arc::clone(&metrics), clock.clone()),
             policies: Policies::new(Arc::clone(&metrics), settings.policy_backlog_bytes_max),
             metrics,
             calls: CallQueue::default(),
@@ -94,11 +98,13 @@ impl Core {
             evictions,
             history: RwLock::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
+            replaying: AtomicUsize::new(0),
             slot: Mutex::default(),
             runtime: OnceLock::new(),
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
             settings,
+            clock,
             serving: RwLock::new(Serving::NotYet),
         }
     }

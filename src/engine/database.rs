@@ -1,7 +1,7 @@
 //! What the engine itself asks of the database, and manual publication.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use deadpool_postgres::{Pool, Runtime};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use super::Engine;
 use crate::capture::Conninfo;
 use crate::config::Bus;
 use crate::error::Error;
-use crate::model::{Change, Event, Lsn, Message, Position, Timestamp};
+use crate::model::{Change, Event, Lsn, Message, Position};
 use crate::store::{self, StatusLine, WatchRequest};
 
 /// Publishing takes a session for one round trip.
@@ -35,7 +35,7 @@ impl Engine {
     /// Publishes JSON text to a topic, in a transaction of its own.
     pub async fn publish(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
         match &self.bus {
-            Bus::Memory => {
+            Bus::Memory | Bus::Rehearsal(_) => {
                 self.publish_here(topic, payload, tenant)?;
                 self.core.pace().await;
                 Ok(())
@@ -75,7 +75,7 @@ impl Engine {
         *published += 1;
         self.core.dispatch(&Arc::new(Event {
             position: Position { commit_lsn: Lsn(*published), ordinal: 0 },
-            committed_at: now(),
+            committed_at: self.core.clock.date(),
             xid: 0,
             change: Change::Message(message),
         }));
@@ -98,16 +98,10 @@ impl Engine {
     pub(super) fn conninfo(&self) -> Result<Conninfo, Error> {
         match &self.bus {
             Bus::PostgreSql(bus) => Ok(Conninfo::resolve(bus.url.as_deref())?),
-            Bus::Memory => Err(Error::Declaration {
+            Bus::Memory | Bus::Rehearsal(_) => Err(Error::Declaration {
                 code: "NO_DATABASE",
                 message: "this engine has an in-memory bus and no database: use EventBusConfig.postgresql()".into(),
             }),
         }
     }
-}
-
-/// This machine's clock, for events that no server dates.
-pub(super) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }

@@ -53,7 +53,7 @@ impl Core {
     /// Keeps an event for those who come back.
     pub(super) fn remember(&self, event: &Arc<Event>) {
         let mut ring = self.ring.lock();
-        ring.append(event, Instant::now());
+        ring.append(event, self.clock.now());
         self.metrics.replay_window_bytes.set(ring.bytes() as u64);
     }
 
@@ -71,7 +71,9 @@ impl Teller for Core {
     fn tell_judged(&self, judgement: &Judgement) {
         if judgement.is_commit {
             let concerned = judgement.audience.iter().map(|candidate| &candidate.subscription);
-            return concerned.for_each(|subscription| end_judged(subscription, &judgement.event, &judgement.stamp));
+            return concerned.for_each(|subscription| {
+                end_judged(subscription, &judgement.event, &judgement.stamp, self.clock.now());
+            });
         }
         let judged = Judged { old: judgement.old.truth(), new: judgement.new.truth() };
         let mut telling = Telling::stamped(self, &judgement.event, judgement.stamp.clone());
@@ -146,7 +148,7 @@ impl<'a> Telling<'a> {
             core,
             event,
             stamp,
-            now: Instant::now(),
+            now: core.clock.now(),
             inspection: Inspection::new(event),
             scratch: payload::Scratch::default(),
             bodies: FxHashMap::default(),

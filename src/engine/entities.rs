@@ -34,7 +34,7 @@ impl Core {
         principal: &Principal,
         request: &EntityRequest,
     ) -> Result<Bytes, Failure> {
-        refuse_expired(principal)?;
+        refuse_expired(principal, self.clock.date())?;
         let probe = self.by_key.get().ok_or_else(Failure::entities_unsupported)?;
         let mut response = Response::default();
         for root in &request.roots {

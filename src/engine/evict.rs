@@ -3,6 +3,9 @@
 //! The dispatcher finds a full queue while it holds the index; ending that session needs the session's own lock and
 //! the index again. So it only says so here, and the housekeeping does it a moment later.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
@@ -21,16 +24,30 @@ pub(super) enum Eviction {
 
 /// The sending side. Each session and subscription is sent once, so the channel is bounded by their number.
 #[derive(Clone, Debug)]
-pub(super) struct Evictions(mpsc::UnboundedSender<Eviction>);
+pub(super) struct Evictions {
+    sender: mpsc::UnboundedSender<Eviction>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Evictions {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Eviction>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Evictions(sender), receiver)
+        (Evictions { sender, waiting: Arc::default() }, receiver)
     }
 
     /// Nobody receives after shutdown, and then everything has ended.
     pub(super) fn send(&self, eviction: Eviction) {
-        let _ = self.0.send(eviction);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _ = self.sender.send(eviction);
+    }
+
+    /// One of them has had its effect.
+    pub(super) fn carried_out(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many have not.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 }

@@ -22,6 +22,7 @@ use super::{Engine, start};
 use crate::capture::{CatalogError, Tables};
 use crate::error::Error;
 use crate::model::{Operation, Principal, Table};
+pub(super) use image::carried;
 use image::sent;
 use report::Report;
 

@@ -2,7 +2,7 @@
 //! [`evict`](super::evict).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,8 +34,8 @@ pub(super) async fn run(core: Arc<Core>, mut evictions: UnboundedReceiver<Evicti
     }
 }
 
-fn tick(core: &Core) {
-    let now = Instant::now();
+pub(super) fn tick(core: &Core) {
+    let now = core.clock.now();
     for session in core.registry.sessions() {
         session.on_time(now);
     }
@@ -43,6 +43,11 @@ fn tick(core: &Core) {
 }
 
 fn evict(core: &Core, eviction: Eviction) {
+    carry_out(core, eviction);
+    core.evictions.carried_out();
+}
+
+fn carry_out(core: &Core, eviction: Eviction) {
     match eviction {
         Eviction::SlowClient(id) => {
             if let Some(session) = core.registry.session(id) {

@@ -6,6 +6,7 @@
 //! nobody else waits for longer than a few events take, and nothing is told that its client has no room for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::PgLsn;
@@ -65,12 +66,14 @@ impl Core {
         let runtime = self.runtime.get().ok_or_else(|| Failure::from(super::core::NotServing))?;
         let core = Arc::clone(self);
         self.metrics.resumes_total.add(1);
+        self.replaying.fetch_add(1, Ordering::SeqCst);
         runtime.spawn(async move {
             if let Err(failure) = core.catch_up(id, after).await
                 && let Some(subscription) = core.complete(id)
             {
                 subscription.fail(&failure);
             }
+            core.replaying.fetch_sub(1, Ordering::SeqCst);
         });
         Ok(())
     }

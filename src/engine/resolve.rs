@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
+use super::clock::Clock;
 use super::subscription::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::metrics::Metrics;
@@ -35,6 +35,7 @@ pub(super) struct Lane {
     variables: Map<String, Value>,
     bytes_max: usize,
     metrics: Arc<Metrics>,
+    clock: Clock,
     queue: Mutex<LaneQueue>,
 }
 
@@ -68,8 +69,9 @@ impl Lane {
         variables: Map<String, Value>,
         bytes_max: usize,
         metrics: &Arc<Metrics>,
+        clock: Clock,
     ) -> Arc<Self> {
-        Arc::new(Lane { resolver, variables, bytes_max, metrics: Arc::clone(metrics), queue: Mutex::default() })
+        Arc::new(Lane { resolver, variables, bytes_max, metrics: Arc::clone(metrics), clock, queue: Mutex::default() })
     }
 
     /// Puts a call at the end, unless the lane's events would exceed their bound.
@@ -226,11 +228,14 @@ impl Call {
         let bodies = match self.outcome.get() {
             Some(Outcome::Bodies(bodies)) => bodies,
             Some(Outcome::Commit) => {
-                return self.audience.iter().for_each(|subscription| subscription.end_transaction());
+                return self
+                    .audience
+                    .iter()
+                    .for_each(|subscription| subscription.end_transaction(self.lane.clock.now()));
             }
             Some(Outcome::Skip) | None => return,
         };
-        let now = Instant::now();
+        let now = self.lane.clock.now();
         for subscription in self.audience.iter().filter(|subscription| subscription.is_live()) {
             let body = bodies.iter().find(|(plan, _)| Arc::ptr_eq(plan, &subscription.plan));
             if let Some((_, body)) = body {

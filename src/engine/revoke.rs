@@ -5,7 +5,6 @@
 //! `authenticate` hook is still being asked is met by what the hook answers: change what it reads first, then revoke.
 
 use super::core::Core;
-use super::database::now;
 use super::failure::Failure;
 use super::subscription::Sink;
 use super::{Engine, PullQueue};
@@ -78,7 +77,7 @@ impl Engine {
 impl Core {
     /// Ends the registered subscriptions whose tokens have ended.
     pub(super) fn end_expired(&self) {
-        for id in self.registry.expired(now()) {
+        for id in self.registry.expired(self.clock.date()) {
             self.cut(id, &expired());
         }
     }
@@ -92,8 +91,8 @@ impl Core {
 }
 
 /// A token that has ended lets nobody in.
-pub(super) fn refuse_expired(principal: &Principal) -> Result<(), Failure> {
-    let is_over = |at: Timestamp| at.0 <= now().0;
+pub(super) fn refuse_expired(principal: &Principal, now: Timestamp) -> Result<(), Failure> {
+    let is_over = |at: Timestamp| at.0 <= now.0;
     if principal.expires_at.is_some_and(is_over) { Err(expired()) } else { Ok(()) }
 }
 

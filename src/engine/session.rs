@@ -8,7 +8,7 @@ mod events;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -20,7 +20,7 @@ use super::rate::{Key, RetryAfter};
 use super::subscription::Progress;
 use crate::adapter::Wake;
 use crate::journal::Cursor;
-use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
+use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
 use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
 
@@ -51,7 +51,7 @@ impl SessionHandle {
     pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>, dialect: Dialect) -> Arc<Self> {
         let limits = core.settings.session_limits();
         let machine = match dialect {
-            Dialect::Socket => Session::new(limits, Instant::now()),
+            Dialect::Socket => Session::new(limits, core.clock.now()),
             Dialect::Distinct | Dialect::Single => Session::of_stream(limits, dialect),
         };
         let key = core.rates.of_address(address);
@@ -99,7 +99,7 @@ impl SessionHandle {
     /// The client is this principal; `payload` is a JSON object for the ack. Only an answer to the question counts:
     /// nobody becomes somebody else in the middle of a conversation.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
-        let expires = principal.expires_at.map(instant_of);
+        let expires = principal.expires_at.map(|at| self.core.clock.instant_of(at));
         let mut conversation = self.conversation.lock();
         if conversation.machine.phase() == Phase::Authenticating {
             conversation.key = self.core.rates.of_principal(&principal, self.address());
@@ -225,6 +225,11 @@ impl SessionHandle {
         }
     }
 
+    /// When the protocol's next timer is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.conversation.lock().machine.poll_timeout()
+    }
+
     /// Timers of the protocol and the age of the queue.
     pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
         let overflow = self.overdue(now);
@@ -302,13 +307,4 @@ impl SessionHandle {
     fn cursor(&self, position: Position) -> String {
         Cursor { origin: self.core.origin(), position }.to_string()
     }
-}
-
-/// A moment of the wall clock on the monotonic one; a past moment is now.
-fn instant_of(at: Timestamp) -> Instant {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let at = Duration::from_micros(u64::try_from(at.0).unwrap_or(0));
-    let left = at.saturating_sub(since_epoch);
-    // Tokens do not live for centuries; one that says so does not overflow the clock.
-    Instant::now() + left.min(Duration::from_hours(100 * 365 * 24))
 }

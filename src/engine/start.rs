@@ -23,15 +23,15 @@ use crate::model::Lsn;
 use crate::probe::Probe;
 use crate::store;
 
-/// Serves topics that this process publishes.
-pub(super) fn memory(core: &Core, fields: &str) -> Result<Tasks, Error> {
+/// Serves what this process itself tells.
+pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
     // Positions begin anew in each process: a cursor of another must not be taken for one of this.
     core.follow(History { origin: Origin { system_id: rand::random(), timeline: 0 }, ..History::default() });
-    core.serve(&Arc::new(describe_memory(core, fields)?))?;
+    core.serve(&Arc::new(live))?;
     Ok(Tasks::default())
 }
 
-/// What [`memory`] would serve.
+/// Topics that this process publishes.
 pub(super) fn describe_memory(core: &Core, fields: &str) -> Result<Live, Error> {
     Live::build(Tables::default(), &Declaration::parse(fields)?, &core.settings)
 }

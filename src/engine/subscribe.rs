@@ -57,7 +57,8 @@ impl Core {
                     let after = self.resume_after(&compiled.arguments, request)?;
                     let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(after));
                     let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
-                    if made.subscription.policy.is_some() {
+                    if let Some(lane) = &made.subscription.policy {
+                        self.check_askable(lane.question())?;
                         self.check_asked(principal, &draft.sink)?;
                     }
                     if self.enlist(&live, made, after)? {

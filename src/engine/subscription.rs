@@ -179,9 +179,9 @@ impl Subscription {
     }
 
     /// Everything of a transaction was told that concerned it.
-    pub(super) fn end_transaction(&self) {
+    pub(super) fn end_transaction(&self, now: Instant) {
         if let Some(told) = self.grouping.as_ref().and_then(|grouping| grouping.end(&self.plan)) {
-            self.tell_transaction(told, Instant::now());
+            self.tell_transaction(told, now);
         }
     }
 

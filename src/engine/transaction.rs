@@ -6,6 +6,7 @@
 //! nothing is told twice, and no part holds changes of two commits.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -142,15 +143,15 @@ impl Core {
         let Concerned { subscription, event, stamp } = concerned;
         match subscription.policy.clone() {
             Some(lane) => lane.enqueue(Judgement::of_commit(event, stamp, subscription), self),
-            None => end_judged(&subscription, &event, &stamp),
+            None => end_judged(&subscription, &event, &stamp, self.clock.now()),
         }
     }
 }
 
 /// Behind whatever policies were asked about.
-pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
+pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
     match &subscription.maker {
-        Maker::Engine => subscription.end_transaction(),
+        Maker::Engine => subscription.end_transaction(now),
         Maker::Resolver { lane, .. } => lane.commit(event, stamp, subscription),
     }
 }

@@ -25,9 +25,9 @@ use super::principal;
 use super::request;
 use super::session::Session;
 use crate::config::Settings;
-use crate::engine::{Engine, Inquiry, PullQueue, Selector};
+use crate::engine::{Engine, Inquiry, PullQueue, Selector, Unsettled};
 use crate::error::Error;
-use crate::model::{Operation, SubscriptionId};
+use crate::model::{Operation, SubscriptionId, Timestamp};
 use crate::session::Dialect;
 use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
 
@@ -233,6 +233,27 @@ impl SubscriptionExecutor {
     fn publish(&self, py: Python<'_>, topic: &str, payload: &str, tenant: Option<&str>) -> PyResult<()> {
         let runtime = self.runtime()?;
         Ok(py.detach(|| runtime.block_on(self.engine.publish(topic, payload, tenant))).map_err(publication)?)
+    }
+
+    #[pyo3(signature = (changes, committed_at_us = None))]
+    fn commit(&self, py: Python<'_>, changes: &str, committed_at_us: Option<i64>) -> PyResult<Vec<String>> {
+        self.home.check()?;
+        Ok(py.detach(|| self.engine.commit(changes, committed_at_us.map(Timestamp)))?)
+    }
+
+    fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<f64> {
+        self.home.check()?;
+        let by = duration(seconds)?;
+        Ok(py.detach(|| self.engine.advance(by))?.as_secs_f64())
+    }
+
+    fn date_us(&self) -> i64 {
+        self.engine.date().0
+    }
+
+    fn unsettled(&self, py: Python<'_>) -> (u64, usize, usize) {
+        let Unsettled { resolver_calls, replays, endings } = py.detach(|| self.engine.unsettled());
+        (resolver_calls, replays, endings)
     }
 
     #[pyo3(signature = (subscription_id, timeout = Some(0.0)), text_signature = "($self, subscription_id, timeout=0.0)")]

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::scheduler::{Asker, run};
 use super::{Candidate, Image, Judgement, Lane, Policies, Teller};
 use crate::config::Settings;
+use crate::engine::clock::Clock;
 use crate::engine::core::Core;
 use crate::engine::evict::{Eviction, Evictions};
 use crate::engine::pull::PullQueue;
@@ -31,8 +32,9 @@ struct Audience {
 impl Audience {
     fn new() -> Self {
         let (evictions, evicted) = Evictions::new();
-        let core = Arc::new(Core::new(Settings::default(), evictions));
-        start::memory(&core, r#"[{"name": "alerts", "topic": "alerts", "public": true}]"#).unwrap();
+        let core = Arc::new(Core::new(Settings::default(), Clock::default(), evictions));
+        let fields = r#"[{"name": "alerts", "topic": "alerts", "public": true}]"#;
+        start::memory(&core, start::describe_memory(&core, fields).unwrap()).unwrap();
         Audience { core, evicted }
     }
 

@@ -35,7 +35,7 @@ impl Case<'_> {
     }
 
     fn expiry(&self) -> Module {
-        match refuse_expired(self.principal) {
+        match refuse_expired(self.principal, self.core.clock.date()) {
             Ok(()) => admitted("principal", "it has not expired"),
             Err(failure) => refused("principal", failure.code(), failure.to_string()),
         }

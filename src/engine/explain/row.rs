@@ -6,7 +6,6 @@ use super::Case;
 use super::image::Sent;
 use super::report::{Asked, Condition, Image, Row, Told};
 use crate::engine::ask;
-use crate::engine::database::now;
 use crate::engine::dispatch::decided;
 use crate::engine::failure::Failure;
 use crate::engine::index;
@@ -91,8 +90,12 @@ impl Case<'_> {
 
     async fn judge(&self, subscription: &Subscription, change: RowChange, probe: &Probe, row: &mut Row) {
         let found = subscription.found(&change);
-        let event =
-            Event { position: Position::default(), committed_at: now(), xid: 0, change: Change::Row(change.clone()) };
+        let event = Event {
+            position: Position::default(),
+            committed_at: self.core.clock.date(),
+            xid: 0,
+            change: Change::Row(change.clone()),
+        };
         let inspection = Inspection::new(&event);
         let (old, new) = inspection.standing(&subscription.admission);
         let wanted = |truth: fn(&Match) -> Truth| found.as_ref().is_some_and(|found| truth(found).is_true());

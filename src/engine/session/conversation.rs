@@ -1,7 +1,6 @@
 //! What the protocol's state machine asks for, carried out.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -20,7 +19,7 @@ impl SessionHandle {
     }
 
     pub(super) fn proceed(self: &Arc<Self>, conversation: &mut Conversation, input: Input<'_>) -> Option<Box<str>> {
-        conversation.machine.handle(input, Instant::now());
+        conversation.machine.handle(input, self.core.clock.now());
         self.carry_out(conversation)
     }
 
@@ -40,7 +39,7 @@ impl SessionHandle {
                 }
                 Action::Transmit { frame, lane } => {
                     let mut queue = self.queue.lock();
-                    let pushed = queue.transmit(lane, frame, Instant::now());
+                    let pushed = queue.transmit(lane, frame, self.core.clock.now());
                     self.pushed(queue, pushed);
                 }
                 Action::Close(close) => {
@@ -55,7 +54,7 @@ impl SessionHandle {
     fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
         if let Err(failure) = self.begin(conversation, id, request_of(request)) {
             self.answer_with_errors(id, &failure.to_json());
-            conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+            conversation.machine.handle(Input::OperationEnded(id), self.core.clock.now());
         }
     }
 
@@ -86,7 +85,7 @@ impl SessionHandle {
             }
             Subscribed::Answer(body) => {
                 self.answer(id, body);
-                conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+                conversation.machine.handle(Input::OperationEnded(id), self.core.clock.now());
             }
         }
         Ok(())
@@ -123,7 +122,7 @@ impl SessionHandle {
 
     fn queue_last(&self, id: &OperationId, frame: Frame) {
         let mut queue = self.queue.lock();
-        let pushed = queue.push(id, frame, None, Instant::now());
+        let pushed = queue.push(id, frame, None, self.core.clock.now());
         self.pushed(queue, pushed);
     }
 }

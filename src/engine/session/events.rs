@@ -1,7 +1,6 @@
 //! A session as an event stream: the client's requests come one by one over HTTP, and answers go into the stream.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{Conversation, SessionHandle, TAKE_BYTES};
 use crate::engine::failure::Failure;
@@ -29,7 +28,7 @@ impl SessionHandle {
             Ok(()) => self.tell_start(&conversation, &id, position),
             Err(failure) => {
                 self.refuse_operation(&id, failure);
-                conversation.machine.handle(Input::OperationEnded(&id), Instant::now());
+                conversation.machine.handle(Input::OperationEnded(&id), self.core.clock.now());
             }
         }
         self.carry_out(&mut conversation);
@@ -76,7 +75,7 @@ impl SessionHandle {
         if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
             let mut queue = self.queue.lock();
             let frame = Frame::whole(format!("id: {}\n\n", self.cursor(position)));
-            let pushed = queue.transmit(Lane::Control, frame, Instant::now());
+            let pushed = queue.transmit(Lane::Control, frame, self.core.clock.now());
             self.pushed(queue, pushed);
         }
     }

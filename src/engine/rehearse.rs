@@ -1,0 +1,223 @@
+//! The engine without a database, for tests of what is built on it: changes are told by hand, and so is the time.
+//!
+//! What comes in: tables as somebody wrote them down, and commits of changes to them. What is promised: everything behind
+//! the capture is the engine's own (journal, index, gate, encoder, resolvers, sessions), and a commit is told when
+//! [`Engine::commit`] returns. What is never done: no policy is guessed. One that PostgreSQL would have to be asked
+//! about refuses its subscriber.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::clock::Clock;
+use super::core::Core;
+use super::declare::Declaration;
+use super::explain::carried;
+use super::failure::Failure;
+use super::live::Live;
+use super::{Engine, housekeeping};
+use crate::capture::{CatalogError, Tables};
+use crate::config::{Bus, Rehearsal};
+use crate::decode::json;
+use crate::error::Error;
+use crate::journal::Cursor;
+use crate::model::{
+    Change, Column, Datum, Event, Lsn, Message, Operation, PgType, Position, RowChange, Table, Timestamp, Tuple,
+};
+use crate::security::Question;
+
+/// What one commit did, as a test writes it down.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "operation", rename_all = "UPPERCASE")]
+enum Written {
+    Insert { table: String, new: Row },
+    Update { table: String, old: Option<Row>, new: Row },
+    Delete { table: String, old: Row },
+    Truncate { table: String },
+    Message { topic: String, tenant: Option<Box<str>>, payload: Box<RawValue> },
+}
+
+/// Texts in PostgreSQL's output format, by column; one that is left out is not carried.
+type Row = BTreeMap<String, Option<String>>;
+
+/// What has not come to its end yet; all zero when nothing more will be told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Resolver calls that wait or run.
+    pub resolver_calls: u64,
+    /// Subscribers who are told again what they missed.
+    pub replays: usize,
+    /// Endings that are decided and not carried out.
+    pub endings: usize,
+}
+
+/// The clock of this bus.
+pub(super) fn clock(bus: &Bus) -> Clock {
+    match bus {
+        Bus::Rehearsal(rehearsal) => Clock::by_hand(rehearsal.begins),
+        Bus::Memory | Bus::PostgreSql(_) => Clock::default(),
+    }
+}
+
+/// What would be served: the tables that are declared, followed as they are declared.
+pub(super) fn describe(core: &Core, rehearsal: &Rehearsal, fields: &str) -> Result<Live, Error> {
+    let (declared, mut written) = (Declaration::parse(fields)?, rehearsal.tables.clone());
+    let naming = core.settings.naming;
+    let tables = Tables::written(&written, &rehearsal.roles, naming)?;
+    for request in declared.iter().filter_map(Declaration::watch_request) {
+        let name = &tables.find(&request.relation).map_err(|error| unwritten(error, &request.relation))?.name;
+        let followed = written.iter_mut().filter(|table| table.is(name));
+        followed.for_each(|table| table.watch(request.tenant_column.as_deref(), request.public));
+    }
+    Live::build(Tables::written(&written, &rehearsal.roles, naming)?, &declared, &core.settings)
+}
+
+fn unwritten(error: CatalogError, table: &str) -> Error {
+    match error {
+        CatalogError::UnknownTable(_) => invalid(
+            "TABLE_UNKNOWN",
+            format!(
+                "a subscription is declared on {table}, and nobody said what its columns are: there is no database to ask"
+            ),
+        ),
+        error => error.into(),
+    }
+}
+
+impl Engine {
+    /// Tells of one commit of these changes, a JSON array; the cursor of each event. Everything that follows from it in
+    /// this engine has happened when this returns, but for what [`unsettled`](Self::unsettled) counts.
+    pub fn commit(&self, changes: &str, committed_at: Option<Timestamp>) -> Result<Vec<String>, Error> {
+        let live = self.core.live()?;
+        let Bus::Rehearsal(_) = &self.bus else { return Err(not_rehearsing()) };
+        let written: Vec<Written> = serde_json::from_str(changes)
+            .map_err(|error| invalid("ROW_INVALID", format!("the changes are not what the engine expects: {error}")))?;
+        let changes = written.into_iter().map(|written| written.change(&live)).collect::<Result<Vec<_>, _>>()?;
+        let committed_at = committed_at.unwrap_or_else(|| self.core.clock.date());
+        let mut published = self.published.lock();
+        *published += 1;
+        let commit_lsn = Lsn(*published);
+        let event = |(change, ordinal)| {
+            let position = Position { commit_lsn, ordinal };
+            Arc::new(Event { position, committed_at, xid: 0, change })
+        };
+        let events: Vec<_> = changes.into_iter().zip(0..).map(event).collect();
+        self.core.transactions.begin(commit_lsn);
+        for event in &events {
+            self.core.dispatch(event);
+        }
+        self.core.commit();
+        let origin = self.core.origin();
+        Ok(events.iter().map(|event| Cursor { origin, position: event.position }.to_string()).collect())
+    }
+
+    /// Moves the clock to the next moment at which a session has something to do, `by` at most, and does it; how much of
+    /// `by` is left.
+    pub fn advance(&self, by: Duration) -> Result<Duration, Error> {
+        let now = self.core.clock.now();
+        let sessions = self.core.registry.sessions();
+        let next = sessions.iter().filter_map(|session| session.next_deadline()).filter(|at| *at > now).min();
+        let step = next.map_or(by, |at| by.min(at.duration_since(now)));
+        // The clock counts in microseconds: less than one would never come to an end.
+        let step = step.max(Duration::from_micros(1)).min(by);
+        if !self.core.clock.advance(step) {
+            return Err(not_rehearsing());
+        }
+        self.core.ring.lock().trim(self.core.clock.now());
+        housekeeping::tick(&self.core);
+        Ok(by.saturating_sub(step))
+    }
+
+    /// What the clock of this engine shows.
+    pub fn date(&self) -> Timestamp {
+        self.core.clock.date()
+    }
+
+    /// What follows from what was told and has not happened yet.
+    pub fn unsettled(&self) -> Unsettled {
+        Unsettled {
+            resolver_calls: self.core.metrics.resolver_calls.get(),
+            replays: self.core.replaying.load(Ordering::SeqCst),
+            endings: self.core.evictions.waiting(),
+        }
+    }
+}
+
+impl Core {
+    /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
+    pub(super) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
+        if !self.clock.is_by_hand() {
+            return Ok(());
+        }
+        let message = format!(
+            "a row policy of {} must be answered by PostgreSQL, and here is none: test it against a server",
+            question.table
+        );
+        Err(Failure::new("POLICY_NEEDS_DATABASE", message))
+    }
+}
+
+impl Written {
+    fn change(self, live: &Live) -> Result<Change, Error> {
+        let (table, operation, old, new) = match self {
+            Written::Message { topic, tenant, payload } => {
+                let payload = payload.get().to_owned().into();
+                return Ok(Change::Message(Message { topic: topic.into(), tenant, payload }));
+            }
+            Written::Truncate { table } => return Ok(Change::Truncate(find(live, &table)?)),
+            Written::Insert { table, new } => (table, Operation::Insert, None, Some(new)),
+            Written::Update { table, old, new } => (table, Operation::Update, old, Some(new)),
+            Written::Delete { table, old } => (table, Operation::Delete, Some(old), None),
+        };
+        let table = find(live, &table)?;
+        let image = |row: Option<Row>| row.map(|row| tuple(&table, row)).transpose();
+        let (old, new) = (image(old)?, image(new)?);
+        let old = carried(&table, operation, old, new.as_ref(), &mut Vec::new());
+        Ok(Change::Row(RowChange { table, operation, old, new }))
+    }
+}
+
+fn find(live: &Live, table: &str) -> Result<Arc<Table>, Error> {
+    let found = live.tables.find(table).map(Arc::clone);
+    found.map_err(|_| invalid("TABLE_UNKNOWN", format!("nobody said that there is a table {table}")))
+}
+
+fn tuple(table: &Table, mut row: Row) -> Result<Tuple, Error> {
+    let values: Result<Vec<_>, _> = table.columns.iter().map(|column| datum(table, column, &mut row)).collect();
+    match row.keys().next() {
+        None => Ok(Tuple::new(values?)),
+        Some(name) => Err(invalid("COLUMN_UNKNOWN", format!("{} has no column {name:?}", table.name))),
+    }
+}
+
+fn datum(table: &Table, column: &Column, row: &mut Row) -> Result<Datum, Error> {
+    let of = || format!("column {} of {}", column.name, table.name);
+    match row.remove(&column.name) {
+        None => Ok(Datum::Absent),
+        Some(None) if column.not_null => Err(invalid("ROW_INVALID", format!("{} is NULL and must not be", of()))),
+        Some(None) => Ok(Datum::Null),
+        Some(Some(text)) if is_text_of(&column.pg_type, &text) => Ok(Datum::Text(text.into())),
+        Some(Some(_)) => Err(invalid("ROW_INVALID", format!("{} cannot have the value that is given for it", of()))),
+    }
+}
+
+/// As far as can be told without the type's own input function.
+fn is_text_of(pg_type: &PgType, text: &str) -> bool {
+    match pg_type {
+        PgType::Enum(kind) => kind.labels.iter().any(|label| label == text),
+        PgType::Json => serde_json::from_str::<&RawValue>(text).is_ok(),
+        _ => json::write(pg_type, text.as_bytes(), &mut Vec::new()).is_ok(),
+    }
+}
+
+fn not_rehearsing() -> Error {
+    invalid("NOT_REHEARSING", "this engine's changes and its time are not told by hand: see rowcast.testing".to_owned())
+}
+
+fn invalid(code: &'static str, message: String) -> Error {
+    Error::Declaration { code, message }
+}
