@@ -252,8 +252,9 @@ class SubscriptionExecutor:
 
         ``changes`` is a JSON array of ``{"operation": "INSERT", "table", "new"}``, ``{"operation": "UPDATE", "table",
         "old", "new"}``, ``{"operation": "DELETE", "table", "old"}``, ``{"operation": "TRUNCATE", "table"}`` and
-        ``{"operation": "MESSAGE", "topic", "tenant", "payload"}``; a row is an object of PostgreSQL's text forms by
-        column. ``committed_at_us`` is in microseconds since 1970, and without it what the clock shows. Does not block.
+        ``{"operation": "MESSAGE", "topic", "tenant", "payload"}``; a payload is JSON text, a row is an object of
+        PostgreSQL's text forms by column. ``committed_at_us`` is in microseconds since 1970, and without it what the
+        clock shows. Does not block.
 
         Raises ``ConfigurationError`` with ``ROW_INVALID``, ``COLUMN_UNKNOWN``, ``TABLE_UNKNOWN`` or ``NOT_REHEARSING``.
         """

@@ -367,7 +367,7 @@ class SubscriptionManager:
             PublishError: It was not published; ``PAYLOAD_NOT_JSON`` when it cannot be written as JSON.
             NotStarted: The manager is not running.
         """
-        text = _json(payload)
+        text = json_text(payload)
         await asyncio.to_thread(self.executor.publish, topic, text, tenant)
 
     def execute(
@@ -503,7 +503,8 @@ def _text(identity: str | UUID | int | None) -> str | None:
     return None if identity is None else str(identity)
 
 
-def _json(payload: object) -> str:
+def json_text(payload: object) -> str:
+    """A message's payload. Raises `PublishError` with ``PAYLOAD_NOT_JSON``."""
     try:
         return json.dumps(payload, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -38,7 +38,8 @@ enum Written {
     Update { table: String, old: Option<Row>, new: Row },
     Delete { table: String, old: Row },
     Truncate { table: String },
-    Message { topic: String, tenant: Option<Box<str>>, payload: Box<RawValue> },
+    /// The payload is JSON text.
+    Message { topic: String, tenant: Option<Box<str>>, payload: String },
 }
 
 /// Texts in PostgreSQL's output format, by column; one that is left out is not carried.
@@ -165,8 +166,10 @@ impl Written {
     fn change(self, live: &Live) -> Result<Change, Error> {
         let (table, operation, old, new) = match self {
             Written::Message { topic, tenant, payload } => {
-                let payload = payload.get().to_owned().into();
-                return Ok(Change::Message(Message { topic: topic.into(), tenant, payload }));
+                if !is_text_of(&PgType::Json, &payload) {
+                    return Err(invalid("PAYLOAD_INVALID", "the payload is not JSON".to_owned()));
+                }
+                return Ok(Change::Message(Message { topic: topic.into(), tenant, payload: payload.into() }));
             }
             Written::Truncate { table } => return Ok(Change::Truncate(find(live, &table)?)),
             Written::Insert { table, new } => (table, Operation::Insert, None, Some(new)),
@@ -187,11 +190,11 @@ fn find(live: &Live, table: &str) -> Result<Arc<Table>, Error> {
 }
 
 fn tuple(table: &Table, mut row: Row) -> Result<Tuple, Error> {
-    let values: Result<Vec<_>, _> = table.columns.iter().map(|column| datum(table, column, &mut row)).collect();
-    match row.keys().next() {
-        None => Ok(Tuple::new(values?)),
-        Some(name) => Err(invalid("COLUMN_UNKNOWN", format!("{} has no column {name:?}", table.name))),
+    if let Some(name) = row.keys().find(|name| table.column(name).is_none()) {
+        return Err(invalid("COLUMN_UNKNOWN", format!("{} has no column {name:?}", table.name)));
     }
+    let values = table.columns.iter().map(|column| datum(table, column, &mut row)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Tuple::new(values))
 }
 
 fn datum(table: &Table, column: &Column, row: &mut Row) -> Result<Datum, Error> {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rowcast._engine import Session
+    from rowcast.bridge import LoopBridge
     from rowcast.principal import Principal
     from rowcast.testing.manager import MemoryManager
 
@@ -170,12 +171,13 @@ class Client:
         reads: Set it to False to be a client that takes nothing, and to True to go on.
     """
 
-    def __init__(self, manager: MemoryManager, session: Session) -> None:
+    def __init__(self, manager: MemoryManager, session: Session, bridge: LoopBridge) -> None:
         self.manager = manager
         self.principal: Principal | None = None
         self.answers_pings = True
         self.reads = True
         self._session = session
+        self._bridge = bridge
         self._subscriptions: dict[str, Subscription] = {}
         self._numbered = 0
         self._over: ConnectionClosed | None = None
@@ -203,7 +205,7 @@ class Client:
             ConnectionClosed: The connection is closed.
         """
         self.pump()
-        self._raise_closed()
+        self.raise_closed()
         self._numbered += 1
         subscription = self._subscriptions[str(self._numbered)] = Subscription(self, str(self._numbered))
         extensions = None if after is None else {"rowcast": {"after": after}}
@@ -218,7 +220,7 @@ class Client:
         refused = subscription.ended()
         if refused is not None and isinstance(refused.__cause__, RequestRefused):
             raise refused.__cause__
-        self._raise_closed()
+        self.raise_closed()
         return subscription
 
     @property
@@ -231,7 +233,7 @@ class Client:
         """As `Subscription.assert_no_event`, for all subscriptions that the client did not complete."""
         await self.manager.settle()
         self.pump()
-        self._raise_closed()
+        self.raise_closed()
         for subscription in list(self._subscriptions.values()):
             await subscription.assert_no_event()
 
@@ -247,12 +249,16 @@ class Client:
 
     # For the manager and the bridge
 
+    def join(self) -> None:
+        """Be woken."""
+        self._bridge.add(self._session.token, self)
+
     def enter(self, principal: Principal) -> None:
         """Shake hands. Raises `ConnectionClosed`."""
         self.principal = principal
         self._session.accept(principal)
         self.pump()
-        self._raise_closed()
+        self.raise_closed()
 
     def refuse(self, code: int, reason: str) -> None:
         """The hook lets nobody in."""
@@ -311,12 +317,14 @@ class Client:
         if self._over is None:
             self._over = how
             self._session.disconnect()
-            self.manager.forget(self, self._session.token)
+            self._bridge.remove(self._session.token)
+            self.manager.forget(self)
             for subscription in self._subscriptions.values():
                 subscription.end(how)
             self.wake()
 
-    def _raise_closed(self) -> None:
+    def raise_closed(self) -> None:
+        """Raise how it was closed, if it was."""
         if self._over is not None:
             raise self._over
 

@@ -10,7 +10,6 @@ import asyncio
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from rowcast._engine import EventBusConfig
 from rowcast.connection import Connection, Headers, Payload, parse_cookies
 from rowcast.conversation import Authenticate, principal_of
 from rowcast.errors import ConfigurationError, Forbidden
-from rowcast.manager import STOP_WAIT_S, SubscriptionManager
+from rowcast.manager import STOP_WAIT_S, SubscriptionManager, json_text
 from rowcast.principal import Principal
 from rowcast.settings import Settings
 from rowcast.source import Source
@@ -112,7 +111,7 @@ class MemoryManager(SubscriptionManager):
         self.tables = tuple(tables)
         self.roles = _roles(roles, self.tables)
         self._source = _Rehearsal(self._rehearsal)
-        self._clients: dict[int, Client] = {}
+        self._clients: list[Client] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -183,9 +182,9 @@ class MemoryManager(SubscriptionManager):
 
         Raises:
             NotStarted: The manager is not running.
-            TypeError: ``payload`` cannot be written as JSON.
+            PublishError: ``PAYLOAD_NOT_JSON``: it cannot be written as JSON.
         """
-        message = {"operation": "MESSAGE", "topic": topic, "tenant": tenant, "payload": payload}
+        message = {"operation": "MESSAGE", "topic": topic, "tenant": tenant, "payload": json_text(payload)}
         return self._commit([message], committed_at)[0]
 
     async def settle(self, timeout_s: float = WAIT_S) -> None:
@@ -243,25 +242,27 @@ class MemoryManager(SubscriptionManager):
             Exception: What else the hook raises, as it is; a served client would see 4500.
         """
         await self.start()
-        hub = self.bridge().hub
-        session = self.executor.connect(hub)
-        client = self._clients[session.token] = Client(self, session)
-        self.bridge().add(session.token, client)
+        bridge = self.bridge()
+        client = Client(self, self.executor.connect(bridge.hub), bridge)
+        self._clients.append(client)
+        client.join()
         client.send(type="connection_init", payload=dict(payload or {}))
         try:
             if authenticate is not None:
                 principal = await self._ask(client, authenticate, payload, headers, query)
             client.enter(self._principal(principal, expires_in, attributes))
+            # A token that has ended already closes the connection now, and not when the engine next looks at timers.
+            self._advance(0.0)
+            client.raise_closed()
         except BaseException:
             client.close()
             raise
         return client
 
-    def forget(self, client: Client, token: int) -> None:
+    def forget(self, client: Client) -> None:
         """A client is gone. For `Client`."""
-        if self._clients.pop(token, None) is client:
-            with suppress(Exception):
-                self.bridge().remove(token)
+        if client in self._clients:
+            self._clients.remove(client)
 
     # Life
 
@@ -281,7 +282,7 @@ class MemoryManager(SubscriptionManager):
     async def stop(self, timeout_s: float = STOP_WAIT_S) -> None:
         """As `SubscriptionManager.stop`; every client is closed with 1001."""
         self.clock.drive(None)
-        for client in list(self._clients.values()):
+        for client in list(self._clients):
             client.reads = True
         await super().stop(timeout_s)
 
@@ -309,14 +310,15 @@ class MemoryManager(SubscriptionManager):
         return EventBusConfig.rehearsal(tables, list(self.roles), self.clock.now_us)
 
     def _advance(self, seconds: float) -> int:
-        left = seconds
+        left = self.executor.advance(seconds)
+        self._pump()
         while left > 0:
             left = self.executor.advance(left)
             self._pump()
         return self.executor.date_us()
 
     def _pump(self) -> None:
-        for client in list(self._clients.values()):
+        for client in list(self._clients):
             client.pump()
 
     def _commit(self, changes: Sequence[Mapping[str, Any]], committed_at: datetime | None) -> list[Emitted]:
