@@ -34,6 +34,7 @@ mod replay;
 mod resolve;
 mod revoke;
 mod session;
+mod snapshot;
 mod stale;
 mod start;
 mod stream;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use deadpool_postgres::Pool;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
@@ -19,6 +20,7 @@ use super::pace::Pace;
 use super::rate::Rates;
 use super::registry::Registry;
 use super::session::SessionHandle;
+use super::snapshot;
 use super::subscription::Subscription;
 use crate::adapter::Wake;
 use crate::config::Settings;
@@ -53,6 +55,9 @@ pub(super) struct Core {
     /// start with a database.
     pub(super) pool: OnceLock<Pool>,
     pub(super) by_key: OnceLock<Arc<Probe>>,
+    /// Where the rows of snapshots are read, and whose turn it is.
+    pub(super) snapshots: OnceLock<Probe>,
+    pub(super) snapshot_turns: Semaphore,
     serving: RwLock<Serving>,
 }
 
@@ -87,6 +92,8 @@ impl Core {
             runtime: OnceLock::new(),
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
+            snapshots: OnceLock::new(),
+            snapshot_turns: Semaphore::new(snapshot::SESSIONS),
             settings,
             serving: RwLock::new(Serving::NotYet),
         }

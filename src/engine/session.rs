@@ -146,11 +146,20 @@ impl SessionHandle {
 
     /// Queues a result, unless its subscription has ended: that is asked under the queue's lock, so that nothing comes
     /// after a client's `complete` has purged the queue.
-    pub(super) fn tell(&self, to: &Progress, operation: &OperationId, frame: Frame, position: Position, now: Instant) {
+    pub(super) fn tell(
+        &self,
+        to: &Progress,
+        operation: &OperationId,
+        frame: Frame,
+        at: Option<Position>,
+        now: Instant,
+    ) {
         let mut queue = self.queue.lock();
         if to.is_live() {
-            to.told(position);
-            let pushed = queue.push(operation, frame, Some(position), now);
+            if let Some(position) = at {
+                to.told(position);
+            }
+            let pushed = queue.push(operation, frame, at, now);
             self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }

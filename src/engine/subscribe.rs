@@ -10,10 +10,11 @@ use super::declare::{Field, Source as FieldSource};
 use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
+use super::replay::Beginning;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
-use crate::model::{Position, Principal, SubscriptionId, Table};
+use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
@@ -51,13 +52,14 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
-                    let after = self.resume_after(&compiled.arguments, request)?;
+                    let beginning = self.beginning(&compiled.arguments, request)?;
                     let made = self.make(&live, *compiled, &draft, &progress)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
-                    if self.enlist(&live, made, after)? {
-                        after.map_or(Ok(()), |after| self.replay(draft.id, after))?;
+                    self.check_snapshot(&made.subscription, beginning)?;
+                    if self.enlist(&live, made, beginning)? {
+                        self.bring_up(draft.id, beginning)?;
                         return Ok(Subscribed::Live(draft.id));
                     }
                 }
@@ -88,17 +90,17 @@ impl Core {
     }
 
     /// False when the schema has been replaced since the subscription was compiled.
-    fn enlist(&self, live: &Arc<Live>, made: Made, after: Option<Position>) -> Result<bool, Failure> {
+    fn enlist(&self, live: &Arc<Live>, made: Made, beginning: Beginning) -> Result<bool, Failure> {
         let mut index = self.index.lock();
         let current = self.is_served(&index, live)?;
         if current {
             index.admits(&made.subscription.source)?;
-            match after {
-                None => index.insert(&made.subscription, made.condition.as_ref()),
-                Some(after) => {
-                    made.subscription.progress.told(after);
-                    index.hold(&made.subscription, made.condition);
-                }
+            if let Beginning::After(after) | Beginning::AfterOrSnapshot(after) = beginning {
+                made.subscription.progress.told(after);
+            }
+            match beginning {
+                Beginning::Now => index.insert(&made.subscription, made.condition.as_ref()),
+                _ => index.hold(&made.subscription, made.condition),
             }
         }
         Ok(current)

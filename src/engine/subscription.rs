@@ -17,11 +17,19 @@ use crate::model::{Lsn, OperationId, Position, Principal, SubscriptionId, Table}
 use crate::payload::Frame;
 use crate::security::Admission;
 
-/// Where an event stands, as a position and as the text that clients are given.
+/// Where its client may resume once it has an event, as a position and as the text that clients are given.
 #[derive(Clone, Debug)]
 pub(super) struct Stamp {
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
+    /// Empty without a position.
     pub(super) cursor: Arc<str>,
+}
+
+impl Stamp {
+    /// Of what is told inside a snapshot: whoever loses its rest begins again.
+    pub(super) fn nowhere() -> Self {
+        Stamp { position: None, cursor: "".into() }
+    }
 }
 
 /// What its results are made from.
@@ -69,6 +77,11 @@ impl Progress {
     pub(super) fn told(&self, position: Position) {
         self.commit_lsn.store(position.commit_lsn.0, Ordering::Relaxed);
         self.ordinal.store(position.ordinal, Ordering::Relaxed);
+    }
+
+    /// From where it stood nobody can go on any more.
+    pub(super) fn forget(&self) {
+        self.told(Position::default());
     }
 
     /// `None` when nothing was told yet.

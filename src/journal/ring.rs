@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Event, Lsn, Position};
 
+/// Transactions that are not kept any more, but remembered: one that others do not see yet must not be missed. Far more
+/// than a server finishes in the tenth of a second that this takes.
+const GONE_MAX: usize = 65_536;
+
 /// How much is kept for subscribers who come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -29,6 +33,8 @@ pub struct Ring {
     newest: Option<Position>,
     reached: Lsn,
     live_from: Lsn,
+    /// The latest transactions of which something was let go, in commit order.
+    gone: VecDeque<u32>,
 }
 
 #[derive(Debug)]
@@ -36,6 +42,8 @@ struct Kept {
     event: Arc<Event>,
     since: Instant,
     bytes: usize,
+    /// The event's, here where walking over all of them is quick.
+    xid: u32,
 }
 
 /// What follows a position is not here any more.
@@ -47,14 +55,23 @@ impl Ring {
     /// the last process.
     pub fn new(window: Window, begins_at: Lsn, live_from: Lsn) -> Self {
         let complete_from = Position { commit_lsn: begins_at, ordinal: 0 };
-        Ring { window, kept: VecDeque::new(), bytes: 0, complete_from, newest: None, reached: begins_at, live_from }
+        Ring {
+            window,
+            kept: VecDeque::new(),
+            bytes: 0,
+            complete_from,
+            newest: None,
+            reached: begins_at,
+            live_from,
+            gone: VecDeque::new(),
+        }
     }
 
     /// Keeps the newest event.
     pub fn append(&mut self, event: &Arc<Event>, now: Instant) {
         let bytes = event.weight();
         self.bytes += bytes;
-        self.kept.push_back(Kept { event: Arc::clone(event), since: now, bytes });
+        self.kept.push_back(Kept { event: Arc::clone(event), since: now, bytes, xid: event.xid });
         self.newest = Some(event.position);
         self.reach(event.position.commit_lsn);
         self.trim(now);
@@ -76,8 +93,18 @@ impl Ring {
         };
         while let Some(gone) = self.kept.pop_front_if(&mut goes) {
             self.complete_from = after(gone.event.position);
+            self.remember(gone.xid);
         }
         self.bytes = bytes;
+    }
+
+    fn remember(&mut self, gone: u32) {
+        if self.gone.back() != Some(&gone) {
+            self.gone.push_back(gone);
+        }
+        if self.gone.len() > GONE_MAX {
+            self.gone.pop_front();
+        }
     }
 
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
@@ -115,6 +142,37 @@ impl Ring {
         known && self.reached >= self.live_from
     }
 
+    /// Whether everything is here, or was, that committed before `lsn`, or before this process served.
+    pub fn has_come_to(&self, lsn: Lsn) -> bool {
+        self.reached >= lsn.max(self.live_from)
+    }
+
+    /// The position behind which all events are of transactions that `is_unseen` means, now and later, as far as they
+    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any more.
+    pub fn before_unseen(&self, is_unseen: impl Fn(u32) -> bool) -> Result<Position, Expired> {
+        if self.gone.iter().any(|xid| is_unseen(*xid)) {
+            return Err(Expired);
+        }
+        let first = self.kept.iter().position(|kept| is_unseen(kept.xid));
+        let before = first.map(|first| match first.checked_sub(1).and_then(|last| self.kept.get(last)) {
+            Some(last) => last.event.position,
+            None => before(self.complete_from),
+        });
+        Ok(before.or_else(|| self.position()).unwrap_or_default())
+    }
+
+    /// Where the stream stands: whoever begins to listen now and resumes from here later misses nothing. `None` before
+    /// anything is known.
+    pub fn position(&self) -> Option<Position> {
+        let before = self
+            .reached
+            .0
+            .checked_sub(1)
+            .filter(|lsn| *lsn > 0)
+            .map(|lsn| Position { commit_lsn: Lsn(lsn), ordinal: u32::MAX });
+        self.newest.max(before)
+    }
+
     /// Where the oldest kept event committed: the server must be able to send it again to the next process.
     pub fn oldest(&self) -> Option<Lsn> {
         self.kept.front().map(|kept| kept.event.position.commit_lsn)
@@ -131,6 +189,14 @@ fn after(Position { commit_lsn, ordinal }: Position) -> Position {
     match ordinal.checked_add(1) {
         Some(ordinal) => Position { commit_lsn, ordinal },
         None => Position { commit_lsn: Lsn(commit_lsn.0.saturating_add(1)), ordinal: 0 },
+    }
+}
+
+/// The last position that is not `position` or behind it.
+fn before(Position { commit_lsn, ordinal }: Position) -> Position {
+    match ordinal.checked_sub(1) {
+        Some(ordinal) => Position { commit_lsn, ordinal },
+        None => Position { commit_lsn: Lsn(commit_lsn.0.saturating_sub(1)), ordinal: u32::MAX },
     }
 }
 
@@ -206,6 +272,24 @@ mod tests {
         ring.trim(now + Duration::from_mins(1));
         assert_eq!((ring.oldest(), ring.bytes()), (None, 0));
         assert_eq!(positions(&ring, at(20, 1)), Ok(vec![]), "an idle database expires nobody");
+    }
+
+    #[test]
+    fn what_a_snapshot_does_not_see_is_found_or_known_to_be_gone() {
+        let (mut ring, now) = ring(1 << 20);
+        let of = |xid, position| Arc::new(Event { xid, ..(*event(position, 1)).clone() });
+        assert_eq!(ring.before_unseen(|_| true), Ok(at(9, u32::MAX)));
+        for (xid, position) in [(7, at(20, 0)), (6, at(30, 0)), (8, at(40, 0))] {
+            ring.append(&of(xid, position), now);
+        }
+        assert_eq!(ring.before_unseen(|xid| xid == 6), Ok(at(20, 0)));
+        assert_eq!(ring.before_unseen(|xid| xid == 7), Ok(at(9, u32::MAX)));
+        assert_eq!(ring.before_unseen(|xid| xid == 9), Ok(at(40, 0)));
+        assert_eq!(positions(&ring, at(9, u32::MAX)).unwrap().len(), 3, "nothing before it is needed");
+        ring.trim(now + Duration::from_mins(1));
+        assert_eq!(ring.before_unseen(|xid| xid == 6), Err(Expired));
+        assert_eq!(ring.before_unseen(|xid| xid == 9), Ok(at(40, 0)));
+        assert!(ring.has_come_to(Lsn(40)) && !ring.has_come_to(Lsn(41)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::json;
 /// What `extensions.rowcast` tells of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
-    /// Where to resume.
+    /// Where to resume; empty where nobody can, inside a snapshot.
     pub cursor: &'a str,
     /// The kind of change.
     pub operation: Operation,
@@ -83,7 +83,10 @@ pub(super) fn close(errors: &[u8], meta: &Meta<'_>, out: &mut Vec<u8>) {
         out.push(b']');
     }
     out.extend_from_slice(br#","extensions":{"rowcast":{"cursor":"#);
-    json::write_string(meta.cursor, out);
+    match meta.cursor {
+        "" => out.extend_from_slice(b"null"),
+        cursor => json::write_string(cursor, out),
+    }
     out.extend_from_slice(br#","operation":""#);
     out.extend_from_slice(meta.operation.name().as_bytes());
     out.extend_from_slice(br#"","committedAt":"#);

@@ -68,6 +68,8 @@ mod engine {
     mod schema;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
+    /// Who asks for the rows that are there is told them, and then exactly what follows.
+    mod snapshot;
     /// From a committed row to a frame.
     mod stream;
 }
