@@ -21,7 +21,7 @@ NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.tom
 .DEFAULT_GOAL := help
 .PHONY: help build demo test fmt clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
-	rust-test policy-oracle schema-test python-test client-test browser-test
+	rust-test policy-oracle schema-test python-test client-test browser-test chaos
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ python-ruff: $(VENV)/tools
 	$(BIN)/ruff format --check python tests examples scripts benches
 python-mypy: $(VENV)/built $(VENV)/tools
 	$(BIN)/mypy
-	MYPYPATH=python:tests/python:examples/demo $(BIN)/mypy tests/python/rig examples/demo scripts
+	MYPYPATH=python:tests/python:examples/demo $(BIN)/mypy tests/python/rig tests/python/chaos examples/demo scripts
 python-stubtest: $(VENV)/built $(VENV)/tools
 	$(BIN)/python -m mypy.stubtest rowcast._engine
 
@@ -70,10 +70,12 @@ policy-oracle: $(VENV)/demo-tools ## the gate beside PostgreSQL 18, whose progra
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
-browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page
+chaos: $(VENV)/built $(VENV)/tools ## kill and cut everything for five minutes and compare (CHAOS_SECONDS, CHAOS_SEED, CHAOS_PG, CHAOS_ONLY, …)
+	@cd tests/python && CHAOS_SECONDS=$${CHAOS_SECONDS:-300} ../../$(BIN)/python -m chaos.run
+browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page and follows an event stream
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m browser --junitxml=$(REPORTS)/browser.xml $(ARGS)
-client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws client against the demo
+client-test: $(VENV)/built $(CLIENTS)/node_modules ## the stock npm graphql-ws and graphql-sse clients against the demo
 	@mkdir -p $(REPORTS)
 	node --test --test-reporter=spec --test-reporter-destination=stdout \
 	  --test-reporter=junit --test-reporter-destination=$(REPORTS)/clients.xml $(CLIENTS)/*.test.mjs

@@ -40,7 +40,9 @@ class Client:
         async for frame in self.socket:
             now = time.time_ns()
             message = json.loads(frame)
-            if message["type"] == "next":
+            if message["type"] == "ping":
+                await self.socket.send('{"type":"pong"}')
+            elif message["type"] == "next":
                 self.count += 1
                 sent_at = int(message["payload"]["data"]["orders"]["row"]["sentAt"])
                 if sent_at:

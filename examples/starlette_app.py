@@ -3,6 +3,8 @@
 Run:        uvicorn starlette_app:app
 Database:   none; events live in this process alone
 Subscribe:  any graphql-transport-ws client on ws://127.0.0.1:8000/graphql: subscription { alerts { payload cursor } }
+            or over plain HTTP: curl -N -H 'Accept: text/event-stream' --get
+            --data-urlencode 'query=subscription { alerts { payload cursor } }' http://127.0.0.1:8000/graphql
 Publish:    curl -X POST -d '{"text": "hello"}' http://127.0.0.1:8000/alerts
 """
 

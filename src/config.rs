@@ -53,7 +53,9 @@ pub struct Settings {
     pub introspection: bool,
     /// Whether missing migrations are applied at start.
     pub auto_migrate: bool,
-    /// Bytes of frames that may wait for one client. At the bound the session closes with 1013 and its last cursor.
+    /// What becomes of a client that reads more slowly than it is told, unless a field's declaration says otherwise.
+    pub slow_client: SlowClient,
+    /// Bytes of frames that may wait for one client. At the bound as `slow_client` says.
     pub queue_bytes_max: usize,
     /// Seconds that the oldest frame may wait for its client. At the bound as `queue_bytes_max`.
     pub queue_age_max_s: f64,
@@ -88,12 +90,26 @@ pub struct Settings {
     pub replay_window_bytes: usize,
     /// Seconds that they are kept.
     pub replay_window_s: f64,
+    /// Seconds after which a slot of the pool that no process streams from is dropped.
+    pub slot_idle_s: f64,
     /// This service's name in a federated graph; without one the schema is no subgraph.
     pub service: Option<String>,
     /// GraphQL variables that must equal an attribute of the principal, by name.
     pub protected_variables: ProtectedVariables,
     /// How much of what a principal or an address may do in a second.
     pub limits: RateLimits,
+}
+
+/// What becomes of results that are told faster than their client reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowClient {
+    /// The session closes with 1013 and its last cursor: who comes back misses nothing.
+    #[default]
+    Disconnect,
+    /// Of each row the latest result is kept, and where a row leaves the view that as well. What still does not fit
+    /// closes the session.
+    Coalesce,
 }
 
 /// What is limited. `None` (`null`) is no limit.
@@ -147,6 +163,7 @@ impl Default for Settings {
             naming: Naming::Camel,
             introspection: true,
             auto_migrate: true,
+            slow_client: SlowClient::Disconnect,
             queue_bytes_max: 1024 * 1024,
             queue_age_max_s: 30.0,
             init_wait_s: 3.0,
@@ -160,6 +177,7 @@ impl Default for Settings {
             resolver_backlog_bytes_max: 16 * 1024 * 1024,
             replay_window_bytes: 64 * 1024 * 1024,
             replay_window_s: 300.0,
+            slot_idle_s: 3600.0,
             service: None,
             protected_variables: ProtectedVariables::default(),
             limits: RateLimits::default(),
@@ -216,6 +234,7 @@ impl Settings {
     fn check(&self) -> Result<(), ConfigError> {
         let seconds = [
             ("replay_window_s", self.replay_window_s),
+            ("slot_idle_s", self.slot_idle_s),
             ("queue_age_max_s", self.queue_age_max_s),
             ("init_wait_s", self.init_wait_s),
             ("ping_interval_s", self.ping_interval_s),

@@ -34,12 +34,14 @@ mod replay;
 mod resolve;
 mod revoke;
 mod session;
+mod slot_watch;
 mod snapshot;
 mod stale;
 mod start;
 mod stream;
 mod subscribe;
 mod subscription;
+mod transaction;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -65,6 +67,7 @@ use crate::config::{Bus, Settings};
 use crate::error::Error;
 use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
+use crate::session::Dialect;
 use evict::{Eviction, Evictions};
 use live::Live;
 use rate::RetryAfter;
@@ -183,7 +186,8 @@ impl Engine {
                 None => Err(Failure::new("PRINCIPAL_REQUIRED", "rows are given to somebody: say who asks")),
             },
             Ok(Operation::Subscription(_)) => {
-                let message = "subscriptions need a WebSocket: connect to this URL with one";
+                let message = "subscriptions need a WebSocket or an event stream: connect to this URL with one, or send `Accept: \
+                               text/event-stream`";
                 Err(Failure::new("OPERATION_NOT_SUPPORTED", message))
             }
             Err(errors) => Err(Failure::from(errors)),
@@ -206,9 +210,20 @@ impl Engine {
 
     /// The same, for a peer whose address is known and limited.
     pub fn connect_from(&self, wake: Arc<dyn Wake>, address: Option<&str>) -> Result<Arc<SessionHandle>, Error> {
+        self.open(wake, address, Dialect::Socket)
+    }
+
+    /// A session that speaks graphql-sse over an HTTP response, for such a peer. It waits for
+    /// [`accept`](SessionHandle::accept).
+    pub fn open(
+        &self,
+        wake: Arc<dyn Wake>,
+        address: Option<&str>,
+        dialect: Dialect,
+    ) -> Result<Arc<SessionHandle>, Error> {
         let checked = self.core.check_connect(address);
         checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
-        Ok(self.core.connect(wake, address)?)
+        Ok(self.core.connect(wake, address, dialect)?)
     }
 
     /// A subscription whose results are fetched.
@@ -253,6 +268,8 @@ impl Engine {
     pub fn metrics(&self) -> Vec<(&'static str, u64)> {
         let metrics = &self.core.metrics;
         metrics.subscriptions.set(self.core.index.lock().len());
+        let queued: usize = self.core.registry.sessions().iter().map(|session| session.queued_bytes()).sum();
+        metrics.queue_bytes.set(queued as u64);
         metrics.snapshot()
     }
 }

@@ -74,10 +74,16 @@ metrics! {
     policy_timeouts_total,
     /// Sessions closed because they read too slowly.
     slow_clients_total,
+    /// Results that were not sent since a later one of the same row stands for them (`slow_client: "coalesce"`).
+    coalesced_total,
     /// Times that the connection to the server was lost.
     capture_interruptions_total,
+    /// Times that changes were lost and every subscriber was told so.
+    gaps_total,
     /// Open sessions.
     sessions,
+    /// Bytes that wait for their clients, as `queue_bytes_max` counts them: what several share is counted for each.
+    queue_bytes,
     /// Live subscriptions.
     subscriptions,
     /// Resolver calls that wait or run.
@@ -94,6 +100,10 @@ metrics! {
     commit_lsn,
     /// LSN confirmed to the server.
     confirmed_lsn,
+    /// Bytes of WAL that the server keeps for the slot, as it was looked up last.
+    slot_retained_bytes,
+    /// Bytes that may be written before the server gives the slot up; the greatest number when there is no limit.
+    slot_safe_bytes,
 }
 
 /// One number.

@@ -19,8 +19,12 @@ manager.subscription("orders", tenant="tenant_id")
 
 
 async def authenticate(connection: Connection) -> Principal:
-    """A token is the name or the id of a tenant: enough for a demo, and for nothing else."""
-    token = str(connection.payload["token"])
+    """A token is the name or the id of a tenant: enough for a demo, and for nothing else.
+
+    A WebSocket brings it in its first message, an event stream in a header.
+    """
+    bearer = connection.headers.get("authorization", "").removeprefix("Bearer ")
+    token = bearer or str(connection.payload["token"])
     try:
         return Principal(tenant_id=TENANTS.get(token) or UUID(token))
     except ValueError:

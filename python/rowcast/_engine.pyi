@@ -128,6 +128,13 @@ class SubscriptionExecutor:
     def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
         """See ``SubscriptionManager.revoke``. Does not block."""
 
+    def open_stream(self, hub: Hub, address: str | None = None, *, single: bool = False) -> Session:
+        """A session for an event stream (graphql-sse), of one operation or of all that its client starts in it.
+
+        It waits for ``accept``; a ``single`` one then waits for ``claim`` no longer than the setting ``init_wait_s``.
+        Raises ``RateLimited`` as `connect` does.
+        """
+
     def disconnect(
         self,
         *,
@@ -261,7 +268,7 @@ class Hub:
 
 @final
 class Session:
-    """One client's graphql-transport-ws conversation."""
+    """One client's conversation, graphql-transport-ws or graphql-sse."""
 
     def __new__(cls, _the_engine_makes_these: Never, /) -> Self: ...
     @property
@@ -283,11 +290,40 @@ class Session:
     def take(self, limit: int = 64) -> list[str]:
         """Up to ``limit`` frames to send, in order."""
 
+    def start(
+        self,
+        operation: str,
+        query: str,
+        variables: str | None = None,
+        operation_name: str | None = None,
+        extensions: str | None = None,
+    ) -> str | None:
+        """Begin an operation of an event stream; a JSON array of errors when it did not begin.
+
+        In a stream of one operation the errors, and the end, are in the stream as well. Raises ``ValueError`` when
+        variables or extensions are no JSON object.
+        """
+
+    def end(self, operation: str) -> None:
+        """The client completed an operation of its event stream; nothing more is told of it."""
+
+    def claim(self) -> None:
+        """The client opened the event stream that it had reserved."""
+
+    def take_events(self, limit: int = 64) -> bytes:
+        """Up to ``limit`` frames of an event stream, as they go over the wire."""
+
+    def farewell(self) -> str | None:
+        """What an event stream that closes tells behind its last frame. Given out once."""
+
     def closing(self) -> tuple[int, str, bool] | None:
         """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame.
 
         A session that begins to close is named by ``Hub.drain``, even if it was named before and not taken from since.
         """
+
+    def leave(self) -> None:
+        """The server stops: close with 1001 behind what is queued."""
 
     def disconnect(self) -> None:
         """The socket is gone; every operation ends. Idempotent, and implied when the session is dropped."""

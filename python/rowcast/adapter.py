@@ -19,6 +19,9 @@ class WebSocketAdapter(Protocol):
 
     An adapter may also have ``abort() -> None``: drop the TCP connection at once without waiting for the peer.
     Without it a client that stopped reading keeps its socket (not its queue, that is freed) until the server notices.
+
+    And it may have ``stopping``: an event (an object with ``async wait()``) of the server, shared by its sockets, that
+    is set when it begins to stop and leaves it to them to close. ``None`` where the server closes them itself.
     """
 
     @property

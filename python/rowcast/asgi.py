@@ -1,22 +1,25 @@
 """rowcast as an ASGI application, and the adapter that the FastAPI and Starlette mounts share.
 
 ``SubscriptionApp(manager, authenticate)`` answers three kinds of scope: ``websocket`` with graphql-transport-ws,
-``http`` with GraphQL over HTTP (schema queries; see `rowcast.http`) and ``lifespan`` by starting and stopping the
-manager, so that it also runs alone: ``uvicorn module:app``.
+``http`` with GraphQL over HTTP (queries, see `rowcast.http`; event streams, see `rowcast.sse`) and ``lifespan`` by
+starting and stopping the manager, so that it also runs alone: ``uvicorn module:app``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from rowcast import http
 from rowcast.connection import Headers, parse_cookies
-from rowcast.conversation import Authenticate, Rules
+from rowcast.conversation import Authenticate
+from rowcast.http import BODY_BYTES_MAX, NOT_FOUND, Answer, Request
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
+from rowcast.server_access import ServerAccess, Stopping, server_access
+from rowcast.sse import GraphQLHTTPHandler
+from rowcast.sse_stream import HEADERS
 
 _log = logging.getLogger("rowcast")
 
@@ -29,7 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 class ASGIAdapter:
     """A ``websocket`` scope as a `WebSocketAdapter`.
 
-    ``abort`` works on uvicorn, where the TCP transport can be reached; ASGI itself has no word for it.
+    ``abort`` and ``stopping`` work where the server's own objects can be reached, see `rowcast.server_access`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +41,7 @@ class ASGIAdapter:
         self._receive = receive
         self._send = send
         self._connected = False
+        self._server = ServerAccess()
 
     @property
     def subprotocols(self) -> Sequence[str]:
@@ -50,18 +54,18 @@ class ASGIAdapter:
 
     @property
     def query(self) -> Mapping[str, str]:
-        return dict(parse_qsl(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+        return query_of(self._scope)
 
     @property
     def client(self) -> tuple[str, int] | None:
-        peer = self._scope.get("client")
-        return (str(peer[0]), int(peer[1])) if peer else None
+        return client_of(self._scope)
 
     @property
     def is_connected(self) -> bool:
         return self._connected
 
     async def accept(self, subprotocol: str | None) -> None:
+        self._server = server_access(self._receive)
         await self._receive()  # websocket.connect
         message: dict[str, Any] = {"type": "websocket.accept"}
         if subprotocol is not None:
@@ -88,13 +92,67 @@ class ASGIAdapter:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
             self._connected = False
 
+    @property
+    def stopping(self) -> Stopping | None:
+        return self._server.stopping
+
     def abort(self) -> None:
         unread, self._connected = self._connected, False
-        transport = _transport(self._receive)
-        if transport is not None:
-            transport.abort()
+        if self._server.transport is not None:
+            self._server.transport.abort()
         elif unread:
             _log.warning("a client that does not read keeps its socket: this ASGI server gives no access to it")
+
+
+class ASGIExchange:
+    """An ``http`` scope as an `Exchange`."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.request = Request(scope["method"], headers_of(scope), query_of(scope), client_of(scope))
+        self._receive = receive
+        self._send = send
+        # uvicorn takes this away from each of its requests when it stops.
+        self._kept_alive = _keeps_alive(receive)
+
+    async def body(self) -> bytes | None:
+        chunks = bytearray()
+        while True:
+            message = await self._receive()
+            chunks += message.get("body", b"")
+            if len(chunks) > BODY_BYTES_MAX:
+                return None
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return bytes(chunks)
+
+    async def answer(self, answer: Answer) -> None:
+        await self._start(answer.status, answer.headers)
+        body = b"" if self.request.method == "HEAD" else answer.body
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def open(self) -> None:
+        await self._start(200, HEADERS)
+
+    async def send(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def abort(self) -> None:
+        transport = server_access(self._receive).transport
+        if transport is not None:
+            transport.abort()
+
+    def is_leaving(self) -> bool:
+        return self._kept_alive and not _keeps_alive(self._receive)
+
+    async def _start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        pairs = [(name.encode(), value.encode()) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
 
 class SubscriptionApp:
@@ -102,9 +160,9 @@ class SubscriptionApp:
 
     Args:
         manager: Started by this application's lifespan, if the server runs that, or by its owner.
-        authenticate: See `GraphQLTransportWSHandler`. Schema queries over HTTP are not authenticated: they show
-            types, no rows. Switch them off with ``introspection=False``. Of a federated graph's ``_entities`` the hook
-            is asked, without a payload.
+        authenticate: See `GraphQLTransportWSHandler`; for an event stream it is asked without a payload. Schema queries
+            over HTTP are not authenticated: they show types, no rows. Switch them off with ``introspection=False``. Of
+            a federated graph's ``_entities`` the hook is asked, without a payload.
         allowed_origins: See `GraphQLTransportWSHandler`.
         path: Answer 404 to other paths; ``None`` when a router in front has chosen already.
     """
@@ -119,6 +177,7 @@ class SubscriptionApp:
     ) -> None:
         self._manager = manager
         self._handler = GraphQLTransportWSHandler(manager, authenticate, allowed_origins=allowed_origins)
+        self._http_handler = GraphQLHTTPHandler(manager, self._handler.rules, allowed_origins=allowed_origins)
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,35 +196,14 @@ class SubscriptionApp:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = http.NOT_FOUND
+        exchange = ASGIExchange(scope, receive, send)
         if self._is_here(scope):
-            answer = await answer_http(self._manager, scope, receive, self._handler.rules)
-        headers = [(name.encode(), value.encode()) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+            await self._http_handler.handle(exchange)
+        else:
+            await exchange.answer(NOT_FOUND)
 
     def _is_here(self, scope: Scope) -> bool:
         return self._path is None or scope["path"].rstrip("/") == self._path.rstrip("/")
-
-
-async def answer_http(
-    manager: SubscriptionManager, scope: Scope, receive: Receive, rules: Rules | None = None
-) -> http.Answer:
-    """Answer an ``http`` scope, reading its body; ``rules`` say who asks for rows."""
-    peer = scope.get("client")
-    request = http.Request(
-        method=scope["method"],
-        headers=headers_of(scope),
-        query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)),
-        client=(peer[0], peer[1]) if peer else None,
-    )
-    refusal = http.refuse_early(request)
-    if refusal is not None:
-        return refusal
-    body = await _body(receive)
-    if body is None:
-        return http.TOO_LARGE
-    return await http.answer(manager, request, body, rules)
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -173,16 +211,15 @@ def headers_of(scope: Scope) -> Headers:
     return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The request's body; ``None`` when it is larger than a schema query can sensibly be."""
-    chunks = bytearray()
-    while True:
-        message = await receive()
-        chunks += message.get("body", b"")
-        if len(chunks) > http.BODY_BYTES_MAX:
-            return None
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return bytes(chunks)
+def query_of(scope: Scope) -> Mapping[str, str]:
+    """The URL's parameters; of a name given twice the last value."""
+    return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+
+
+def client_of(scope: Scope) -> tuple[str, int] | None:
+    """The peer, if the server tells."""
+    peer = scope.get("client")
+    return (str(peer[0]), int(peer[1])) if peer else None
 
 
 async def _live(manager: SubscriptionManager, receive: Receive, send: Send) -> None:
@@ -199,12 +236,5 @@ async def _live(manager: SubscriptionManager, receive: Receive, send: Send) -> N
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def _transport(receive: object) -> Any:
-    """The TCP transport behind uvicorn's receive function, also through Starlette's WebSocket; else ``None``."""
-    for _ in range(3):
-        owner = getattr(receive, "__self__", None)
-        transport = getattr(owner, "transport", None)
-        if callable(getattr(transport, "abort", None)):
-            return transport
-        receive = getattr(owner, "_receive", None)
-    return None
+def _keeps_alive(receive: object) -> bool:
+    return getattr(getattr(receive, "__self__", None), "keep_alive", None) is True

@@ -19,12 +19,14 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rowcast._engine import Hub
 from rowcast.engine_log import LOG_LINES, LogLines
+from rowcast.server_access import Stopping
 
 SESSIONS_PER_TURN = 128
+STOP_WAIT_S = 1.0
 RESOLVER_CALLS = 0
 _NO_SESSIONS = {RESOLVER_CALLS, LOG_LINES}
 
@@ -34,6 +36,17 @@ class Wakeable(Protocol):
 
     def wake(self) -> None:
         """Called on the loop's thread; must not block or raise."""
+
+
+@runtime_checkable
+class Guest(Wakeable, Protocol):
+    """Whoever has a socket that has to be closed when the server stops."""
+
+    def leave(self) -> None:
+        """Close it behind what is queued."""
+
+    def abort(self) -> None:
+        """Close it at once."""
 
 
 class LoopBridge:
@@ -46,6 +59,7 @@ class LoopBridge:
         self._dirty: deque[int] = deque()
         self._scheduled = False
         self._empty: asyncio.Future[None] | None = None
+        self._stops: dict[Stopping, asyncio.Task[None]] = {}
         self._stop_watching = _watch(loop, self.hub.fileno(), self._on_readable)
 
     def follow_log(self) -> None:
@@ -67,12 +81,36 @@ class LoopBridge:
         """Wait until every session is gone; False when ``timeout_s`` seconds were not enough."""
         if not self._waking():
             return True
-        self._empty = self.loop.create_future()
+        if self._empty is None or self._empty.done():
+            self._empty = self.loop.create_future()
         done, _ = await asyncio.wait([self._empty], timeout=timeout_s)
         return bool(done)
 
+    def follow_stop(self, stopping: Stopping | None) -> None:
+        """When this event comes, every socket is closed; those that take longer than `STOP_WAIT_S` are aborted."""
+        if stopping is None:
+            return
+        follower = self._stops.get(stopping)
+        if follower is None or follower.done():
+            self._stops[stopping] = self.loop.create_task(self._leave_on(stopping))
+
+    async def _leave_on(self, stopping: Stopping) -> None:
+        await stopping.wait()
+        for guest in self._guests():
+            guest.leave()
+        await self.drained(STOP_WAIT_S)
+        for guest in self._guests():
+            guest.abort()
+
+    def _guests(self) -> list[Guest]:
+        return [each for each in self._sessions.values() if isinstance(each, Guest)]
+
     def close(self) -> None:
         """Stop listening to the hub. Idempotent; callable when the loop is closed already."""
+        if not self.loop.is_closed():
+            for follower in self._stops.values():
+                follower.cancel()
+        self._stops.clear()
         self._stop_watching()
         self._stop_watching = _nothing
         self._dirty.clear()

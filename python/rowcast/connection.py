@@ -54,13 +54,13 @@ class Payload(dict[str, Any]):
 
 @dataclass(frozen=True, repr=False)
 class Connection:
-    """One WebSocket that asks to be let in.
+    """One WebSocket or event stream that asks to be let in.
 
     Attributes:
         headers: Of the upgrade request; names in any case.
         cookies: Of the upgrade request. Check ``headers["origin"]`` (or set ``allowed_origins``) when you trust them:
             browsers send cookies from any site.
-        payload: Of connection_init.
+        payload: Of connection_init; empty for an event stream, which has its request's headers.
         query: Of the URL; of a name given twice the last value.
         client: Address and port of the peer, as far as the server tells.
     """

@@ -89,6 +89,15 @@ class Conversation:
         elif not self._idle.done():
             self._idle.set_result(None)
 
+    def leave(self) -> None:
+        """The server stops: close the socket with 1001 behind what is queued."""
+        self._session.leave()
+
+    def abort(self) -> None:
+        """The server cannot wait any longer."""
+        if isinstance(self._adapter, Abortable):
+            self._adapter.abort()
+
     def _on_end(self, _task: asyncio.Task[None]) -> None:
         if self._over is not None and not self._over.done():
             self._over.set_result(None)

@@ -16,12 +16,14 @@ from collections.abc import Collection
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from rowcast.asgi import ASGIAdapter, answer_http
+from rowcast.asgi import ASGIAdapter, ASGIExchange
 from rowcast.conversation import Authenticate
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
+from rowcast.sse import GraphQLHTTPHandler
 
 
 def subscription_router(
@@ -31,7 +33,7 @@ def subscription_router(
     path: str = "",
     allowed_origins: Collection[str] | None = None,
 ) -> APIRouter:
-    """A router with the WebSocket and the HTTP endpoint of a manager.
+    """A router with the WebSocket and the HTTP endpoint (queries and event streams) of a manager.
 
     Args:
         manager: Start it with the application: ``FastAPI(lifespan=manager.lifespan)``.
@@ -40,6 +42,7 @@ def subscription_router(
         allowed_origins: See `rowcast.GraphQLTransportWSHandler`.
     """
     handler = GraphQLTransportWSHandler(manager, authenticate, allowed_origins=allowed_origins)
+    http_handler = GraphQLHTTPHandler(manager, handler.rules, allowed_origins=allowed_origins)
     router = APIRouter()
 
     async def subscriptions(websocket: WebSocket) -> None:
@@ -48,10 +51,21 @@ def subscription_router(
         send = getattr(websocket, "_send", websocket.send)
         await handler.handle(ASGIAdapter(websocket.scope, receive, send))
 
-    async def schema(request: Request) -> Response:
-        answer = await answer_http(manager, request.scope, request.receive, handler.rules)
-        return Response(answer.body, answer.status, dict(answer.headers))
+    async def requests(_request: Request) -> Response:
+        return _Handled(http_handler)
 
     router.add_api_websocket_route(path, subscriptions, name="rowcast-subscriptions")
-    router.add_api_route(path, schema, methods=["GET", "POST"], name="rowcast-schema", include_in_schema=False)
+    methods = ["GET", "POST", "PUT", "DELETE"]
+    router.add_api_route(path, requests, methods=methods, name="rowcast-http", include_in_schema=False)
     return router
+
+
+class _Handled(Response):
+    """A response that writes itself: whether it is a stream is known when the request was read."""
+
+    def __init__(self, handler: GraphQLHTTPHandler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._handler.handle(ASGIExchange(scope, receive, send))

@@ -25,7 +25,7 @@ from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
-from rowcast.settings import Attribute, Rate, Settings
+from rowcast.settings import Attribute, Rate, Settings, SlowClient
 from rowcast.source import Source
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SubscriptionManager:
         subscriptions: Functions marked with `rowcast.subscription`, bare marks, or modules that contain them.
         naming: ``"camel"``, or ``"database"`` to leave names as they are.
         auto_migrate: Apply pending migrations at start; if False, `migrate` or ``rowcast migrate`` must have done it.
-        queue_bytes_max: Bytes that may wait for one client; then it is closed with 1013 and its last cursor.
+        queue_bytes_max: Bytes that may wait for one client; then as ``slow_client`` says.
         queue_age_max_s: Seconds that the oldest frame may wait for one client; then the same.
         init_wait_s: Seconds that a client has to send connection_init; then 4408.
         ping_interval_s: Seconds between pings.
@@ -70,18 +70,25 @@ class SubscriptionManager:
             about (100/s, 2,000 at once; as ``subscribes``).
         policy_sessions: Connections in which PostgreSQL is asked about row policies that were not compiled; 2 to 64,
             since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
-        policy_timeout_s: Seconds after which such a question is cancelled; then the rows that it was about are hidden.
+        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five seconds,
+            its subscriptions end with ``POLICY_FAILED``.
             By default 1.
         policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
             then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
         replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot
             keeps their WAL, so that they outlive the process. By default 64 MiB.
         replay_window_s: Seconds that they are kept. By default 300.
-        slot: The replication slot; one for each process that runs at the same time.
+        slot_idle_s: Seconds after which a slot of the pool that no process streams from is dropped. By default 3600.
+        slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
+            from the slot of that name, others from ``name_2``, ``name_3`` and so on.
         publication: The publication, shared by all.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
         held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
         request_limits: How large one GraphQL request may be.
+        slow_client: What becomes of a client that reads more slowly than it is told. ``"disconnect"`` closes it with
+            1013 and its last cursor, so that it misses nothing. ``"coalesce"`` keeps the latest result of each row (and
+            that a row left the view), with ``extensions.rowcast.coalesced`` for how many events it stands; what still
+            does not fit closes it. A declaration's own ``slow_client`` comes first.
 
     Raises:
         ConfigurationError: A setting or a declaration is wrong; the message names it.
@@ -114,11 +121,13 @@ class SubscriptionManager:
         policy_backlog_bytes_max: int | None = None,
         replay_window_bytes: int | None = None,
         replay_window_s: float | None = None,
+        slot_idle_s: float | None = None,
         slot: str = "rowcast",
         publication: str = "rowcast",
         debug: bool = False,
         held_bytes_max: int | None = None,
         request_limits: RequestLimits | None = None,
+        slow_client: SlowClient = "disconnect",
     ) -> None:
         self.settings = Settings(
             naming,
@@ -145,8 +154,10 @@ class SubscriptionManager:
             policy_backlog_bytes_max,
             replay_window_bytes,
             replay_window_s,
+            slot_idle_s,
             held_bytes_max,
             request_limits or RequestLimits(),
+            slow_client,
         )
         self._source = Source(database_url, bus, slot=slot, publication=publication)
         self._declarations: list[Declaration] = []
@@ -173,6 +184,8 @@ class SubscriptionManager:
         scopes: Sequence[str] = (),
         operations: Sequence[Operation] | None = None,
         service: str | None = None,
+        slow_client: SlowClient | None = None,
+        transactions: bool = False,
     ) -> Subscription:
         """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
 
@@ -183,7 +196,19 @@ class SubscriptionManager:
             ConfigurationError: The declaration is wrong, or the manager is running.
         """
         declared = Declaration(
-            table, topic, tenant, public, name, leave, timeout, replica_identity, scopes, operations, service
+            table,
+            topic,
+            tenant,
+            public,
+            name,
+            leave,
+            timeout,
+            replica_identity,
+            scopes,
+            operations,
+            service,
+            slow_client=slow_client,
+            transactions=transactions,
         )
         self._declare(declared)
         return Subscription(declared, lambda completed: self._replace(declared, completed))

@@ -35,7 +35,8 @@ class Principal:
             ``settings={"request.jwt.claims": json.dumps(claims)}``.
         scopes: What the token grants.
         services: Services that the principal may use; empty means all.
-        expires_at: When the socket is closed with 4403: an aware ``datetime`` or Unix seconds, as in a token's ``exp``.
+        expires_at: When the socket is closed with 4403, or the stream ended: an aware ``datetime`` or Unix seconds, as
+            in a token's ``exp``.
 
     Raises:
         PrincipalError: ``PRINCIPAL_INVALID``; a `ConfigurationError`.

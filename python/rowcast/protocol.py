@@ -82,6 +82,7 @@ class GraphQLTransportWSHandler:
             conversation = Conversation(session, adapter, self.rules)
             token = session.token
             bridge.add(token, conversation)
+            bridge.follow_stop(getattr(adapter, "stopping", None))
             try:
                 await conversation.run()
             finally:

@@ -23,6 +23,7 @@ _ENGINES = frozenset(
     (
         "naming",
         "auto_migrate",
+        "slow_client",
         "queue_bytes_max",
         "queue_age_max_s",
         "init_wait_s",
@@ -41,6 +42,7 @@ _ENGINES = frozenset(
         "policy_backlog_bytes_max",
         "replay_window_bytes",
         "replay_window_s",
+        "slot_idle_s",
     )
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
@@ -49,6 +51,7 @@ _POLICY_SESSIONS = range(2, 65)
 _PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
 
 Attribute = Literal["tenant_id", "user_id"]
+SlowClient = Literal["disconnect", "coalesce"]
 
 
 class Rate(TypedDict):
@@ -90,12 +93,16 @@ class Settings:
     policy_backlog_bytes_max: int | None = None
     replay_window_bytes: int | None = None
     replay_window_s: float | None = None
+    slot_idle_s: float | None = None
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
+    slow_client: SlowClient = "disconnect"
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
             raise _invalid("naming", 'must be "camel" or "database"')
+        if self.slow_client not in ("disconnect", "coalesce"):
+            raise _invalid("slow_client", 'must be "disconnect" or "coalesce"')
         for name in (
             "queue_bytes_max",
             "operations_max",
@@ -116,6 +123,7 @@ class Settings:
             "resolver_timeout_s",
             "policy_timeout_s",
             "replay_window_s",
+            "slot_idle_s",
         ):
             self._check_seconds(name)
         if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:

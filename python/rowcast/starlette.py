@@ -32,4 +32,4 @@ def subscription_routes(
         allowed_origins: See `rowcast.GraphQLTransportWSHandler`.
     """
     app = SubscriptionApp(manager, authenticate, allowed_origins=allowed_origins)
-    return [WebSocketRoute(path, app, name="rowcast-subscriptions"), Route(path, app, name="rowcast-schema")]
+    return [WebSocketRoute(path, app, name="rowcast-subscriptions"), Route(path, app, name="rowcast-http")]

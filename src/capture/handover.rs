@@ -126,7 +126,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::{Parcel, channel};
-    use crate::capture::replication::Captured;
+    use crate::capture::replication::{Captured, ServerIdentity};
     use crate::capture::wire::Replication;
     use crate::model::Lsn;
     use bytes::Bytes;
@@ -157,9 +157,10 @@ mod tests {
         let huge = parcel(1, 5000);
         let room = outbox.room_for(Some(&huge)).await.ok().unwrap();
         outbox.send(huge, room).ok().unwrap();
-        outbox.tell(Captured::Resumed).ok().unwrap();
+        let resumed = Captured::Resumed(ServerIdentity { system_id: 1, timeline: 1, left: [].into() });
+        outbox.tell(resumed).ok().unwrap();
         assert!(matches!(inbox.try_next(), Some(Captured::Data { .. })));
-        assert!(matches!(inbox.next().await, Some(Captured::Resumed)));
+        assert!(matches!(inbox.next().await, Some(Captured::Resumed(_))));
         drop(outbox);
         assert!(inbox.next().await.is_none());
     }

@@ -6,7 +6,7 @@
 //! (`Interrupted`, `Resumed`); what cannot be taken up again without a gap ends in `Failed`, never in silence. What is
 //! never done: a message is not decoded, filtered or deduplicated here (after a reconnect the server sends again what
 //! was not confirmed; the consumer knows by position what it has), and a lost slot is never made anew behind a
-//! consumer's back, because a new slot is a gap.
+//! consumer's back, because a new slot is a gap: who starts again says so.
 //!
 //! ```text
 //! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
@@ -30,6 +30,7 @@ mod link;
 mod naming;
 mod parameters;
 mod pgpass;
+mod pool;
 mod pump;
 mod replication;
 mod settings;
@@ -48,5 +49,6 @@ pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables};
 pub use conninfo::{Conninfo, SslMode};
 pub use error::{CaptureError, ServerError};
 pub use naming::Naming;
+pub use pool::{IdleSlots, SlotPool};
 pub use replication::{Captured, ServerIdentity, WalCapture};
 pub use settings::WalSettings;

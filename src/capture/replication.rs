@@ -38,18 +38,20 @@ pub enum Captured {
     /// again from its beginning.
     Interrupted(CaptureError),
     /// The stream goes on. Whatever was not handled is sent again.
-    Resumed,
+    Resumed(ServerIdentity),
     /// The stream has ended for a reason that does not pass by itself. Nothing follows.
     Failed(CaptureError),
 }
 
 /// Which cluster is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The cluster's identifier, given at initdb.
     pub system_id: u64,
     /// Its timeline: one more for each promotion.
     pub timeline: u32,
+    /// Its ancestors, and where each was left.
+    pub left: Arc<[(u32, Lsn)]>,
 }
 
 /// The acknowledged position, from the consumer to the reader without a lock. The reader sleeps on `moved` only when
@@ -133,7 +135,7 @@ impl WalCapture {
         // What the server has confirmed already needs no telling.
         acknowledged.raise(opened.confirmed);
         acknowledged.handled.store(opened.begins_at.0, Ordering::SeqCst);
-        let (identity, begins_at, created) = (opened.identity, opened.begins_at, opened.created);
+        let (identity, begins_at, created) = (opened.identity.clone(), opened.begins_at, opened.created);
         let (stop_timeout, place) = (settings.stop_timeout, opened.link.session.place.clone());
         let supervisor = Supervisor::new(conninfo, settings, outbox, Arc::clone(&acknowledged), stopped);
         let reader = tokio::spawn(supervisor.run(opened));
@@ -174,8 +176,8 @@ impl WalCapture {
     }
 
     /// The cluster that was found at the start.
-    pub fn identity(&self) -> ServerIdentity {
-        self.identity
+    pub fn identity(&self) -> &ServerIdentity {
+        &self.identity
     }
 
     /// Every transaction that committed at or after this position follows. If this is beyond the `resume_from` that was

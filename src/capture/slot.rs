@@ -38,7 +38,7 @@ pub(super) struct Opened {
 }
 
 /// Why a stream is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Purpose {
     /// A first start, from a position if one is known.
     First { resume_from: Option<Lsn> },
@@ -49,23 +49,23 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Where to start when the slot does not force a later position. `0/0` is "where the slot stands".
-    fn position(self) -> Lsn {
-        match self {
+    fn position(&self) -> Lsn {
+        match *self {
             Self::First { resume_from } => resume_from.unwrap_or_default(),
             Self::Again { handled, .. } => handled,
         }
     }
 
     /// Whether a slot that stands there has left out what the consumer was never shown.
-    fn is_skipped_by(self, confirmed: Lsn) -> bool {
-        match self {
+    fn is_skipped_by(&self, confirmed: Lsn) -> bool {
+        match *self {
             Self::First { .. } => false,
             Self::Again { handled, seen, .. } => confirmed > handled.max(seen),
         }
     }
 
     /// Making a slot is right when nobody counts on what came before it.
-    fn may_create(self) -> bool {
+    fn may_create(&self) -> bool {
         matches!(self, Self::First { resume_from: None })
     }
 }
@@ -119,32 +119,31 @@ impl Opening<'_> {
         let (Some(system_id), Some(timeline)) = (number(0), number(1)) else {
             return Err(self.link.session.violation("IDENTIFY_SYSTEM names no system and timeline".to_owned()));
         };
-        let now = ServerIdentity { system_id, timeline: timeline as u32 };
-        match self.purpose {
-            Purpose::Again { identity, seen, .. } if identity != now => {
-                self.check_succession(identity, now, seen).await?;
-            }
-            Purpose::First { .. } | Purpose::Again { .. } => {}
+        let left = if timeline > 1 { self.history(timeline).await? } else { Vec::new() };
+        let now = ServerIdentity { system_id, timeline: timeline as u32, left: left.into() };
+        match &self.purpose {
+            Purpose::Again { identity, seen, .. } => self.check_succession(identity, &now, *seen).map(|()| now),
+            Purpose::First { .. } => Ok(now),
         }
-        Ok(now)
+    }
+
+    async fn history(&mut self, timeline: u64) -> Result<Vec<(u32, Lsn)>, CaptureError> {
+        let row = self.one_row(&format!("TIMELINE_HISTORY {timeline}")).await?;
+        Ok(switch_points(row.get(1).and_then(Option::as_deref).unwrap_or_default()))
     }
 
     /// After a failover the new timeline must have left the old one behind everything that we were shown; otherwise we
     /// told of commits that never happened there.
-    async fn check_succession(
-        &mut self,
-        was: ServerIdentity,
-        now: ServerIdentity,
-        seen: Lsn,
-    ) -> Result<(), CaptureError> {
+    fn check_succession(&self, was: &ServerIdentity, now: &ServerIdentity, seen: Lsn) -> Result<(), CaptureError> {
         let replaced = |place, reason| Err(CaptureError::ServerReplaced { place, reason });
         if was.system_id != now.system_id {
             let reason = format!("its system identifier is {} and was {}", now.system_id, was.system_id);
             return replaced(self.place(), reason);
         }
-        let history = self.one_row(&format!("TIMELINE_HISTORY {}", now.timeline)).await?;
-        let history = history.get(1).and_then(Option::as_deref).unwrap_or_default();
-        match switch_point(history, was.timeline) {
+        if was.timeline == now.timeline {
+            return Ok(());
+        }
+        match now.left.iter().find(|(left, _)| *left == was.timeline).map(|(_, at)| *at) {
             Some(at) if at >= seen => Ok(()),
             Some(at) => replaced(self.place(), format!("timeline {} left at {at}, and {seen} was seen", was.timeline)),
             None => {
@@ -356,17 +355,15 @@ fn start_command(settings: &WalSettings, position: Lsn) -> String {
     )
 }
 
-/// Where a timeline was left, by a history file: lines of timeline, position and reason.
-fn switch_point(history: &str, timeline: u32) -> Option<Lsn> {
+/// Where timelines were left, by a history file: lines of timeline, position and reason.
+fn switch_points(history: &str) -> Vec<(u32, Lsn)> {
     let lines = history.lines().map(str::split_whitespace);
-    let mut points =
-        lines.filter_map(|mut words| Some((words.next()?.parse::<u32>().ok()?, words.next()?.parse().ok()?)));
-    points.find(|(left, _)| *left == timeline).map(|(_, at)| at)
+    lines.filter_map(|mut words| Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Slot, start_command, switch_point};
+    use super::{Slot, start_command, switch_points};
     use crate::capture::settings::WalSettings;
     use crate::model::Lsn;
 
@@ -381,10 +378,8 @@ mod tests {
     #[test]
     fn a_history_tells_where_a_timeline_was_left() {
         let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000148\tbefore 2026\n";
-        assert_eq!(switch_point(history, 1), Some(Lsn(0x300_0000)));
-        assert_eq!(switch_point(history, 2), Some(Lsn(0x500_0148)));
-        assert_eq!(switch_point(history, 3), None);
-        assert_eq!(switch_point("rubbish x\n1", 1), None);
+        assert_eq!(switch_points(history), [(1, Lsn(0x300_0000)), (2, Lsn(0x500_0148))]);
+        assert_eq!(switch_points("rubbish x\n1"), []);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Supervisor {
                 End::Stopped => return self.take_leave(*opened).await,
                 End::Broken(error) => error,
             };
-            let identity = opened.identity;
+            let identity = opened.identity.clone();
             // Closes the connection: a walsender that was only silent would else hold the slot against us.
             drop(opened);
             opened = match self.reopen(error, identity, &mut backoff).await {
@@ -92,7 +92,7 @@ impl Supervisor {
             return Next::Nothing;
         }
         loop {
-            match self.attempt(identity, backoff.next(rand::random())).await {
+            match self.attempt(identity.clone(), backoff.next(rand::random())).await {
                 Some(Ok(opened)) => return self.resume(opened),
                 Some(Err(error)) if error.is_transient() => tracing::debug!(%error, "the capture is still interrupted"),
                 Some(Err(error)) => return self.fail(error),
@@ -117,7 +117,7 @@ impl Supervisor {
 
     fn resume(&self, opened: Opened) -> Next {
         tracing::info!(slot = self.settings.slot, begins_at = %opened.begins_at, "the capture goes on");
-        match self.outbox.tell(Captured::Resumed) {
+        match self.outbox.tell(Captured::Resumed(opened.identity.clone())) {
             Ok(()) => Next::Connection(Box::new(opened)),
             Err(_) => Next::Nothing,
         }

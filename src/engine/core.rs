@@ -3,6 +3,7 @@
 //! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
 //! into the index behind the change to the next, and none can come in after the last were told of the end.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
@@ -22,16 +23,17 @@ use super::registry::Registry;
 use super::session::SessionHandle;
 use super::snapshot;
 use super::subscription::Subscription;
+use super::transaction::Transactions;
 use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
 use crate::error::Error;
-use crate::journal::{Origin, Ring};
+use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
 use crate::model::{Lsn, PgType};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
-use crate::session::Close;
+use crate::session::{Close, Dialect};
 
 /// What every thread shares.
 pub(super) struct Core {
@@ -45,10 +47,16 @@ pub(super) struct Core {
     pub(super) calls: CallQueue,
     pub(super) encoder: Encoder,
     pub(super) pace: Pace,
+    /// Somebody's results may be coalesced; stays. Until then no event's key is read.
+    pub(super) coalesces: AtomicBool,
+    /// Those that are open.
+    pub(super) transactions: Transactions,
     pub(super) evictions: Evictions,
-    pub(super) origin: OnceLock<Origin>,
+    history: RwLock<History>,
     /// What those who come back can still be told. Locked behind the index.
     pub(super) ring: Mutex<Ring>,
+    /// The slot that is streamed from.
+    pub(super) slot: Mutex<Option<String>>,
     /// Where tasks run; set by the start.
     pub(super) runtime: OnceLock<Handle>,
     /// Sessions for the few statements that the engine itself runs, and those in which others are read as; set by a
@@ -86,9 +94,12 @@ impl Core {
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
             pace: Pace::default(),
+            coalesces: AtomicBool::new(false),
+            transactions: Transactions::default(),
             evictions,
-            origin: OnceLock::new(),
+            history: RwLock::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
+            slot: Mutex::default(),
             runtime: OnceLock::new(),
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
@@ -131,11 +142,12 @@ impl Core {
         self: &Arc<Self>,
         wake: Arc<dyn Wake>,
         address: Option<&str>,
+        dialect: Dialect,
     ) -> Result<Arc<SessionHandle>, NotServing> {
         let serving = self.serving.read();
         match *serving {
             Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake, address);
+                let session = SessionHandle::new(self, wake, address, dialect);
                 self.registry.add_session(&session);
                 self.metrics.sessions.add(1);
                 Ok(session)
@@ -203,7 +215,31 @@ impl Core {
     }
 
     pub(super) fn origin(&self) -> Origin {
-        self.origin.get().copied().unwrap_or_default()
+        self.history.read().origin
+    }
+
+    /// Whether a cursor's position means the same here.
+    pub(super) fn knows(&self, cursor: &Cursor) -> bool {
+        self.history.read().contains(cursor)
+    }
+
+    /// Positions belong to this history from now on.
+    pub(super) fn follow(&self, history: History) {
+        *self.history.write() = history;
+    }
+
+    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same.
+    pub(super) fn begin_anew(&self, history: History, ring: Ring, code: &str) {
+        let message = format!(
+            "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
+             anew, and subscribe"
+        );
+        let failure = Failure::new("GAP", message);
+        let index = self.index.lock();
+        self.follow(history);
+        *self.ring.lock() = ring;
+        self.metrics.gaps_total.add(1);
+        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
     }
 }
 

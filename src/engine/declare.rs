@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::capture::Tables;
+use crate::config::SlowClient;
 use crate::error::Error;
 use crate::graphql::{self, BoundField};
 use crate::model::{Operation, Table, TableName};
@@ -33,6 +34,10 @@ pub(super) struct Declaration {
     operations: Option<Vec<OperationName>>,
     /// The service that the field belongs to.
     service: Option<String>,
+    /// What becomes of clients that read too slowly; `None` as the settings say.
+    slow_client: Option<SlowClient>,
+    /// Whether what one commit changed is told at once.
+    transactions: bool,
 }
 
 /// How [`ReplicaIdentityChoice`] is written.
@@ -70,6 +75,7 @@ pub(super) struct Field {
     pub(super) scope: FieldScope,
     pub(super) service: Option<String>,
     pub(super) resolver: Option<graphql::Resolver>,
+    pub(super) slow_client: Option<SlowClient>,
 }
 
 /// What a field's events are made from.
@@ -109,8 +115,13 @@ impl Declaration {
             (Some(table), _) => Source::Table(Arc::clone(table)),
             (None, topic) => Source::Topic { name: topic.clone().unwrap_or_default(), public: self.public },
         };
-        let field =
-            Field { source, scope: self.scope(), service: self.service.clone(), resolver: self.resolver.clone() };
+        let field = Field {
+            source,
+            scope: self.scope(),
+            service: self.service.clone(),
+            resolver: self.resolver.clone(),
+            slow_client: self.slow_client,
+        };
         Ok((BoundField { declaration: self.of_schema(), table }, field))
     }
 
@@ -122,6 +133,7 @@ impl Declaration {
             topic: self.topic.clone(),
             service: self.service.clone(),
             resolver: self.resolver.clone(),
+            transactions: self.transactions,
         }
     }
 

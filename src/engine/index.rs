@@ -81,6 +81,11 @@ impl Index {
         Some((Arc::clone(self.subscriptions.get(&id)?), self.held.get(&id)?.clone()))
     }
 
+    /// Whether it is known and told nothing new yet.
+    pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
+        self.held.contains_key(&id)
+    }
+
     /// It has been told what it missed.
     pub(super) fn let_in(&mut self, id: SubscriptionId) {
         if let Some((subscription, condition)) = self.held(id) {
@@ -115,6 +120,11 @@ impl Index {
             }
         }
         Some(subscription)
+    }
+
+    /// One that is there, held or not.
+    pub(super) fn find(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        self.subscriptions.get(&id).cloned()
     }
 
     /// In no particular order.

@@ -20,6 +20,8 @@ use super::subscription::{Source, Subscription};
 use crate::capture::{CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
+use crate::model::Lsn;
+use crate::store;
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,6 +78,12 @@ impl Refresher {
         }
         core.readmit();
         Ok(by_oid)
+    }
+
+    /// Up to where the server's WAL is on disk; `None` when it does not say.
+    pub(super) async fn wal_position(&self) -> Option<Lsn> {
+        let client = timeout(PATIENCE, self.pool.get()).await.ok()?.ok()?;
+        timeout(PATIENCE, store::wal_position(&client)).await.ok()?.ok()
     }
 
     async fn read(&self, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {

@@ -42,6 +42,16 @@ pub(super) enum Beginning {
     AfterOrSnapshot(Position),
 }
 
+impl Beginning {
+    /// What its client has been told already.
+    pub(super) fn after(self) -> Option<Position> {
+        match self {
+            Beginning::After(after) | Beginning::AfterOrSnapshot(after) => Some(after),
+            Beginning::Now | Beginning::Snapshot => None,
+        }
+    }
+}
+
 /// What became of one step.
 enum Step {
     /// Events up to this position were told, and there are more.
@@ -52,14 +62,13 @@ enum Step {
 
 impl Core {
     /// The position after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client
-    /// that cannot change its document.
+    /// that cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL
+    /// that it began with.
     pub(super) fn resume_after(&self, arguments: &Arguments, request: &Request) -> Result<Option<Position>, Failure> {
-        let extension = request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("after"));
-        let extension = match extension {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::String(cursor)) => Some(cursor.as_str()),
-            Some(_) => return Err(invalid("extensions.rowcast.after must be a string")),
-        };
+        if let Some(last_event_id) = extension(request, "lastEventId")? {
+            return self.position_of(last_event_id).map(Some);
+        }
+        let extension = extension(request, "after")?;
         match (arguments.after.as_deref(), extension) {
             (Some(argument), Some(extension)) if argument != extension => {
                 Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
@@ -72,7 +81,7 @@ impl Core {
     fn position_of(&self, cursor: &str) -> Result<Position, Failure> {
         let cursor: Cursor =
             cursor.parse().map_err(|error: crate::journal::CursorError| invalid(&error.to_string()))?;
-        if cursor.origin == self.origin() { Ok(cursor.position) } else { Err(ahead()) }
+        if self.knows(&cursor) { Ok(cursor.position) } else { Err(ahead()) }
     }
 
     /// With what a request wants to begin. With a snapshot no cursor is an error that once was one.
@@ -187,6 +196,9 @@ impl Core {
         let mut alone = Index::default();
         alone.insert(&subscription, condition.as_ref());
         for event in events.iter().filter(|event| fence.is_none_or(|fence| fence.lets_pass(event))) {
+            if fence.is_none() {
+                self.commit_again(id, Some(event.position.commit_lsn));
+            }
             self.tell_again(&mut alone, &subscription, event, fence);
         }
         if more {
@@ -195,6 +207,7 @@ impl Core {
         if let Some(fence) = fence {
             self.tell_end(&subscription, fence, head.unwrap_or(position));
         }
+        self.commit_again(id, None);
         index.let_in(id);
         Ok(Step::Done)
     }
@@ -204,7 +217,7 @@ impl Core {
         let event = &in_shape_of(&subscription.source, event);
         let begin = || match fence {
             None => Telling::new(self, event),
-            Some(_) => Telling::stamped(self, event, Stamp::nowhere()),
+            Some(_) => Telling::stamped(self, event, Stamp::nowhere(event.committed_at)),
         };
         let mut telling = None;
         alone.audience(event, |subscription, concern| {
@@ -231,6 +244,15 @@ impl Core {
 
     pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
         self.index.lock().held(id).is_some()
+    }
+}
+
+/// A cursor in `extensions.rowcast`.
+fn extension<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Failure> {
+    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get(name)) {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(cursor)) => Ok(Some(cursor)),
+        Some(_) => Err(invalid(&format!("extensions.rowcast.{name} must be a string"))),
     }
 }
 

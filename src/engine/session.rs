@@ -4,6 +4,7 @@
 //! it queues, so nothing here asks for the conversation while it holds a queue.
 
 mod conversation;
+mod events;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::adapter::Wake;
 use crate::journal::Cursor;
 use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId, Timestamp};
 use crate::payload::Frame;
-use crate::session::{Close, CloseCode, Input, Overflow, Phase, Pushed, Queue, Session};
+use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -32,6 +33,7 @@ pub struct SessionHandle {
     core: Arc<Core>,
     wake: Arc<dyn Wake>,
     address: Option<Box<str>>,
+    dialect: Dialect,
     conversation: Mutex<Conversation>,
     queue: Mutex<Queue>,
     sender: Sender,
@@ -46,15 +48,19 @@ struct Conversation {
 }
 
 impl SessionHandle {
-    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>) -> Arc<Self> {
+    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>, dialect: Dialect) -> Arc<Self> {
         let limits = core.settings.session_limits();
-        let machine = Session::new(limits, Instant::now());
+        let machine = match dialect {
+            Dialect::Socket => Session::new(limits, Instant::now()),
+            Dialect::Distinct | Dialect::Single => Session::of_stream(limits, dialect),
+        };
         let key = core.rates.of_address(address);
         Arc::new(SessionHandle {
             id: core.registry.next_session_id(),
             core: Arc::clone(core),
             wake,
             address: address.map(Into::into),
+            dialect,
             conversation: Mutex::new(Conversation { machine, principal: None, key, operations: HashMap::new() }),
             queue: Mutex::new(Queue::new(&limits)),
             sender: Sender::new(limits.queue_bytes_max),
@@ -111,6 +117,11 @@ impl SessionHandle {
         self.handle(Input::Refused(close));
     }
 
+    /// The server that holds the socket stops.
+    pub fn leave(self: &Arc<Self>) {
+        self.close(Close::shutting_down());
+    }
+
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);
@@ -139,6 +150,11 @@ impl SessionHandle {
         &self.sender
     }
 
+    /// What waits for the client, as its bound counts it.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.lock().bytes()
+    }
+
     /// How the socket is to be closed, once it is.
     pub fn closing(&self) -> Option<Close> {
         self.queue.lock().closing().cloned()
@@ -152,6 +168,7 @@ impl SessionHandle {
         operation: &OperationId,
         frame: Frame,
         at: Option<Position>,
+        row: Option<RowNews>,
         now: Instant,
     ) {
         let mut queue = self.queue.lock();
@@ -159,7 +176,10 @@ impl SessionHandle {
             if let Some(position) = at {
                 to.told(position);
             }
-            let pushed = queue.push(operation, frame, at, now);
+            let pushed = match row {
+                Some(row) => queue.push_row(operation, frame, at, row, now),
+                None => queue.push(operation, frame, at, now),
+            };
             self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }
@@ -209,7 +229,7 @@ impl SessionHandle {
 
     /// Timers of the protocol and the age of the queue.
     pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
-        let overflow = self.queue.lock().overdue(now);
+        let overflow = self.overdue(now);
         if let Some(overflow) = overflow {
             self.sender.came(0, &self.core.pace);
             self.close(self.slow_client(overflow));
@@ -238,6 +258,7 @@ impl SessionHandle {
     }
 
     fn pushed(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, pushed: Pushed) {
+        self.count_folded(&mut queue);
         match pushed {
             Pushed::More | Pushed::Shut => {}
             Pushed::First => {
@@ -252,6 +273,20 @@ impl SessionHandle {
                 self.wake.wake(self.id.0);
                 self.core.evictions.send(Eviction::SlowClient(self.id));
             }
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Option<Overflow> {
+        let mut queue = self.queue.lock();
+        let overflow = queue.overdue(now);
+        self.count_folded(&mut queue);
+        overflow
+    }
+
+    fn count_folded(&self, queue: &mut Queue) {
+        match queue.take_folded() {
+            0 => {}
+            folded => self.core.metrics.coalesced_total.add(folded),
         }
     }
 

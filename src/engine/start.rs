@@ -12,13 +12,13 @@ use super::core::Core;
 use super::declare::Declaration;
 use super::live::Live;
 use super::refresh::Refresher;
-use super::stream::Stream;
-use super::{Tasks, policy_watch, snapshot};
-use crate::capture::{Conninfo, Tables, WalCapture, WalSettings};
+use super::stream::{Stream, history};
+use super::{Tasks, policy_watch, slot_watch, snapshot};
+use crate::capture::{Conninfo, SlotPool, Tables, WalSettings};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
-use crate::journal::{Journal, Origin, Ring};
+use crate::journal::{History, Journal, Origin, Ring};
 use crate::model::Lsn;
 use crate::probe::Probe;
 use crate::store;
@@ -29,7 +29,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves topics that this process publishes.
 pub(super) fn memory(core: &Core, fields: &str) -> Result<Tasks, Error> {
     // Positions begin anew in each process: a cursor of another must not be taken for one of this.
-    let _ = core.origin.set(Origin { system_id: rand::random(), timeline: 0 });
+    core.follow(History { origin: Origin { system_id: rand::random(), timeline: 0 }, ..History::default() });
     core.serve(&Arc::new(describe_memory(core, fields)?))?;
     Ok(Tasks::default())
 }
@@ -58,11 +58,12 @@ pub(super) async fn postgresql(
     let _ = core.pool.set(pool.clone());
     let refresher = Refresher { pool: pool.clone(), declared };
     let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
-    let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool, Arc::clone(&stream.moved)));
+    let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
+    let slots = tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone()));
     let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
-    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, ask] })
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, slots, ask] })
 }
 
 /// Connects when the first question comes.
@@ -119,15 +120,16 @@ async fn open(
 ) -> Result<Stream, Error> {
     let decoder = Decoder::new(Arc::new(tables.by_oid.clone()));
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
-    let settings = WalSettings::new(&bus.slot, &bus.publication);
-    let capture = WalCapture::start(conninfo.clone(), settings.clone(), None).await?;
+    let slots = SlotPool::new(conninfo.clone(), WalSettings::new(&bus.slot, &bus.publication));
+    let (capture, settings) = slots.claim().await?;
     *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
-    let identity = capture.identity();
-    let _ = core.origin.set(Origin { system_id: identity.system_id, timeline: identity.timeline });
+    core.follow(history(capture.identity()));
+    *core.slot.lock() = Some(settings.slot.clone());
     core.serve(&live)?;
     Ok(Stream {
         core: Arc::clone(core),
         conninfo,
+        slots,
         settings,
         capture,
         decoder,

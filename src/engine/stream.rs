@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use super::refresh::Refresher;
-use crate::capture::{CaptureError, Captured, Conninfo, WalCapture, WalSettings};
+use crate::capture::{CaptureError, Captured, Conninfo, ServerIdentity, SlotPool, WalCapture, WalSettings};
 use crate::decode::{DecodeError, Decoded, Decoder};
-use crate::journal::{Durable, Journal, Novelty};
+use crate::journal::{Durable, History, Journal, Novelty, Origin, Ring};
 use crate::model::{Event, Lsn};
 
 /// How many messages are handled before the loop looks up.
@@ -24,6 +24,8 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Stream {
     pub(super) core: Arc<Core>,
     pub(super) conninfo: Conninfo,
+    pub(super) slots: SlotPool,
+    /// They name the slot that was claimed.
     pub(super) settings: WalSettings,
     pub(super) capture: WalCapture,
     pub(super) decoder: Decoder,
@@ -53,11 +55,14 @@ enum Trouble {
 struct End {
     code: &'static str,
     reason: String,
+    /// A new stream can begin, though not where this one ended.
+    is_gap: bool,
 }
 
 impl From<&CaptureError> for End {
     fn from(error: &CaptureError) -> Self {
-        End { code: error.code(), reason: error.to_string() }
+        let is_gap = matches!(error, CaptureError::SlotLost { .. } | CaptureError::ServerReplaced { .. });
+        End { code: error.code(), reason: error.to_string(), is_gap }
     }
 }
 
@@ -92,16 +97,19 @@ impl Stream {
                 _ = stop.wait_for(|stop| *stop) => Trouble::Stopped,
                 trouble = following.follow() => trouble,
             };
-            match trouble {
-                Trouble::Stopped => following.capture.stop().await,
-                Trouble::Final(end) => core.fail(end.code, &end.reason),
-                Trouble::Garbled(error, at) => tokio::select! {
-                    biased;
-                    _ = stop.wait_for(|stop| *stop) => {}
-                    reopened = following.reopen(&error, at) => match reopened {
-                        Ok(reopened) => stream = Some(reopened),
-                        Err(end) => core.fail(end.code, &end.reason),
-                    },
+            let mending = match trouble {
+                Trouble::Stopped => {
+                    following.capture.stop().await;
+                    break;
+                }
+                trouble => following.mend(trouble),
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => {}
+                mended = mending => match mended {
+                    Ok(mended) => stream = Some(mended),
+                    Err(end) => core.fail(end.code, &end.reason),
                 },
             }
         }
@@ -163,7 +171,10 @@ impl Stream {
                 }
             }
             Captured::Interrupted(error) => self.interrupted(&error),
-            Captured::Resumed => self.resumed(),
+            Captured::Resumed(identity) => {
+                self.core.follow(history(&identity));
+                self.resumed();
+            }
             Captured::Failed(error) => return Err(Trouble::Final(End::from(&error))),
         }
         Ok(())
@@ -171,13 +182,15 @@ impl Stream {
 
     fn message(&mut self, body: Bytes) -> Result<Next, DecodeError> {
         match self.decoder.decode(body)? {
-            Decoded::Begin { xid, .. } => {
+            Decoded::Begin { xid, commit_lsn, .. } => {
                 self.xid = xid;
+                self.core.transactions.begin(commit_lsn);
                 self.journal.begin();
             }
             Decoded::Event(event) => self.event(&event),
             Decoded::Events(events) => events.iter().for_each(|event| self.event(event)),
             Decoded::Commit { end_lsn, .. } => {
+                self.core.commit();
                 let oldest = self.reach(end_lsn);
                 let durable = self.journal.commit(end_lsn, oldest);
                 self.confirm(durable);
@@ -244,11 +257,36 @@ impl Stream {
         self.decoder.reset();
     }
 
+    async fn mend(self, trouble: Trouble) -> Result<Self, End> {
+        match trouble {
+            Trouble::Garbled(error, at) => self.reopen(&error, at).await,
+            Trouble::Final(end) if end.is_gap => self.begin_anew(&end).await,
+            Trouble::Final(end) => Err(end),
+            Trouble::Stopped => Ok(self),
+        }
+    }
+
+    /// Streams from a new slot, and tells everybody that the two streams do not meet.
+    async fn begin_anew(mut self, end: &End) -> Result<Self, End> {
+        tracing::error!(code = end.code, "changes were lost, every subscriber is told: {}", end.reason);
+        self.start_over();
+        self.capture.stop().await;
+        let (capture, settings) = claim_again(&self.slots).await?;
+        let live_from = self.refresher.wal_position().await.unwrap_or_else(|| capture.begins_at());
+        let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
+        self.core.begin_anew(history(capture.identity()), ring, end.code);
+        *self.core.slot.lock() = Some(settings.slot.clone());
+        (self.capture, self.settings, self.journal) = (capture, settings, Journal::new(live_from));
+        self.moved.notify_one();
+        self.resumed();
+        Ok(self)
+    }
+
     /// Has the server send everything again that was not confirmed. What cannot be understood a second time is not the
     /// connection's fault.
     async fn reopen(mut self, error: &DecodeError, at: Lsn) -> Result<Self, End> {
         if self.doubt.replace(at) == Some(at) {
-            return Err(End { code: error.code(), reason: format!("{error}, twice at {at}") });
+            return Err(End { code: error.code(), reason: format!("{error}, twice at {at}"), is_gap: false });
         }
         tracing::warn!(code = error.code(), "the replication stream at {at} is asked for again: {error}");
         self.start_over();
@@ -260,6 +298,21 @@ impl Stream {
     }
 }
 
+/// The history that a server's positions belong to.
+pub(super) fn history(server: &ServerIdentity) -> History {
+    let origin = Origin { system_id: server.system_id, timeline: server.timeline };
+    History { origin, left: Arc::clone(&server.left) }
+}
+
+async fn claim_again(slots: &SlotPool) -> Result<(WalCapture, WalSettings), End> {
+    loop {
+        match slots.claim().await {
+            Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,
+            claimed => return claimed.map_err(|error| End::from(&error)),
+        }
+    }
+}
+
 async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> Result<WalCapture, End> {
     loop {
         match WalCapture::start(conninfo.clone(), settings.clone(), Some(from)).await {
@@ -268,6 +321,7 @@ async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> R
                 return Err(End {
                     code: "SLOT_MOVED",
                     reason: "somebody else moved the position of the slot".to_owned(),
+                    is_gap: true,
                 });
             }
             Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,

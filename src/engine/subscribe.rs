@@ -1,6 +1,7 @@
 //! From a request to a live subscription: compile, ask the gate, put it into the index.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -12,6 +13,8 @@ use super::index::Condition;
 use super::live::Live;
 use super::replay::Beginning;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
+use super::transaction::Grouping;
+use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
@@ -53,7 +56,8 @@ impl Core {
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let beginning = self.beginning(&compiled.arguments, request)?;
-                    let made = self.make(&live, *compiled, &draft, &progress)?;
+                    let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(beginning.after()));
+                    let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
@@ -81,7 +85,7 @@ impl Core {
         };
         let sink = old.sink.clone();
         let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
-        let made = self.make(live, *compiled, &draft, &old.progress)?;
+        let made = self.make(live, *compiled, &draft, &old.progress, old.grouping.clone())?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
         }
@@ -112,10 +116,13 @@ impl Core {
         mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
         progress: &Arc<Progress>,
+        grouping: Option<Arc<Grouping>>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
         let (admission, source, condition) = self.source(live, draft.principal, field, &compiled)?;
+        let slow_client = field.slow_client.unwrap_or(self.settings.slow_client);
+        self.coalesces.fetch_or(slow_client == SlowClient::Coalesce, Ordering::Relaxed);
         let subscription = Arc::new(Subscription {
             id: draft.id,
             principal: Arc::clone(draft.principal),
@@ -126,6 +133,8 @@ impl Core {
             admission,
             plan: compiled.plan,
             sink: draft.sink.clone(),
+            slow_client,
+            grouping,
             progress: Arc::clone(progress),
             evictions: self.evictions.clone(),
         });

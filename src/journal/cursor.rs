@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,6 +22,25 @@ pub struct Origin {
     pub system_id: u64,
     /// `timeline`.
     pub timeline: u32,
+}
+
+/// A history and those that it went on from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The history that new positions belong to.
+    pub origin: Origin,
+    /// Timelines that it comes from, and where each was left.
+    pub left: Arc<[(u32, Lsn)]>,
+}
+
+impl History {
+    /// Whether what the cursor's client has seen is a part of this history.
+    pub fn contains(&self, cursor: &Cursor) -> bool {
+        let Cursor { origin, position } = cursor;
+        let left = |&(timeline, at): &(u32, Lsn)| timeline == origin.timeline && position.commit_lsn < at;
+        origin.system_id == self.origin.system_id
+            && (origin.timeline == self.origin.timeline || self.left.iter().any(left))
+    }
 }
 
 /// A position in a named history.
@@ -70,7 +90,7 @@ impl FromStr for Cursor {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cursor, Origin};
+    use super::{Cursor, History, Origin};
     use crate::model::{Lsn, Position};
 
     #[test]
@@ -80,6 +100,19 @@ mod tests {
         let text = cursor.to_string();
         assert_eq!(text.len(), 32, "{text}");
         assert_eq!(text.parse(), Ok(cursor));
+    }
+
+    #[test]
+    fn a_cursor_from_before_a_failover_is_good_as_far_as_the_standby_had_come() {
+        let history =
+            History { origin: Origin { system_id: 7, timeline: 3 }, left: [(1, Lsn(100)), (2, Lsn(200))].into() };
+        let cursor = |system_id, timeline, lsn| Cursor {
+            origin: Origin { system_id, timeline },
+            position: Position { commit_lsn: Lsn(lsn), ordinal: 0 },
+        };
+        assert!(history.contains(&cursor(7, 3, 900)) && history.contains(&cursor(7, 1, 99)));
+        assert!(!history.contains(&cursor(7, 1, 100)), "committed where nobody followed");
+        assert!(!history.contains(&cursor(7, 4, 1)) && !history.contains(&cursor(8, 3, 1)));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 mod cursor;
 mod ring;
 
-pub use cursor::{Cursor, CursorError, Origin};
+pub use cursor::{Cursor, CursorError, History, Origin};
 pub use ring::{Expired, Ring, Window};
 
 use crate::model::{Lsn, Position};

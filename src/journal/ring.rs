@@ -98,6 +98,15 @@ impl Ring {
         self.bytes = bytes;
     }
 
+    /// Lets go of everything: whoever comes back from before has to begin anew.
+    pub fn release(&mut self) {
+        self.complete_from = self.newest.map_or(self.complete_from, after);
+        for gone in std::mem::take(&mut self.kept) {
+            self.remember(gone.xid);
+        }
+        self.bytes = 0;
+    }
+
     fn remember(&mut self, gone: u32) {
         if self.gone.back() != Some(&gone) {
             self.gone.push_back(gone);
@@ -299,5 +308,19 @@ mod tests {
         assert!(ring.bytes() <= 10_000);
         assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
         assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn the_position_is_behind_everything_that_is_known_and_before_all_that_comes() {
+        let window = Window { bytes_max: usize::MAX, age_max: Duration::MAX };
+        let mut ring = Ring::new(window, Lsn(0), Lsn(0));
+        assert_eq!(ring.position(), None, "nothing is known");
+        ring.append(&event(at(5, 1), 1), Instant::now());
+        assert_eq!(ring.position(), Some(at(5, 1)));
+        ring.reach(Lsn(9));
+        let position = ring.position().unwrap();
+        assert!(position > at(5, 1) && position < at(9, 0));
+        assert!(ring.has_reached(position));
+        assert_eq!(ring.following(position, 9, 99), Ok((Vec::new(), false)));
     }
 }

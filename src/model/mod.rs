@@ -11,6 +11,7 @@ mod lsn;
 mod pg_type;
 mod principal;
 mod role;
+mod row_key;
 mod table;
 mod value;
 
@@ -21,5 +22,6 @@ pub use lsn::{Lsn, LsnParseError};
 pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
 pub use principal::{Principal, is_custom_setting};
 pub use role::{PUBLIC, Role, Roles};
+pub use row_key::RowKey;
 pub use table::{Collation, Column, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};

@@ -10,18 +10,24 @@ use crate::model::{Column, Datum, PgType, Table, Tuple};
 ///
 /// A JSON object. JSON columns are embedded as they are; every other value is a string in PostgreSQL's text form, which is
 /// what its input function reads: nested arrays, composites and infinities included. NULL is left out. Where a JSON column
-/// holds JSON's null, a pair: that object without it, and the names of such columns.
+/// holds what embedding would not keep, a pair: that object without it, and another with its text and the texts of what may
+/// be a domain, which the server may not let be NULL even for a moment.
 pub fn image(table: &Table, tuple: &Tuple, reads: &Reads) -> Option<String> {
-    let (mut fields, mut nulls) = (Vec::new(), Vec::new());
+    let (mut fields, mut texts, mut is_pair) = (Vec::new(), Vec::new(), false);
     for (index, column) in table.columns.iter().enumerate() {
-        let read = reads.contain(index);
+        let (read, may_be_domain) = (reads.contain(index), may_be_domain(column));
         match tuple.get(index) {
-            Datum::Text(text) if read || may_be_domain(column) => {
+            Datum::Text(text) if read || may_be_domain => {
                 let (name, text) = (string(&column.name)?, std::str::from_utf8(text).ok()?);
-                match column.pg_type {
-                    PgType::Json if text.trim() == "null" => nulls.push(name),
-                    PgType::Json => fields.push(format!("{name}:{text}")),
-                    _ => fields.push(format!("{name}:{}", string(text)?)),
+                let is_json = matches!(column.pg_type, PgType::Json);
+                let is_apart = is_json && !is_kept(text);
+                if may_be_domain || is_apart {
+                    texts.push(format!("{name}:{}", string(text)?));
+                }
+                match is_json {
+                    true if is_apart => is_pair = true,
+                    true => fields.push(format!("{name}:{text}")),
+                    false => fields.push(format!("{name}:{}", string(text)?)),
                 }
             }
             Datum::Absent | Datum::Unchanged if read => return None,
@@ -29,8 +35,16 @@ pub fn image(table: &Table, tuple: &Tuple, reads: &Reads) -> Option<String> {
         }
     }
     let object = format!("{{{}}}", fields.join(","));
-    Some(if nulls.is_empty() { object } else { format!("[{object},[{}]]", nulls.join(",")) })
+    Some(if is_pair { format!("[{object},{{{}}}]", texts.join(",")) } else { object })
 }
+
+/// Whether a JSON text comes out of another document as it went in. JSON's null would be SQL's, blanks around it would be
+/// lost, and an escape may stand for what no text can hold.
+fn is_kept(text: &str) -> bool {
+    text != "null" && !text.starts_with(BLANKS) && !text.ends_with(BLANKS) && !text.contains("\\u")
+}
+
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// How images are put together: alone each is an object, unless one of them is a pair.
 pub(super) fn form<'a>(mut images: impl Iterator<Item = &'a Arc<str>>) -> Form {
@@ -39,7 +53,7 @@ pub(super) fn form<'a>(mut images: impl Iterator<Item = &'a Arc<str>>) -> Form {
 
 /// One JSON array of that form.
 pub(super) fn array(images: &[Arc<str>], form: Form) -> String {
-    let pair = |image: &Arc<str>| if image.starts_with('[') { image.to_string() } else { format!("[{image},[]]") };
+    let pair = |image: &Arc<str>| if image.starts_with('[') { image.to_string() } else { format!("[{image}]") };
     match form {
         Form::Objects => format!("[{}]", images.join(",")),
         Form::Pairs => format!("[{}]", images.iter().map(pair).collect::<Vec<_>>().join(",")),

@@ -4,6 +4,10 @@ use super::Question;
 
 /// Decides the images in `$1`, a JSON array, in their order. `json` rather than `jsonb`: a `json` column keeps its text.
 ///
+/// The condition stands where a policy's stands, after a `where`: there PostgreSQL simplifies it as one that need not tell
+/// false from NULL, and so comes past what would raise elsewhere. As no table is read there, nothing is estimated, which
+/// could raise as well.
+///
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
 /// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table: it is parsed anew.
 pub(super) fn of(question: &Question, form: Form) -> String {
@@ -14,7 +18,7 @@ pub(super) fn of(question: &Question, form: Form) -> String {
         Form::Objects => format!("pg_catalog.json_populate_recordset(null::{table}, $1::pg_catalog.json) as {name}"),
         Form::Pairs => pairs(&table, &name, &relation),
     };
-    format!("select ({}\n) is true from {rows} where {relation} is not null", question.condition)
+    format!("select exists (select where {}\n) from {rows} where {relation} is not null", question.condition)
 }
 
 /// What the elements of `$1` are.
@@ -22,23 +26,19 @@ pub(super) fn of(question: &Question, form: Form) -> String {
 pub(super) enum Form {
     /// A row each.
     Objects,
-    /// A row and the names of its columns that are JSON's null, which populating takes for SQL's: they are put into the
-    /// row that is populated, by way of its literal. That looks into the catalog for each row, so it is for few.
+    /// Arrays: a row, and for some the texts of what populating would not read as it is: they are put into the row that is
+    /// populated, by way of its literal. That looks into the catalog for each such row, so it is for few.
     Pairs,
 }
 
-/// The row's literal has JSON's nulls (without the blanks that a `json` column keeps around them), and the values of domains, which may not be NULL; populating does the rest.
 fn pairs(table: &str, name: &str, relation: &str) -> String {
     format!(
         r#"pg_catalog.json_array_elements($1::pg_catalog.json) as "rowcast pair" (e)
-        cross join lateral pg_catalog.json_populate_record((
-            select '(' || pg_catalog.string_agg(case
-                when a.attname::pg_catalog.text in (select pg_catalog.json_array_elements_text(e -> 1)) then 'null'
-                when t.typtype = 'd' then coalesce('"' || pg_catalog.replace(pg_catalog.replace(
-                    e -> 0 ->> a.attname::pg_catalog.text, '\', '\\'), '"', '\"') || '"', '')
-                else '' end, ',' order by a.attnum) || ')'
-            from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-            where a.attrelid = {relation} and a.attnum > 0 and not a.attisdropped)::{table}, e -> 0) as {name}"#
+        cross join lateral pg_catalog.json_populate_record(case when e -> 1 is not null then (
+            select '(' || pg_catalog.string_agg(coalesce('"' || pg_catalog.replace(pg_catalog.replace(
+                e -> 1 ->> a.attname::pg_catalog.text, '\', '\\'), '"', '\"') || '"', ''), ',' order by a.attnum) || ')'
+            from pg_catalog.pg_attribute a
+            where a.attrelid = {relation} and a.attnum > 0 and not a.attisdropped)::{table} end, e -> 0) as {name}"#
     )
 }
 

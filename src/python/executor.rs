@@ -22,12 +22,13 @@ use super::home::Home;
 use super::hub::Hub;
 use super::log;
 use super::principal;
+use super::request;
 use super::session::Session;
 use crate::config::Settings;
 use crate::engine::{Engine, Inquiry, PullQueue, Selector};
 use crate::error::Error;
-use crate::graphql::Request;
 use crate::model::{Operation, SubscriptionId};
+use crate::session::Dialect;
 use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
 
 /// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
@@ -152,7 +153,7 @@ impl SubscriptionExecutor {
         principal: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
         let principal = principal.map(principal::extract).transpose()?;
-        let request = request(query, variables, operation_name)?;
+        let request = request::parse(query, variables, operation_name, None)?;
         let runtime = self.runtime()?;
         Ok(py.detach(|| runtime.block_on(self.engine.execute(principal.as_ref(), &request)))?)
     }
@@ -161,6 +162,13 @@ impl SubscriptionExecutor {
     fn connect(&self, hub: &Bound<'_, Hub>, address: Option<&str>) -> PyResult<Session> {
         self.home.check()?;
         Ok(Session::new(self.engine.connect_from(hub.get().0.clone(), address)?))
+    }
+
+    #[pyo3(signature = (hub, address = None, *, single = false))]
+    fn open_stream(&self, hub: &Bound<'_, Hub>, address: Option<&str>, single: bool) -> PyResult<Session> {
+        self.home.check()?;
+        let dialect = if single { Dialect::Single } else { Dialect::Distinct };
+        Ok(Session::new(self.engine.open(hub.get().0.clone(), address, dialect)?))
     }
 
     #[pyo3(signature = (*, user_id = None, tenant_id = None, role = None))]
@@ -211,7 +219,7 @@ impl SubscriptionExecutor {
     ) -> PyResult<()> {
         self.home.check()?;
         let principal = Arc::new(principal::extract(principal)?);
-        let request = Arc::new(request(query, variables, operation_name)?);
+        let request = Arc::new(request::parse(query, variables, operation_name, None)?);
         Ok(py.detach(|| {
             if self.pulled.lock().contains_key(&subscription_id) {
                 return Err(exists(&subscription_id));
@@ -358,12 +366,6 @@ fn change(name: &str) -> Result<Operation, Error> {
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import("threading")?;
     Ok(threading.call_method0("current_thread")?.is(&threading.call_method0("main_thread")?))
-}
-
-fn request(query: String, variables: Option<&str>, operation_name: Option<String>) -> PyResult<Request> {
-    let variables = variables.map(serde_json::from_str).transpose();
-    let variables = variables.map_err(|error| PyValueError::new_err(format!("variables: {error}")))?;
-    Ok(Request { query, operation_name, variables, ..Request::default() })
 }
 
 fn duration(seconds: f64) -> PyResult<Duration> {

@@ -14,6 +14,7 @@ mod hub;
 mod leaf;
 mod log;
 mod principal;
+mod request;
 mod session;
 mod walker;
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 
 use super::home::Home;
 use super::principal;
+use super::request;
 use crate::engine::SessionHandle;
 
 /// See `_engine.pyi`.
@@ -55,8 +56,44 @@ impl Session {
         Ok(list)
     }
 
+    #[pyo3(signature = (operation, query, variables = None, operation_name = None, extensions = None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        operation: &str,
+        query: String,
+        variables: Option<&str>,
+        operation_name: Option<String>,
+        extensions: Option<&str>,
+    ) -> PyResult<Option<String>> {
+        let request = request::parse(query, variables, operation_name, extensions)?;
+        Ok(py.detach(|| self.0.start(operation, request)).err().map(|failure| failure.to_json()))
+    }
+
+    fn end(&self, py: Python<'_>, operation: &str) {
+        py.detach(|| self.0.end(operation));
+    }
+
+    fn claim(&self, py: Python<'_>) {
+        py.detach(|| self.0.claim());
+    }
+
+    /// Written as they go over the wire, so that one object goes to the server.
+    #[pyo3(signature = (limit = 64))]
+    fn take_events<'py>(&self, py: Python<'py>, limit: usize) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.0.take_events(limit)))
+    }
+
+    fn farewell(&self, py: Python<'_>) -> Option<String> {
+        py.detach(|| self.0.farewell()).map(Into::into)
+    }
+
     fn closing(&self) -> Option<(u16, String, bool)> {
         self.0.closing().map(|close| (close.code().code(), close.reason().to_owned(), !close.flush()))
+    }
+
+    fn leave(&self, py: Python<'_>) {
+        py.detach(|| self.0.leave());
     }
 
     fn disconnect(&self, py: Python<'_>) {

@@ -147,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_is_not_told_of_an_image_that_may_have_been_hidden() {
+        let changed = |old: Tuple| {
+            let event = update(Some(old), Some(row("2", ACME)));
+            let admission = admit(&principal(ACME), &table()).unwrap();
+            let inspection = Inspection::new(&event);
+            let visible = inspection.visible(&admission, Transition::Stay, Judged::NOT).unwrap();
+            visible.changed_columns().collect::<Vec<_>>()
+        };
+        assert_eq!(changed(row("1", ACME)), [0]);
+        assert!(changed(row("1", GLOBEX)).is_empty());
+        // The key alone, as where replica identity is not full.
+        assert!(changed(Tuple::new(vec![Datum::Text(Bytes::from_static(b"1")), Datum::Absent])).is_empty());
+    }
+
+    #[test]
     fn a_tenant_spelled_in_upper_case_is_the_same_tenant() {
         let admission = admit(&principal("AAAAAAAA-1111-1111-1111-111111111111"), &table()).unwrap();
         let event = update(None, Some(row("1", "aaaaaaaa-1111-1111-1111-111111111111")));

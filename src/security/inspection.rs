@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::admission::{Admission, RowsRule, Rule};
 use super::row_policy::RowRule;
 use super::{Image, Visible};
-use crate::model::{Change, Datum, Event, RowChange, Transition, Tuple};
+use crate::model::{Change, Event, RowChange, Transition, Tuple};
 use crate::predicate::{Predicate, RowImage, Truth};
 
 /// What PostgreSQL answered about the two images of one change. What was not asked is `Unavailable`: not visible.
@@ -84,12 +84,10 @@ impl<'a> Inspection<'a> {
         Some(Visible::new(self.event, image, transition, admission.columns(), seen_before))
     }
 
-    /// Whether the image before may be compared with: what changed tells of it as well. Of an image that is not carried
-    /// whole (replica identity) the key alone is known, and that it changed is no secret of those who see the row now.
+    /// Whether the image before may be compared with: what changed tells of it as well. An image that is not carried whole
+    /// (replica identity) counts as one that was not visible, unless the key alone says that it was.
     fn was_visible(&self, change: &'a RowChange, rule: &RowsRule, judged: Judged) -> bool {
-        change.old.as_ref().is_some_and(|tuple| {
-            tuple.values().contains(&Datum::Absent) || holds(rule, image_of(&self.old, change, tuple), judged.old)
-        })
+        change.old.as_ref().is_some_and(|tuple| holds(rule, image_of(&self.old, change, tuple), judged.old))
     }
 
     fn row(&self, change: &'a RowChange, rule: &RowsRule, transition: Transition, judged: Judged) -> Option<Image<'a>> {

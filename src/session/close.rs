@@ -28,6 +28,8 @@ use std::borrow::Cow;
 /// A control frame holds 125 bytes, two of which are the code (RFC 6455, section 5.5).
 pub const REASON_BYTES_MAX: usize = 123;
 
+const SLOW_CLIENT: &str = "slow client";
+
 /// Why the socket closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCode {
@@ -205,10 +207,15 @@ impl Close {
     /// half a cursor is worse than none.
     pub fn slow_client(resume_after: Option<&str>) -> Self {
         let reason = resume_after
-            .map(|cursor| format!("slow client; resume after {cursor}"))
+            .map(|cursor| format!("{SLOW_CLIENT}; resume after {cursor}"))
             .filter(|reason| reason.len() <= REASON_BYTES_MAX)
-            .map_or(Cow::Borrowed("slow client"), Cow::Owned);
+            .map_or(Cow::Borrowed(SLOW_CLIENT), Cow::Owned);
         Close::new(CloseCode::TryAgainLater, reason)
+    }
+
+    /// Whether it was made by [`slow_client`](Self::slow_client).
+    pub(super) fn is_slow_client(&self) -> bool {
+        self.code == CloseCode::TryAgainLater && self.reason.starts_with(SLOW_CLIENT)
     }
 
     /// More messages than the principal may send: a client that is at fault, which a reconnect would not mend.
@@ -239,6 +246,16 @@ impl Close {
     /// The socket was opened without a subprotocol that we speak.
     pub fn subprotocol_not_acceptable() -> Self {
         Close::new(CloseCode::SubprotocolNotAcceptable, "Subprotocol not acceptable")
+    }
+
+    /// The only operation of an event stream has come to its end.
+    pub(super) fn completed() -> Self {
+        Close::new(CloseCode::Normal, "Completed").after_flush()
+    }
+
+    /// Nobody opened the event stream that was reserved.
+    pub(super) fn unclaimed() -> Self {
+        Close::new(CloseCode::InitTimeout, "The reserved stream was not opened in time")
     }
 
     pub(super) fn init_timeout() -> Self {

@@ -25,7 +25,7 @@ pub struct Limits {
     /// which is what the protocol's text says of any subscribe before the ack.
     pub held_bytes_max: usize,
     /// The most bytes that wait for the sender, counted with what the queue itself spends on each frame; at the bound
-    /// the queue is freed and the session closes with 1013.
+    /// what may be folded is, and if that does not help the queue is freed and the session closes with 1013.
     pub queue_bytes_max: usize,
     /// The longest that a frame may wait for the sender; at the bound as above. The socket's own buffers come on top:
     /// they swallow about 4 MiB before anything is seen to wait.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, Holding};
 use super::close::Close;
@@ -10,10 +10,15 @@ use super::limits::Limits;
 use super::message::{ClientMessage, SubscribeRequest};
 use super::operations::{Admission, Operations};
 use super::reply::{ServerMessage, operation_limit};
+use super::sse::Dialect;
 use super::state::{Action, InitPayload, Input, Lane, Phase, State};
 use super::timer::{Timer, Timers};
 use super::violation::Violation;
+use crate::model::OperationId;
 use crate::payload::Frame;
+
+/// Proxies give up on a silent response after 30 to 60 seconds.
+const COMMENT_INTERVAL_MAX: Duration = Duration::from_secs(15);
 
 /// One client's conversation, from the accepted socket to the closed one.
 ///
@@ -23,9 +28,11 @@ use crate::payload::Frame;
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
+    dialect: Dialect,
     state: State,
     timers: Timers,
     actions: VecDeque<Action>,
+    farewell: Option<Box<str>>,
 }
 
 impl Session {
@@ -34,7 +41,45 @@ impl Session {
     pub fn new(limits: Limits, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.after(Timer::Init, now, limits.init_wait);
-        Session { limits, state: State::AwaitingInit, timers, actions: VecDeque::new() }
+        Session {
+            limits,
+            dialect: Dialect::Socket,
+            state: State::AwaitingInit,
+            timers,
+            actions: VecDeque::new(),
+            farewell: None,
+        }
+    }
+
+    /// A session on an event stream. Its request is its `connection_init`, so it waits for the verdict at once.
+    pub fn of_stream(limits: Limits, dialect: Dialect) -> Self {
+        Session {
+            limits,
+            dialect,
+            state: State::Authenticating(Backlog::default()),
+            timers: Timers::default(),
+            actions: VecDeque::new(),
+            farewell: None,
+        }
+    }
+
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// An operation of an event stream is to begin: the caller does what [`Action::Subscribe`] would ask for. `None`
+    /// when the session is not open.
+    pub fn admit(&mut self, id: &str) -> Option<Admission> {
+        match &mut self.state {
+            State::Ready(operations) => Some(operations.admit(id, self.limits.operations_max)),
+            State::AwaitingInit | State::Authenticating(_) | State::Closing | State::Closed => None,
+        }
+    }
+
+    /// What an event stream ends with, behind all frames. Given out once.
+    pub fn take_farewell(&mut self) -> Option<Box<str>> {
+        self.farewell.take()
     }
 
     /// Something happened.
@@ -44,11 +89,9 @@ impl Session {
             Input::Binary => self.close(Violation::Binary.into()),
             Input::Accepted { ack_payload, expires } => self.on_accepted(ack_payload, expires, now),
             Input::Refused(close) => self.on_refused(close),
-            Input::OperationEnded(id) => {
-                if let State::Ready(operations) = &mut self.state {
-                    operations.end(id);
-                }
-            }
+            Input::OperationEnded(id) => self.on_ended(id),
+            Input::Claimed => self.on_claimed(now),
+            Input::Completed(id) => self.on_completed(id),
             Input::GoingAway(close) => self.close(close),
             Input::Disconnected => self.on_disconnected(),
         }
@@ -131,11 +174,32 @@ impl Session {
                 let admission = operations.admit(&id, self.limits.operations_max);
                 self.subscribe(&id, admission, request);
             }
-            (State::Ready(operations), Complete { id }) => {
-                let released = operations.complete(&id);
-                self.actions.extend(released.map(|id| Action::Release { id }));
-                self.actions.push_back(Action::Purge { id: id.into() });
-            }
+            (State::Ready(_), Complete { id }) => self.on_completed(&id),
+        }
+    }
+
+    fn on_completed(&mut self, id: &str) {
+        let State::Ready(operations) = &mut self.state else { return };
+        let released = operations.complete(id);
+        self.actions.extend(released.map(|id| Action::Release { id }));
+        self.actions.push_back(Action::Purge { id: id.into() });
+    }
+
+    /// A stream of one operation has nothing more to say.
+    fn on_ended(&mut self, id: &OperationId) {
+        let State::Ready(operations) = &mut self.state else { return };
+        operations.end(id);
+        if self.dialect == Dialect::Distinct {
+            self.close(Close::completed());
+        }
+    }
+
+    /// The first bytes go out at once: some browsers wait for them.
+    fn on_claimed(&mut self, now: Instant) {
+        if matches!(self.state, State::Ready(_)) {
+            self.timers.stop(Timer::Init);
+            self.transmit(ServerMessage::Ping);
+            self.restart_keepalive(now);
         }
     }
 
@@ -161,11 +225,15 @@ impl Session {
         let State::Authenticating(backlog) = &mut self.state else { return };
         let backlog = mem::take(backlog);
         self.state = State::Ready(Operations::default());
-        self.transmit(ServerMessage::ConnectionAck { payload: ack_payload });
-        self.restart_keepalive(now);
         if let Some(deadline) = expires {
             self.timers.set(Timer::Expiry, deadline);
         }
+        if self.dialect == Dialect::Single {
+            self.timers.after(Timer::Init, now, self.limits.init_wait);
+            return;
+        }
+        self.transmit(ServerMessage::ConnectionAck { payload: ack_payload });
+        self.restart_keepalive(now);
         for text in backlog.into_texts() {
             self.on_text(&text, now);
         }
@@ -188,9 +256,14 @@ impl Session {
 
     fn on_timer(&mut self, timer: Timer, now: Instant) {
         match timer {
+            Timer::Init if self.dialect == Dialect::Single => self.close(Close::unclaimed()),
             Timer::Init => self.close(Close::init_timeout()),
             Timer::Expiry => self.close(Close::expired()),
             Timer::Pong => self.close(Close::unresponsive()),
+            Timer::Ping if self.dialect != Dialect::Socket => {
+                self.transmit(ServerMessage::Ping);
+                self.restart_keepalive(now);
+            }
             Timer::Ping => {
                 self.timers.after(Timer::Pong, now, self.limits.pong_timeout);
                 self.transmit(ServerMessage::Ping);
@@ -202,8 +275,18 @@ impl Session {
     fn restart_keepalive(&mut self, now: Instant) {
         let State::Ready(_) = self.state else { return };
         self.timers.stop(Timer::Pong);
-        if let Some(interval) = self.limits.ping_interval {
+        if let Some(interval) = self.keepalive() {
             self.timers.after(Timer::Ping, now, interval);
+        }
+    }
+
+    /// Nobody answers on an event stream; what is between must not take it for dead.
+    fn keepalive(&self) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Socket => self.limits.ping_interval,
+            Dialect::Distinct | Dialect::Single => {
+                Some(self.limits.ping_interval.map_or(COMMENT_INTERVAL_MAX, |wait| wait.min(COMMENT_INTERVAL_MAX)))
+            }
         }
     }
 
@@ -211,6 +294,9 @@ impl Session {
     fn close(&mut self, close: Close) {
         if self.state.is_over() {
             return;
+        }
+        if let State::Ready(operations) = &self.state {
+            self.farewell = self.dialect.farewell(&close, operations.ids()).map(Into::into);
         }
         self.leave_for(State::Closing);
         self.actions.push_back(Action::Close(close));
@@ -224,7 +310,7 @@ impl Session {
     }
 
     fn transmit(&mut self, message: ServerMessage<'_>) {
-        self.queue(message.frame(), Lane::Control);
+        self.queue(self.dialect.frame(message), Lane::Control);
     }
 
     fn queue(&mut self, frame: Frame, lane: Lane) {

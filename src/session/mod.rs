@@ -75,6 +75,7 @@
 
 mod backlog;
 mod close;
+mod coalesce;
 mod limits;
 mod machine;
 mod message;
@@ -82,6 +83,7 @@ mod operations;
 mod progress;
 mod queue;
 mod reply;
+mod sse;
 mod state;
 mod subprotocol;
 #[cfg(test)]
@@ -90,11 +92,14 @@ mod timer;
 mod violation;
 
 pub use close::{ApplicationCode, Close, CloseCode, REASON_BYTES_MAX, Retry};
+pub use coalesce::RowNews;
 pub use limits::Limits;
 pub use machine::Session;
 pub use message::{ClientMessage, DEPTH_MAX, ID_BYTES_MAX, SubscribeRequest};
+pub use operations::Admission;
 pub use queue::{Bound, Overflow, Pushed, Queue};
 pub use reply::ServerMessage;
+pub use sse::Dialect;
 pub use state::{Action, InitPayload, Input, Lane, Phase};
 pub use subprotocol::{GRAPHQL_TRANSPORT_WS, choose};
 pub use violation::Violation;

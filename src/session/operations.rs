@@ -12,7 +12,7 @@ pub(super) struct Operations(BTreeSet<OperationId>);
 
 /// What becomes of a `subscribe`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub enum Admission {
     /// It may start, under this very `Arc`.
     Admitted(OperationId),
     /// Its id is active.
@@ -50,6 +50,10 @@ impl Operations {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &OperationId> {
+        self.0.iter()
     }
 
     pub(super) fn into_ids(self) -> impl Iterator<Item = OperationId> {

@@ -10,15 +10,18 @@
 //! arrival. The ack is a control frame that is queued before the session starts its first operation, so no data ever
 //! precedes it. A frame that was taken counts as delivered: what the socket does with it is not seen here.
 //!
-//! At a bound everything queued is freed at once, since a client that does not read must not cost memory while its
-//! socket is being closed, and the caller is told from where the client may resume. Nothing is accepted after that.
-//! The queue lives behind a mutex that event threads and the sender share: no method but `purge` and the overflow
-//! itself does work in proportion to what is queued.
+//! At a bound the frames that say of which row they speak are [folded](super::coalesce): a later one stands for the
+//! earlier ones. If that does not help (it has to bring the bytes down to three quarters of the bound, or the next
+//! frame would be the next occasion) everything queued is freed at once, since a client that does not read must not cost
+//! memory while its socket is being closed, and the caller is told from where the client may resume. Nothing is
+//! accepted after that. The queue lives behind a mutex that event threads and the sender share: no method but `purge`
+//! and what is done at a bound does work in proportion to what is queued.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::close::Close;
+use super::coalesce::{Queued, RowNews, fold};
 use super::limits::Limits;
 use super::progress::Progress;
 use super::state::Lane;
@@ -38,14 +41,9 @@ pub struct Queue {
     bytes: usize,
     progress: Progress,
     door: Door,
-}
-
-#[derive(Debug)]
-struct Queued {
-    frame: Frame,
-    since: Instant,
-    operation: Option<OperationId>,
-    position: Option<Position>,
+    /// A frame that may be folded came in since the last time.
+    foldable: bool,
+    folded: u64,
 }
 
 /// Whether frames still come in.
@@ -67,7 +65,7 @@ pub enum Pushed {
     First,
     /// It is queued behind others: the sender is awake.
     More,
-    /// It was one too many: everything is gone, and the session is to be closed with
+    /// It was one too many, and could not be made to fit: everything is gone, and the session is to be closed with
     /// [`Close::slow_client`]. Told once.
     Overflow(Overflow),
     /// It was dropped, since the session is ending.
@@ -106,13 +104,28 @@ impl Queue {
             bytes: 0,
             progress: Progress::default(),
             door: Door::Open,
+            foldable: false,
+            folded: 0,
         }
     }
 
     /// Queues a frame of an operation. `position` is where the client may resume once it has it; a frame that is no
     /// resting point (a snapshot's row, a `complete`) has none.
     pub fn push(&mut self, id: &OperationId, frame: Frame, position: Option<Position>, now: Instant) -> Pushed {
-        self.admit(Queued { frame, since: now, operation: Some(OperationId::clone(id)), position })
+        self.admit(Queued { frame, since: now, operation: Some(OperationId::clone(id)), position, row: None })
+    }
+
+    /// The same for a frame that a later one about the same row may stand for, should a bound be reached.
+    pub fn push_row(
+        &mut self,
+        id: &OperationId,
+        frame: Frame,
+        position: Option<Position>,
+        row: RowNews,
+        now: Instant,
+    ) -> Pushed {
+        self.foldable = true;
+        self.admit(Queued { frame, since: now, operation: Some(OperationId::clone(id)), position, row: Some(row) })
     }
 
     /// Carries out [`Action::Transmit`](super::Action::Transmit).
@@ -121,12 +134,17 @@ impl Queue {
             Lane::Control => None,
             Lane::Operation(id) => Some(id),
         };
-        self.admit(Queued { frame, since: now, operation, position: None })
+        self.admit(Queued { frame, since: now, operation, position: None, row: None })
     }
 
     /// Moves frames into `out`, control first: at most `frames_max` of them, and no more once they have reached
     /// `bytes_max` on the wire. Small batches keep what is undelivered in here, where it is seen.
     pub fn take(&mut self, frames_max: usize, bytes_max: usize, out: &mut Vec<Frame>) {
+        self.take_each(frames_max, bytes_max, |frame, _| out.push(frame));
+    }
+
+    /// The same, with the position at which each may be resumed.
+    pub fn take_each(&mut self, frames_max: usize, bytes_max: usize, mut each: impl FnMut(Frame, Option<Position>)) {
         let mut bytes = 0;
         for _ in 0..frames_max {
             if bytes >= bytes_max {
@@ -134,7 +152,7 @@ impl Queue {
             }
             let Some(next) = self.pop() else { break };
             bytes += next.frame.len();
-            out.push(next.frame);
+            each(next.frame, next.position);
         }
         if self.is_empty() {
             self.give_back();
@@ -145,7 +163,7 @@ impl Queue {
     pub fn purge(&mut self, id: &str) -> usize {
         let before = self.data.len();
         self.data.retain(|queued| queued.operation.as_deref() != Some(id));
-        self.bytes = self.control.iter().chain(&self.data).map(Queued::cost).sum();
+        self.count();
         before - self.data.len()
     }
 
@@ -170,10 +188,18 @@ impl Queue {
         }
     }
 
-    /// Housekeeping: frees the queue if its oldest frame has waited too long. A client that stopped reading when
-    /// nothing more happens is found here alone. Wake the sender on `Some`.
+    /// Housekeeping: frees the queue if its oldest frame has waited too long and none of the later ones stands for it.
+    /// A client that stopped reading when nothing more happens is found here alone. Wake the sender on `Some`.
     pub fn overdue(&mut self, now: Instant) -> Option<Overflow> {
-        self.is_overdue(now).then(|| self.overflow(Bound::Age, None))
+        if self.is_overdue(now) {
+            self.fold();
+        }
+        self.is_overdue(now).then(|| self.overflow(Bound::Age))
+    }
+
+    /// How many frames a later one stands for, since this was asked last.
+    pub fn take_folded(&mut self) -> u64 {
+        std::mem::take(&mut self.folded)
     }
 
     /// Whether nothing waits.
@@ -201,14 +227,16 @@ impl Queue {
         if !matches!(self.door, Door::Open) {
             return Pushed::Shut;
         }
-        if let Some(bound) = self.bound_reached(queued.cost(), queued.since) {
-            return Pushed::Overflow(self.overflow(bound, Some(&queued)));
-        }
+        let bound = self.bound_reached(queued.cost(), queued.since);
         let pushed = if self.is_empty() { Pushed::First } else { Pushed::More };
         self.bytes += queued.cost();
         let lane = if queued.operation.is_some() { &mut self.data } else { &mut self.control };
         lane.push_back(queued);
-        pushed
+        match bound {
+            None => pushed,
+            Some(Bound::Bytes) if self.fold_well() => pushed,
+            Some(bound) => Pushed::Overflow(self.overflow(bound)),
+        }
     }
 
     /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again
@@ -217,17 +245,34 @@ impl Queue {
         if !self.is_empty() && self.bytes.saturating_add(cost) > self.bytes_max {
             return Some(Bound::Bytes);
         }
-        self.is_overdue(now).then_some(Bound::Age)
+        // What may still be folded is left to housekeeping: a push does not fold each time that a frame grows too old.
+        (!self.foldable && self.is_overdue(now)).then_some(Bound::Age)
+    }
+
+    /// Whether folding makes room for more than the next frame.
+    fn fold_well(&mut self) -> bool {
+        self.fold();
+        self.bytes <= self.bytes_max / 4 * 3 || self.len() == 1
+    }
+
+    fn fold(&mut self) {
+        if std::mem::take(&mut self.foldable) {
+            self.folded += fold(&mut self.data);
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        self.bytes = self.control.iter().chain(&self.data).map(Queued::cost).sum();
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
         self.oldest_age(now).is_some_and(|age| age > self.age_max)
     }
 
-    fn overflow(&mut self, bound: Bound, refused: Option<&Queued>) -> Overflow {
-        let dropped = self.len() + usize::from(refused.is_some());
-        let dropped_data = self.data.iter().chain(refused).filter(|queued| queued.operation.is_some());
-        let resume_after = self.progress.resume_after(dropped_data.map(|queued| queued.position));
+    fn overflow(&mut self, bound: Bound) -> Overflow {
+        let dropped = self.len();
+        let resume_after = self.progress.resume_after(self.data.iter().map(|queued| queued.position));
         self.free();
         self.door = match std::mem::replace(&mut self.door, Door::Overflowed) {
             Door::Open | Door::Overflowed => Door::Overflowed,
@@ -261,11 +306,5 @@ impl Queue {
                 *lane = VecDeque::new();
             }
         }
-    }
-}
-
-impl Queued {
-    fn cost(&self) -> usize {
-        size_of::<Queued>() + self.frame.len()
     }
 }

@@ -78,6 +78,10 @@ pub enum Input<'a> {
     /// `Arc` that came with [`Action::Subscribe`]; the end of an operation that the client has meanwhile replaced
     /// under the same id changes nothing.
     OperationEnded(&'a OperationId),
+    /// The client opened the event stream that it had reserved.
+    Claimed,
+    /// The client is done with an operation of its event stream.
+    Completed(&'a str),
     /// The server ends the session: shutdown, overload, a slow client, a revoked token.
     GoingAway(Close),
     /// The socket is gone, whoever closed it.

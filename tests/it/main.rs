@@ -68,10 +68,15 @@ mod engine {
     mod schema;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
+    /// Slots that are shared, lost, given up and left behind.
+    mod slots;
+    /// Clients that read too slowly: what they are told, and what they may not do to others.
+    mod slow;
     /// Who asks for the rows that are there is told them, and then exactly what follows.
     mod snapshot;
     /// From a committed row to a frame.
     mod stream;
+    mod transactions;
 }
 
 /// Conditions over rows.

@@ -59,9 +59,18 @@ pub(in crate::engine) struct Judgement {
     pub(in crate::engine) audience: Vec<Candidate>,
     pub(in crate::engine) old: Image,
     pub(in crate::engine) new: Image,
+    /// Nothing is asked: the transaction of the event is over.
+    pub(in crate::engine) is_commit: bool,
 }
 
 impl Judgement {
+    /// Keeps its place behind what the transaction changed.
+    pub(in crate::engine) fn of_commit(event: Arc<Event>, stamp: Stamp, subscription: Arc<Subscription>) -> Self {
+        let audience = vec![Candidate { subscription, old: Truth::False, new: Truth::False }];
+        let (old, new) = (Image::known(Truth::False), Image::known(Truth::False));
+        Judgement { event, stamp, audience, old, new, is_commit: true }
+    }
+
     fn images(&self) -> [&Image; 2] {
         [&self.old, &self.new]
     }
@@ -217,8 +226,9 @@ impl Lane {
         batch
     }
 
-    /// Puts the answers in; `None` is asked again. Tells what is decided, and comes back to the workers with the rest.
-    pub(super) fn settle(self: &Arc<Self>, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) {
+    /// Puts the answers in; `None` is asked again. Tells what is decided. Whether something is left to ask: then the lane
+    /// is still with whoever has it in hand, and has to [`come back`](Lane::come_back).
+    pub(super) fn settle(&self, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) -> bool {
         for (ticket, truth) in batch.tickets.iter().zip(truths) {
             if let Some(truth) = truth {
                 self.decide(ticket.image(), *truth);
@@ -228,9 +238,12 @@ impl Lane {
         queue.release(teller);
         // The first that is left is undecided, or it would have been told.
         queue.scheduled = !queue.judgements.is_empty();
-        if queue.scheduled {
-            self.ready.push(Arc::clone(self));
-        }
+        queue.scheduled
+    }
+
+    /// To the workers, with the rest.
+    pub(super) fn come_back(self: &Arc<Self>) {
+        self.ready.push(Arc::clone(self));
     }
 
     /// Whether the lane, or its policy for everybody, persistently fails.

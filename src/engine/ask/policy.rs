@@ -18,6 +18,10 @@ const SHRINK: usize = 8;
 /// One failure may be chance, and so may five at once: only both together are no passing trouble.
 const FAILURES: u32 = 5;
 const PERSISTS: Duration = Duration::from_secs(5);
+/// Whoever keeps raising costs the server a statement for each image, and is asked again only after several times as long as
+/// that took: others have the server meanwhile.
+const SHARE: u32 = 8;
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// A server that restarts is waited for: the stream comes back as well, and meanwhile brings nothing.
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -44,7 +48,8 @@ pub(super) enum Standing {
     Unknown,
     /// It answered quickly: it shares trips with others.
     Fast,
-    /// It was slow, ran into its timeout, or its session was lost: it is asked alone in the session kept for such.
+    /// It was slow, ran into its timeout, keeps raising, or its session was lost: it is asked alone in the session kept for
+    /// such.
     Slow,
 }
 
@@ -101,9 +106,19 @@ impl Policy {
     /// Whether it persistently fails.
     pub(super) fn note(&self, turn: Turn, pace: Pace, now: Instant) -> bool {
         let mut behaviour = self.0.lock();
-        behaviour.standing = behaviour.standing.after(turn, pace);
+        let persists = behaviour.streak.note(turn, now);
+        behaviour.standing = match turn {
+            Turn::Failed if behaviour.streak.is_long() => Standing::Slow,
+            _ => behaviour.standing.after(turn, pace),
+        };
         behaviour.images_max = after(behaviour.images_max, turn, pace);
-        behaviour.streak.note(turn, now)
+        persists
+    }
+
+    /// How long to leave it alone after this turn.
+    pub(super) fn pause(&self, pace: Pace) -> Duration {
+        let pause = if self.0.lock().streak.is_long() { pace.took * SHARE } else { Duration::ZERO };
+        pause.min(PAUSE_MAX)
     }
 
     /// Whoever comes next is not held to what was.
@@ -162,7 +177,12 @@ impl Streak {
         };
         self.failures = self.failures.saturating_add(1);
         let since = *self.since.get_or_insert(now);
-        self.failures >= FAILURES && now.saturating_duration_since(since) >= patience
+        self.is_long() && now.saturating_duration_since(since) >= patience
+    }
+
+    /// More than chance.
+    fn is_long(&self) -> bool {
+        self.failures >= FAILURES
     }
 }
 
@@ -187,6 +207,18 @@ mod tests {
         assert_eq!(policy.standing(), Standing::Slow);
         policy.note(Turn::Answered, pace(1, 1, 2), now);
         assert_eq!((policy.standing(), policy.images_max()), (Standing::Fast, 2));
+    }
+
+    #[test]
+    fn a_policy_that_keeps_raising_is_set_apart_and_asked_less_until_it_answers() {
+        let (policy, now) = (Policy::default(), Instant::now());
+        (0..4).for_each(|_| assert!(!policy.note(Turn::Failed, pace(10, 10, 2), now)));
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Fast, Duration::ZERO));
+        policy.note(Turn::Failed, pace(10, 10, 2), now);
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Slow, Duration::from_millis(16)));
+        assert_eq!(policy.pause(pace(1, 1, 1000)), Duration::from_millis(250));
+        policy.note(Turn::Answered, pace(10, 10, 2), now);
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Fast, Duration::ZERO));
     }
 
     #[test]

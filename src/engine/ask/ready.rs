@@ -36,7 +36,7 @@ struct Queues {
 }
 
 impl Ready {
-    /// Called under the lane's lock.
+    /// By whoever has the lane in hand: it is here once.
     pub(super) fn push(&self, lane: Arc<Lane>) {
         if lane.standing() == Standing::Slow {
             self.queues.lock().slow.push_back(lane);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -95,7 +95,9 @@ impl Office {
             }
             let batch = lane.take(IMAGES_MAX - images, TRIP_BYTES_MAX - bytes);
             if batch.len() == 0 {
-                lane.settle(&batch, &[], &*self.teller);
+                if lane.settle(&batch, &[], &*self.teller) {
+                    lane.come_back();
+                }
                 continue;
             }
             images += batch.len();
@@ -117,7 +119,9 @@ impl Office {
         if was == Standing::Slow && lane.standing() != Standing::Slow {
             self.ready.promote();
         }
-        lane.settle(batch, &truths(answer, batch.len()), &*self.teller);
+        if lane.settle(batch, &truths(answer, batch.len()), &*self.teller) {
+            return_after(lane, lane.policy().pause(pace));
+        }
     }
 
     fn count(&self, answer: &Answer, turn: Turn) {
@@ -128,6 +132,19 @@ impl Office {
         self.metrics.policy_errors_total.add(errors as u64);
         self.metrics.policy_timeouts_total.add(u64::from(turn == Turn::TimedOut));
     }
+}
+
+/// Nobody else waits for that, and nothing of the lane is decided meanwhile: its order stays. One that nobody holds any more
+/// is forgotten.
+fn return_after(lane: &Arc<Lane>, pause: Duration) {
+    if pause.is_zero() {
+        return lane.come_back();
+    }
+    let lane = Arc::downgrade(lane);
+    tokio::spawn(async move {
+        tokio::time::sleep(pause).await;
+        lane.upgrade().inspect(Lane::come_back);
+    });
 }
 
 fn ask(batch: &Batch) -> Ask {
@@ -148,14 +165,13 @@ fn turn(answer: &Answer) -> Turn {
 
 /// What each image's answer means; `None` is asked again. An image on which the policies raise is not visible, as no
 /// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
-/// compared with. Where nobody answered nothing is known; a timeout counts when the image was alone, for among others
-/// another may be to blame.
+/// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
+/// silence. One that persists ends the subscription.
 pub(in crate::engine) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &Verdict| match verdict {
         Verdict::Visible => Some(Truth::True),
         Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),
-        Verdict::TimedOut => (images == 1).then_some(Truth::Unavailable),
-        Verdict::Unasked => None,
+        Verdict::TimedOut | Verdict::Unasked => None,
     };
     match answer {
         Ok(verdicts) => verdicts.iter().map(truth).collect(),

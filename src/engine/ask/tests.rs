@@ -167,10 +167,11 @@ impl Office {
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };
         let judgement = Judgement {
             event: Arc::new(Event { position, committed_at: Timestamp(0), xid: 0, change: Change::Message(message) }),
-            stamp: Stamp { position: Some(position), cursor: "".into() },
+            stamp: Stamp { position: Some(position), cursor: "".into(), row: None, committed_at: Timestamp::default() },
             audience: vec![Candidate { subscription, old: Truth::False, new: Truth::True }],
             old: Image::known(Truth::False),
             new,
+            is_commit: false,
         };
         lane.enqueue(judgement, &*self.told);
     }
@@ -278,6 +279,19 @@ async fn slow_policies_share_one_worker_and_others_do_not_wait() {
     }
     assert!(longest < Duration::from_millis(150), "{longest:?}");
     assert_eq!(office.oracle.slow_at_most.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_timeout_is_no_answer_and_one_that_persists_ends_the_subscription() {
+    let mut office = Office::new(usize::MAX);
+    let lane = office.lane("slow", 0);
+    office.open();
+    office.enqueue(&lane, 1, asked("yes"));
+    while office.subscription.is_live() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(office.audience.endings(), ["POLICY_FAILED"]);
+    assert!(office.told.numbers().is_empty(), "nothing is decided that nobody answered");
 }
 
 #[tokio::test]

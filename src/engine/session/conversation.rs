@@ -11,7 +11,7 @@ use crate::engine::subscribe::Subscribed;
 use crate::engine::subscription::Sink;
 use crate::graphql::Request;
 use crate::model::{OperationId, SubscriptionId};
-use crate::payload::Frame;
+use crate::payload::{Body, Frame};
 use crate::session::{Action, Input, ServerMessage, SubscribeRequest};
 
 impl SessionHandle {
@@ -53,32 +53,43 @@ impl SessionHandle {
     }
 
     fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
-        let principal = conversation.principal.clone().unwrap_or_default();
-        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head: Frame::next_head(id) };
-        let checked = self.core.check_subscribe(conversation.key);
-        match checked.and_then(|()| self.core.subscribe(&principal, &Arc::new(request_of(request)), sink)) {
-            Ok(Subscribed::Live(subscription)) => {
-                conversation.operations.insert(id.clone(), subscription);
-                return;
-            }
-            Ok(Subscribed::Entities(reading, live, asked)) => {
-                match self.core.runtime.get().filter(|_| self.core.by_key.get().is_some()) {
-                    Some(runtime) => {
-                        conversation.operations.insert(id.clone(), reading);
-                        let (session, id) = (Arc::clone(self), id.clone());
-                        runtime.spawn(async move {
-                            let answer = session.core.answer(&live, &principal, &asked).await;
-                            session.answer_later(&id, reading, answer);
-                        });
-                        return;
-                    }
-                    None => self.answer_with_errors(id, &Failure::entities_unsupported().to_json()),
-                }
-            }
-            Ok(Subscribed::Answer(body)) => self.answer(id, body),
-            Err(failure) => self.answer_with_errors(id, &failure.to_json()),
+        if let Err(failure) = self.begin(conversation, id, request_of(request)) {
+            self.answer_with_errors(id, &failure.to_json());
+            conversation.machine.handle(Input::OperationEnded(id), Instant::now());
         }
-        conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+    }
+
+    /// Starts what the machine has admitted. A failure is for the caller to tell, who also ends the operation.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        conversation: &mut Conversation,
+        id: &OperationId,
+        request: Request,
+    ) -> Result<(), Failure> {
+        let principal = conversation.principal.clone().unwrap_or_default();
+        let head = self.dialect.next_head(id);
+        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head };
+        self.core.check_subscribe(conversation.key)?;
+        match self.core.subscribe(&principal, &Arc::new(request), sink)? {
+            Subscribed::Live(subscription) => {
+                conversation.operations.insert(id.clone(), subscription);
+            }
+            Subscribed::Entities(reading, live, asked) => {
+                let runtime = self.core.runtime.get().filter(|_| self.core.by_key.get().is_some());
+                let runtime = runtime.ok_or_else(Failure::entities_unsupported)?;
+                conversation.operations.insert(id.clone(), reading);
+                let (session, id) = (Arc::clone(self), id.clone());
+                runtime.spawn(async move {
+                    let answer = session.core.answer(&live, &principal, &asked).await;
+                    session.answer_later(&id, reading, answer);
+                });
+            }
+            Subscribed::Answer(body) => {
+                self.answer(id, body);
+                conversation.machine.handle(Input::OperationEnded(id), Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Unless its client has been quicker: then nobody waits for it, and the id may be another operation's.
@@ -102,12 +113,12 @@ impl SessionHandle {
     }
 
     fn answer(&self, id: &OperationId, body: Bytes) {
-        self.queue_last(id, Frame::next(Frame::next_head(id), body));
-        self.queue_last(id, ServerMessage::Complete { id }.frame());
+        self.queue_last(id, Frame::next(self.dialect.next_head(id), &Body::whole(body)));
+        self.queue_last(id, self.dialect.frame(ServerMessage::Complete { id }));
     }
 
     pub(super) fn answer_with_errors(&self, id: &OperationId, errors: &str) {
-        self.queue_last(id, ServerMessage::Error { id, errors }.frame());
+        self.queue_last(id, self.dialect.frame(ServerMessage::Error { id, errors }));
     }
 
     fn queue_last(&self, id: &OperationId, frame: Frame) {

@@ -143,7 +143,7 @@ impl Core {
 
     fn tell_row(&self, subscription: &Arc<Subscription>, row: &Row) {
         self.metrics.snapshot_rows_total.add(1);
-        let mut telling = Telling::stamped(self, &row.event, Stamp::nowhere());
+        let mut telling = Telling::stamped(self, &row.event, Stamp::nowhere(row.event.committed_at));
         telling.tell_judged(subscription, Transition::Enter, row.judged);
         telling.finish();
     }

@@ -26,21 +26,3 @@ pub struct Question {
     /// What an image must carry for the answer to be certain.
     pub reads: Reads,
 }
-
-impl Question {
-    /// The statement that PostgreSQL is given, with the images as one array of JSON objects in `$1`: one row for each, in
-    /// their order, and in it whether the image may be seen. The images bear the table's name, by which policies that
-    /// name columns in full, or the whole row, find them.
-    pub fn sql(&self) -> String {
-        let (schema, name) = (quoted(&self.table.schema), quoted(&self.table.name));
-        format!(
-            "select ({}) is true from pg_catalog.jsonb_populate_recordset(null::{schema}.{name}, $1) as {name}",
-            self.condition
-        )
-    }
-}
-
-/// An identifier that means itself.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}

@@ -107,7 +107,7 @@ impl Reader {
                 }
             }
             Captured::Interrupted(error) => self.interruptions.push(error.code()),
-            Captured::Resumed => {
+            Captured::Resumed(_) => {
                 self.resumed += 1;
                 self.open = false;
             }

@@ -62,6 +62,11 @@ impl Database {
         client
     }
 
+    /// A superuser's, over TCP.
+    pub(crate) fn url(&self) -> String {
+        self.server.url_as("postgres", &self.name)
+    }
+
     /// A role's name that no other test uses: roles belong to the server.
     pub(crate) fn role(&self, name: &str) -> String {
         format!("{}_{name}", self.name)

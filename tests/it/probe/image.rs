@@ -50,6 +50,15 @@ const ROWS: &[(&str, &str)] = &[
         "'null', 'null', 'null', 'null', null), (2, null, 'null', null, '{}', 'x'), (3, 'null', null, null, null, ''",
     ),
     ("dj, doj", r#"'[null]', '{"k":  "v"}'"#),
+    // What does not come out of another document as it went in.
+    (
+        "j, jb, dj, doj",
+        r#"' null ', 'null', '"s"', E'\t{} '), (2, E'\n[1]', '"s"', 'null', '"\u0000"'), (3, '"\ud800"', '1', '2', '3'"#,
+    ),
+    (
+        "j, dj, doj, required, worded, mood",
+        r#"'null', '"a \"b\""', '"\\u0041"', 3, E'x" \\ ,', 'sad'), (2, '"\u0041"', '[]', '" "', 4, '', null"#,
+    ),
     ("js, jbs", r#"array['{"a": "\"x\", {}"}', 'null', null]::json[], array['null', '"a,b"', null]::jsonb[]"#),
     (
         "u, d, t, tz, ts, tstz",
@@ -170,6 +179,18 @@ async fn the_null_of_json_is_not_the_null_of_sql() {
     );
     assert_eq!(fixture.asked("j is null", &images[2..]).await, [no]);
     assert_eq!(fixture.asked("jb is not null and id = 2", &images[1..2]).await, [yes]);
+}
+
+/// The server simplifies what stands after a `where`, and comes past what would raise in a select list: an `in` that is NULL
+/// is as good as false there.
+#[tokio::test]
+async fn a_condition_is_evaluated_as_a_policy_is() {
+    let fixture = Fixture::new().await;
+    let condition = "(id in (select null::int) and 1 / (id - 1) > 0) or id = 1";
+    assert_eq!(
+        fixture.asked(condition, &[r#"{"id":"1","required":"1","worded":""}"#.into()]).await,
+        [Verdict::Visible]
+    );
 }
 
 #[tokio::test]

@@ -12,9 +12,11 @@ import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from rig.client import ACME, GLOBEX, Socket, raw_socket, signed_in
 from rig.lab import INIT_TIMEOUT, OPERATIONS_MAX, Lab, laboratory
@@ -261,8 +263,10 @@ async def test_rule_35_unknown_keys_are_ignored(lab: Lab) -> None:
 
 async def test_rule_37_an_oversized_message_harms_its_own_socket_alone(lab: Lab) -> None:
     async with signed_in(lab.url) as sibling, signed_in(lab.url) as socket:
-        await socket.send({"type": "ping", "payload": {"filler": "x" * (2 << 20)}})
-        assert (await socket.closed())[0] in (1009, 4400)
+        # The server may hang up before it has read all: then the rest cannot be written, and its close may be lost.
+        with suppress(ConnectionError, ConnectionClosed):
+            await socket.send({"type": "ping", "payload": {"filler": "x" * (2 << 20)}})
+        assert (await socket.closed())[0] in (1006, 1009, 4400)
         await sibling.fence()
 
 

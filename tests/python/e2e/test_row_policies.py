@@ -16,7 +16,7 @@ from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 
 from rig.client import PATIENCE, Socket, raw_socket, signed_in
-from rig.notebook import ASKED, COMPILED, NOTES, Notebook, notebook
+from rig.notebook import ASKED, COMPILED, NOTES, RAISING, Notebook, notebook
 from rig.postgres import Database
 from rig.server import ROOT, Server
 from rig.wait import until, until_async
@@ -280,6 +280,50 @@ async def test_too_many_subscriptions_at_once_are_refused_with_the_wait_and_the_
             operation = await admitted(notes, ann)
             note = notes.write("ann")
             assert (await ann.next(operation))["data"]["notes"]["key"] == {"id": note}, "later there is room again"
+
+
+async def test_who_needs_postgresql_too_often_is_refused_with_the_wait_and_compiled_policies_are_not_meant(
+    database: Database,
+) -> None:
+    limits = json.dumps({"asked": {"per_s": 0.5, "burst": 2}})
+    with notebook(database, ASKED, NOTES_LIMITS=limits) as notes:
+        async with subscribed(notes, "ann") as ann:
+            refusals = [await attempt(notes, ann, f"eager {number}") for number in range(4)]
+            assert all(each["code"] == "RATE_LIMITED" and 1 <= each["retryAfter"] <= 2 for each in refusals if each)
+            assert refusals[-1]
+            async with subscribed(notes, "bob") as bob:
+                assert await is_told(bob, notes.write("bob")), "nobody else is meant"
+            assert await is_told(ann, notes.write("ann")), "what was there goes on"
+            database.execute(f"alter policy own on notes using ({COMPILED})")
+            assert await is_told(ann, notes.write("ann")), "the stream has come past the compiled policy"
+            assert not any([await attempt(notes, ann, f"compiled {number}") for number in range(4)])
+
+
+async def test_a_policy_that_goes_on_raising_ends_its_subscriptions_with_the_reason(database: Database) -> None:
+    with notebook(database, RAISING) as notes:
+        async with subscribed(notes, "ann") as ann:
+            writing = asyncio.create_task(write_on(notes, "ann"))
+            try:
+                message = await ann.receive_type("error", "1")
+            finally:
+                writing.cancel()
+            error = message["payload"][0]
+            assert error["extensions"]["code"] == "POLICY_FAILED"
+            assert "SQLSTATE 22P02" in error["message"]
+            assert "ann" not in error["message"], "no error tells a value"
+            assert not [frame for frame in ann.of("1") if frame["type"] == "next"]
+            database.execute(f"alter policy own on notes using ({ASKED})")
+            operation = await admitted(notes, ann)
+            note = notes.write("ann", "last")
+            while (told := (await ann.next(operation))["data"]["notes"])["key"] != {"id": note}:
+                assert told["row"]["owner"] == "ann"
+
+
+async def write_on(notes: Notebook, owner: str) -> None:
+    """Until it is cancelled."""
+    while True:
+        await asyncio.to_thread(notes.write, owner)
+        await asyncio.sleep(0.1)
 
 
 async def test_an_address_that_connects_too_often_is_told_to_come_later(database: Database) -> None:

@@ -328,7 +328,7 @@ def test_describe_tells_the_schema_that_start_then_serves():
         engine.schema()
     engine.start(fields)
     assert engine.schema() == described
-    assert "alerts: AlertsEvent!" in described
+    assert "alerts(after: String): AlertsEvent!" in described
     engine.stop()
 
 

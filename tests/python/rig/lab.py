@@ -41,9 +41,9 @@ class Lab:
 
 
 @contextmanager
-def laboratory(database: Database, **environment: str) -> Iterator[Lab]:
+def laboratory(database: Database, app: str = "rig.lab_app:app", **environment: str) -> Iterator[Lab]:
     """A started lab on a new shop; the server's output is shown by pytest when the test fails."""
-    with _served(Shop(database).open(), environment) as lab:
+    with _served(Shop(database).open(), environment, app) as lab:
         yield lab
 
 
@@ -55,8 +55,8 @@ def relaunched(lab: Lab) -> Iterator[Lab]:
 
 
 @contextmanager
-def _served(shop: Shop, environment: dict[str, str]) -> Iterator[Lab]:
-    server = serve("rig.lab_app:app", {"ROWCAST_DATABASE_URL": shop.database.url} | environment)
+def _served(shop: Shop, environment: dict[str, str], app: str = "rig.lab_app:app") -> Iterator[Lab]:
+    server = serve(app, {"ROWCAST_DATABASE_URL": shop.database.url} | environment)
     try:
         server.line("ready ")
         yield Lab(server, shop)

@@ -33,6 +33,7 @@ SETTINGS = {
     "max_wal_senders": "40",
     "max_replication_slots": "40",
     "max_connections": "200",
+    "max_prepared_transactions": "50",
     # The tests kill processes, not machines: what the kernel has, a restarted server finds.
     "fsync": "off",
     "max_logical_replication_workers": "0",
@@ -119,6 +120,11 @@ class Cluster:
         self._process.wait()
         until(lambda: not any(_alive(pid) for pid in family), "killed server processes to disappear")
         self._process = None
+
+    def postmaster(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
 
     def remove(self) -> None:
         """Stop the server and delete its data."""

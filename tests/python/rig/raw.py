@@ -63,6 +63,14 @@ class RawPeer:
             while data := await self._stream.read(65_536):
                 self.received += data
 
+    def stop_reading(self) -> None:
+        """Leave what comes to the buffers, until they are full."""
+        self.reader.cancel()
+
+    def read_on(self) -> None:
+        """Read again after `stop_reading`."""
+        self.reader = asyncio.create_task(self._read())
+
     def abort(self) -> None:
         """Let go of the connection without a word."""
         self.reader.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import socket
 import sys
 
@@ -13,6 +14,9 @@ async def main(target: str) -> None:
     module, _, name = target.partition(":")
     app = getattr(importlib.import_module(module), name)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    if "SERVE_SEND_BUFFER" in os.environ:
+        # Sockets inherit it: else the kernel takes megabytes before a client is seen not to read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, int(os.environ["SERVE_SEND_BUFFER"]))
     config = uvicorn.Config(
         app,
         ws="websockets-sansio",

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.cable import cable
+from rig.client import signed_in
 from rig.lab import Lab, laboratory
 from rig.postgres import Cluster
 from rig.raw import upgraded
-from rig.shop import ORDERS
+from rig.shop import ORDERS, ids
 from rig.wait import until_async
 
 pytestmark = pytest.mark.timeout(120)
@@ -44,3 +46,19 @@ async def test_a_peer_that_reads_nothing_loses_its_connection_with_everything_th
             await asyncio.to_thread(lab.shop.insert_many, 100, note="x" * 10_000)
         await until_async(lambda: lab.metrics()["sessions"] == 0, "the session to be freed", 30)
         await until_async(lambda: lab.server.sockets() == 0, "the socket to be given back", 15)
+
+
+async def test_a_cut_cable_is_noticed_although_there_is_nothing_to_send(lab: Lab) -> None:
+    """A half-open socket: no FIN, no RST, no event. The ping alone finds it, and a sibling goes on."""
+    async with signed_in(lab.url) as sibling, cable(lab.url) as (cut, url), signed_in(url) as lost:
+        await sibling.subscribe("1", ORDERS)
+        await lost.subscribe("1", ORDERS)
+        own = asyncio.create_task(sibling.receive_type("next"))
+        assert lab.metrics()["sessions"] == 2
+        cut.cut()
+        await until_async(lambda: lab.metrics()["sessions"] == 1, "the lost session to be freed", GONE_WITHIN)
+        assert lab.subscriptions() == 1
+        await until_async(lambda: lab.server.sockets() <= 2, "the lost socket to be given back", GONE_WITHIN)
+        order = lab.shop.insert()
+        assert ids([(await own)["payload"]]) == [order]
+        assert lost.connection.close_code is None, "the client was told nothing"

@@ -1,7 +1,7 @@
 """The README's tables have every code that a client or an operator can meet, and no other.
 
 A code is a word of the sources: in Rust an upper case string with an underscore, or what a `code` function gives; in
-Python what `code=` and `default_code` are set to, and what http.py answers with.
+Python what `code=` and `default_code` are set to, and what http.py and sse.py answer with.
 """
 
 import re
@@ -33,7 +33,7 @@ def told() -> set[str]:
     for path in (ROOT / "python" / "rowcast").rglob("*.py"):
         text = path.read_text()
         found.update(re.findall(rf'code(?:: ClassVar\[str\])? ?= ?"({WORD})"', text))
-        found.update(re.findall(rf'_error\([^)]*?"({WORD})"', text))
+        found.update(re.findall(rf'refusal\([^)]*?"({WORD})"', text))
         found.update(re.findall(rf'fail\([^)]*?"({WORD})"\)', text))
     return {code for code in found if not NO_CODES.fullmatch(code)}
 

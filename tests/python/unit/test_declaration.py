@@ -185,6 +185,7 @@ def test_the_engine_is_told_every_field():
         scopes=["orders:read"],
         operations=["INSERT", "UPDATE"],
         service="orders",
+        slow_client="coalesce",
     )
     async def order_views(event, variables) -> View: ...
 
@@ -201,6 +202,7 @@ def test_the_engine_is_told_every_field():
             "operations": None,
             "service": None,
             "resolver": None,
+            "slow_client": None,
         },
         {
             "name": "orderViews",
@@ -229,6 +231,7 @@ def test_the_engine_is_told_every_field():
                 },
                 "leave": True,
             },
+            "slow_client": "coalesce",
         },
     )
     assert told.as_json().startswith('[{"name": "alerts"')

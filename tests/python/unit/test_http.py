@@ -20,7 +20,11 @@ def request(method="POST", **headers):
     [
         (request(), None),
         (request("GET"), None),
-        (request("DELETE"), 405),
+        (request("PATCH"), 405),
+        (request("DELETE"), None),
+        (request("PUT", accept="text/plain"), None),
+        (request("PUT", accept="application/json"), 406),
+        (request(accept="text/event-stream"), None),
         (request(content_type="text/plain"), 415),
         (request(content_type=""), 415),
         (request(content_type="application/json; charset=latin-1"), 415),
@@ -37,7 +41,7 @@ def test_the_head_decides_before_a_body_is_read(given, status):
 
 
 def test_a_wrong_method_is_told_the_right_ones():
-    assert ("allow", "GET, POST") in http.refuse_early(request("PUT")).headers
+    assert ("allow", "GET, POST, PUT, DELETE") in http.refuse_early(request("PATCH")).headers
 
 
 def test_refusals_are_graphql_errors():
@@ -52,10 +56,18 @@ def test_refusals_are_graphql_errors():
         (f"{GRAPHQL}, application/json;q=0.9", GRAPHQL),
         ("application/json", "application/json"),
         ("text/html", None),
+        ("text/event-stream", "text/event-stream"),
+        ("Text/Event-Stream; charset=utf-8", "text/event-stream"),
+        ("text/event-stream, */*;q=0.1", "text/event-stream"),
+        ("application/json, text/event-stream", "application/json"),
+        ("application/json;q=0.5, text/event-stream;q=0.9", "text/event-stream"),
+        ("text/event-stream;q=0, application/json;q=0.1", "application/json"),
+        ("text/event-stream;q=0", None),
+        ("text/event-stream;q=often", "text/event-stream"),
     ],
 )
-def test_the_first_media_type_that_we_speak_is_taken(accept, media_type):
-    assert http._media_type(request(accept=accept)) == media_type
+def test_the_media_type_that_weighs_most_is_taken_and_of_equals_the_first(accept, media_type):
+    assert http.media_type_of(request(accept=accept)) == media_type
 
 
 @pytest.mark.parametrize(

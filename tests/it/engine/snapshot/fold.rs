@@ -12,7 +12,7 @@ pub(super) type Rows = BTreeMap<i64, Value>;
 pub(super) struct Fold {
     pub(super) rows: Rows,
     /// The rows that are there are still being told.
-    inside: bool,
+    pub(super) inside: bool,
     pub(super) cursor: Value,
     pub(super) told: usize,
 }

@@ -28,6 +28,7 @@ pub(super) enum Kind {
     Timestamp,
     TimestampTz,
     Jsonb,
+    Json,
     Texts,
     Ints,
     Mood,
@@ -60,7 +61,7 @@ pub(super) const TENANT_COLUMNS: [Column; 3] = [
 pub(super) const REGIONS: [&str; 3] = ["eu", "us", "as"];
 
 /// What a table may have beyond its key.
-pub(super) const COLUMNS: [Column; 30] = [
+pub(super) const COLUMNS: [Column; 32] = [
     column("flag", "flag", Kind::Bool),
     column("Is \"Open\"", "isOpen", Kind::Bool),
     column("small", "small", Kind::Int2),
@@ -85,6 +86,8 @@ pub(super) const COLUMNS: [Column; 30] = [
     column("at", "at", Kind::TimestampTz),
     column("doc", "doc", Kind::Jsonb),
     column("meta", "meta", Kind::Jsonb),
+    column("note", "note", Kind::Json),
+    column("Extra", "extra", Kind::Json),
     column("tags", "tags", Kind::Texts),
     column("nums", "nums", Kind::Ints),
     column("mood", "mood", Kind::Mood),
@@ -136,6 +139,7 @@ impl Kind {
             Kind::Timestamp => "timestamp",
             Kind::TimestampTz => "timestamptz",
             Kind::Jsonb => "jsonb",
+            Kind::Json => "json",
             Kind::Texts => "text[]",
             Kind::Ints => "integer[]",
             Kind::Mood => return format!("{}.mood", name(schema)),
@@ -181,10 +185,18 @@ impl Kind {
                 r#"{"k": "bob", "n": "x", "a": {"b": "ann"}}"#,
                 r#"{"k": null, "n": 2, "list": ["ann", "bob"]}"#,
                 r#"["ann", "bob"]"#,
-                // Not `null`: a policy that PostgreSQL is asked about cannot be given it, and the row is hidden.
                 "{}",
                 "3",
+                "null",
                 r#""ann""#,
+            ],
+            Kind::Json => &[
+                r#"{"k": "ann", "n": 1, "n":  2}"#,
+                r#" {"k": "bob", "a": {"b": "\u0061nn"}}"#,
+                r#"{"k": "\u0000"}"#,
+                " null ",
+                "null",
+                "[]",
             ],
             Kind::Texts => &["{}", "{ann}", "{ann,bob}", "{NULL,bob}", r#"{"",3}"#, "{{ann,bob},{eve,ann}}"],
             Kind::Ints => &["{}", "{1}", "{1,2,3}", "{NULL,2}", "[0:1]={3,10}"],

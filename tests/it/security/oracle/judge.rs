@@ -6,8 +6,8 @@
 //!
 //! The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many rows
 //! there are; if that raises, no SELECT shows anything, and `explain` raises as well, although the condition itself may hold
-//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, without a plan for it: what does
-//! not hold even then must not be told; what does may be.
+//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, with settings that no planner can know:
+//! what does not hold even then must not be told; what does may be.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -203,14 +203,14 @@ async fn select(
         return selected;
     }
     // From here on the table is no longer what it was.
-    run(client, &format!("alter table {this} disable row level security")).await;
+    run(client, &format!("alter table {this} disable row level security; {}", unforeseen(&name(&world.schema)))).await;
     for (at, session) in unplanned {
         let principal = &world.principals[at];
         let role = principal.role.as_deref().unwrap_or_default();
         run(client, &format!("grant select on {this} to {}", name(role))).await;
         let sql = format!(
-            "select 1 from (select ({}) is true as holds from {this} offset 0) as row where holds",
-            condition(client, this, role).await
+            "select 1 from (select exists (select where {}) as holds from {this} offset 0) as row where holds",
+            condition(client, &name(&world.schema), this, role).await
         );
         alone(client, this, images, &[(at, session)], &sql, |at, image, found| {
             if found == Selected::Shown {
@@ -259,9 +259,24 @@ async fn unplanned(this: &str, sessions: Vec<(usize, Client)>) -> Vec<(usize, Cl
     unplanned
 }
 
+/// What settings say, by functions that are volatile and not inlined: the planner does not evaluate them.
+fn unforeseen(schema: &str) -> String {
+    let function = |head: &str, body: &str| {
+        format!(
+            "create or replace function {schema}.{head} language plpgsql volatile as $$ begin return {body}; end $$;"
+        )
+    };
+    [
+        function("unforeseen(n text) returns text", "current_setting(n)"),
+        function("unforeseen(n text, m boolean) returns text", "current_setting(n, m)"),
+        function("unforeseen_tenant() returns uuid", &format!("{schema}.my_tenant()")),
+    ]
+    .concat()
+}
+
 /// The policies for a SELECT as this role, put together as PostgreSQL does it: restrictive ones by name, before permissive
 /// ones in the opposite order.
-async fn condition(client: &Client, this: &str, role: &str) -> String {
+async fn condition(client: &Client, schema: &str, this: &str, role: &str) -> String {
     let sql = format!(
         "set search_path = ''; \
          select polpermissive, pg_get_expr(polqual, polrelid) from pg_policy \
@@ -278,5 +293,6 @@ async fn condition(client: &Client, this: &str, role: &str) -> String {
     };
     let permissive: Vec<_> = those("t").into_iter().rev().collect();
     let permissive = if permissive.is_empty() { "false".to_owned() } else { permissive.join(" or ") };
-    those("f").into_iter().chain([format!("({permissive})")]).collect::<Vec<_>>().join(" and ")
+    let all = those("f").into_iter().chain([format!("({permissive})")]).collect::<Vec<_>>().join(" and ");
+    all.replace("current_setting(", &format!("{schema}.unforeseen(")).replace(".my_tenant()", ".unforeseen_tenant()")
 }

@@ -63,6 +63,10 @@ impl Scope<'_> {
 
     /// What every type has.
     fn common(&mut self, column: Column) -> String {
+        if column.kind == Kind::Json {
+            // It has no equality.
+            return self.own(column);
+        }
         let (c, kind) = (self.column(column), column.kind);
         let (one, other) = (kind.literal(self.dice, self.schema), kind.literal(self.dice, self.schema));
         let setting = self.setting(kind);
@@ -197,6 +201,17 @@ impl Scope<'_> {
                 format!("{c} -> 'n' = '1'"),
                 format!("({c} -> 'list') ? {text}"),
                 format!("jsonb_array_length({c}) = 2"),
+            ],
+            Kind::Json => vec![
+                format!("{c} ->> 'k' = {text}"),
+                format!("({c} ->> 'n')::int > 0"),
+                format!("{c}::text = {text}"),
+                format!("length({c}::text) > 4"),
+                format!("{c}::jsonb @> '{{\"k\": \"ann\"}}'"),
+                format!("json_typeof({c}) = 'null'"),
+                format!("{c} #>> '{{a,b}}' = 'ann'"),
+                format!("{c} is null"),
+                format!("{c} is not null"),
             ],
             Kind::Texts => vec![
                 format!("'ann' = any ({c})"),

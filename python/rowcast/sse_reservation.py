@@ -1,0 +1,74 @@
+"""Streams that were reserved: who may open them and start operations in them, by a token that nobody guesses.
+
+A reservation lives as long as its session. One that nobody opens closes by itself (the engine's ``init_wait_s``), and
+tells so as sessions do: by being woken.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from rowcast._engine import Session
+from rowcast.bridge import LoopBridge
+from rowcast.principal import Principal
+
+
+@dataclass(eq=False)
+class Reservation:
+    """One stream, from its reservation to its end."""
+
+    session: Session
+    principal: Principal
+    bridge: LoopBridge
+    owner: Reservations
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    number: int = 0
+    is_open: bool = False
+
+    def claim(self) -> bool:
+        """Whether it is the first to open it."""
+        is_first, self.is_open = not self.is_open, True
+        if is_first:
+            self.session.claim()
+        return is_first
+
+    def wake(self) -> None:
+        """Something waits for its reader, who is not there yet; or it is over."""
+        if self.session.closing() is not None:
+            self.owner.drop(self)
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Reservation({self.principal!r})"
+
+
+class Reservations:
+    """The streams of one mount in this process."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[str, Reservation] = {}
+
+    def add(self, session: Session, principal: Principal, bridge: LoopBridge) -> Reservation:
+        """Reserve a stream for an accepted session."""
+        reservation = Reservation(session, principal, bridge, self, number=session.token)
+        self._by_token[reservation.token] = reservation
+        bridge.add(reservation.number, reservation)
+        # It may be over already, for whom the token has expired: that was told before anybody listened.
+        reservation.wake()
+        return reservation
+
+    def find(self, token: str | None) -> Reservation | None:
+        """The stream of this token."""
+        return None if token is None else self._by_token.get(token)
+
+    def drop(self, reservation: Reservation) -> None:
+        """The stream is over, and every operation in it."""
+        self._by_token.pop(reservation.token, None)
+        reservation.bridge.remove(reservation.number)
+        reservation.session.disconnect()
+
+
+def is_same(one: Principal, other: Principal) -> bool:
+    """Whether it is the same caller, perhaps with a token that was renewed."""
+    return (one.user_id, one.tenant_id, one.role) == (other.user_id, other.tenant_id, other.role)

@@ -1,0 +1,106 @@
+//! A session as an event stream: the client's requests come one by one over HTTP, and answers go into the stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Conversation, SessionHandle, TAKE_BYTES};
+use crate::engine::failure::Failure;
+use crate::engine::rate::RetryAfter;
+use crate::graphql::Request;
+use crate::model::{OperationId, Position};
+use crate::payload::Frame;
+use crate::session::{Admission, Dialect, Input, Lane};
+
+impl SessionHandle {
+    /// Begins an operation. A failure is the answer to the request that asked for it; of a stream that has but one
+    /// operation it is the stream's content as well.
+    pub fn start(self: &Arc<Self>, id: &str, request: Request) -> Result<(), Failure> {
+        let mut conversation = self.conversation.lock();
+        self.check_message(&conversation).map_err(too_many_messages)?;
+        let id = match conversation.machine.admit(id) {
+            Some(Admission::Admitted(id)) => id,
+            Some(Admission::Duplicate) => return Err(in_use()),
+            Some(Admission::Full) => return Err(full()),
+            None => return Err(closed()),
+        };
+        let position = self.core.ring.lock().position();
+        let begun = self.begin(&mut conversation, &id, request);
+        match &begun {
+            Ok(()) => self.tell_start(&conversation, &id, position),
+            Err(failure) => {
+                self.refuse_operation(&id, failure);
+                conversation.machine.handle(Input::OperationEnded(&id), Instant::now());
+            }
+        }
+        self.carry_out(&mut conversation);
+        begun
+    }
+
+    /// The client is done with an operation: nothing more is told of it.
+    pub fn end(self: &Arc<Self>, id: &str) {
+        self.handle(Input::Completed(id));
+    }
+
+    /// The client opened the stream that it had reserved.
+    pub fn claim(self: &Arc<Self>) {
+        self.handle(Input::Claimed);
+    }
+
+    /// Up to `limit` frames as they go over the wire.
+    pub fn take_events(&self, limit: usize) -> Vec<u8> {
+        let mut events = Vec::new();
+        let mut queue = self.queue.lock();
+        queue.take_each(limit, TAKE_BYTES, |frame, position| events.push((frame, position)));
+        self.sender.came(queue.bytes(), &self.core.pace);
+        drop(queue);
+        let mut text = Vec::with_capacity(events.iter().map(|(frame, _)| frame.len() + 64).sum());
+        for (frame, position) in &events {
+            let cursor = position.filter(|_| self.dialect == Dialect::Distinct).map(|position| self.cursor(position));
+            self.dialect.write(frame, cursor.as_deref(), &mut text);
+        }
+        text
+    }
+
+    /// What is told behind the last frame, when the stream does not end by itself.
+    pub fn farewell(self: &Arc<Self>) -> Option<Box<str>> {
+        // A queue that has overflowed closes a moment before its session does.
+        self.end_slow();
+        self.conversation.lock().machine.take_farewell()
+    }
+
+    /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
+    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that.
+    fn tell_start(&self, conversation: &Conversation, id: &OperationId, position: Option<Position>) {
+        let (Dialect::Distinct, Some(position)) = (self.dialect, position) else { return };
+        let subscription = conversation.operations.get(id).and_then(|id| self.core.index.lock().find(*id));
+        if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
+            let mut queue = self.queue.lock();
+            let frame = Frame::whole(format!("id: {}\n\n", self.cursor(position)));
+            let pushed = queue.transmit(Lane::Control, frame, Instant::now());
+            self.pushed(queue, pushed);
+        }
+    }
+
+    fn refuse_operation(&self, id: &OperationId, failure: &Failure) {
+        match self.dialect {
+            Dialect::Single => {}
+            Dialect::Distinct | Dialect::Socket => self.answer_with_errors(id, &failure.to_json()),
+        }
+    }
+}
+
+fn too_many_messages(after: RetryAfter) -> Failure {
+    Failure::rate_limited("requests", after)
+}
+
+fn in_use() -> Failure {
+    Failure::new("OPERATION_EXISTS", "an operation with this id is active in the stream: complete it first")
+}
+
+fn full() -> Failure {
+    Failure::new("OPERATION_LIMIT", "the stream has as many operations as it may: complete one first")
+}
+
+fn closed() -> Failure {
+    Failure::new("STREAM_CLOSED", "the stream has ended: open another one")
+}

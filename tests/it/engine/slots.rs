@@ -1,0 +1,135 @@
+//! Slots that are shared, lost, given up and left behind.
+
+use std::time::Duration;
+
+use rowcast::config::Settings;
+use rowcast::engine::Engine;
+use serde_json::{Value, json};
+
+use crate::engine::client::{Client, PATIENCE, bus, metric, serving, until};
+use crate::postgres::Server;
+
+const IDS: &str = "subscription { t { row { id } } }";
+
+fn fields() -> Value {
+    json!([{ "table": "t", "public": true }])
+}
+
+async fn prepared(settings: &[&str]) -> Server {
+    let server = Server::with(settings);
+    server.sql("create table t (id int primary key, note text)").await;
+    server
+}
+
+fn subscribed(engine: &Engine, after: &Value) -> Client {
+    let client = Client::of(engine, "acme");
+    client.send("1", &json!({ "query": IDS, "extensions": { "rowcast": { "after": after } } }));
+    client
+}
+
+/// The next row's id and its cursor.
+async fn told(client: &mut Client) -> (i64, Value) {
+    let frame = client.frame().await;
+    let id = frame["payload"]["data"]["t"]["row"]["id"].as_i64().unwrap_or_else(|| panic!("{frame}"));
+    (id, frame["payload"]["extensions"]["rowcast"]["cursor"].clone())
+}
+
+async fn slots(server: &Server) -> String {
+    let slots = "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots";
+    server.value(slots).await.unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
+    let server = prepared(&["wal_level=logical"]).await;
+    let engine = serving(&server, &fields()).await;
+    let mut client = subscribed(&engine, &Value::Null);
+    server.sql("insert into t values (1)").await;
+    let (_, cursor) = told(&mut client).await;
+    server
+        .sql(
+            "do $$ begin
+                perform pg_terminate_backend(active_pid) from pg_replication_slots;
+                for n in 1..1000 loop
+                    begin
+                        perform pg_drop_replication_slot('rowcast_it');
+                        exit;
+                    exception when object_in_use then perform pg_sleep(0.001);
+                    end;
+                end loop;
+            end $$; insert into t values (2)",
+        )
+        .await;
+    let frame = client.frame().await;
+    assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
+    assert_eq!(frame["payload"][0]["extensions"]["rowcast"]["cursor"], cursor);
+    let mut back = subscribed(&engine, &cursor);
+    assert_eq!(back.error().await.0, "CURSOR_EXPIRED");
+    client.send("2", &json!({ "query": IDS }));
+    server.sql("insert into t values (3)").await;
+    assert_eq!(told(&mut client).await.0, 3);
+    assert_eq!((metric(&engine, "gaps_total"), metric(&engine, "capture_streaming")), (1, 1));
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_the_server_gave_up_is_made_anew_by_the_next_start() {
+    let server = prepared(&["wal_level=logical", "max_slot_wal_keep_size=1MB"]).await;
+    serving(&server, &fields()).await.stop(PATIENCE).await;
+    for _ in 0..4 {
+        server.sql("insert into t select n, repeat('x', 500) from generate_series(1, 20000) n").await;
+        server.sql("truncate t").await;
+        server.sql("select pg_switch_wal(); checkpoint").await;
+    }
+    assert_eq!(server.value("select wal_status from pg_replication_slots").await.as_deref(), Some("lost"));
+    let engine = serving(&server, &fields()).await;
+    let mut client = subscribed(&engine, &Value::Null);
+    server.sql("insert into t values (3)").await;
+    assert_eq!(told(&mut client).await.0, 3);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_share_a_pool_of_slots_and_a_cursor_of_one_is_good_at_the_others() {
+    let server = prepared(&["wal_level=logical"]).await;
+    let first = serving(&server, &fields()).await;
+    let mut client = subscribed(&first, &Value::Null);
+    server.sql("insert into t select generate_series(1, 3)").await;
+    let (_, cursor) = told(&mut client).await;
+    let second = serving(&server, &fields()).await;
+    assert_eq!(slots(&server).await, "rowcast_it rowcast_it_2");
+    let mut back = subscribed(&second, &cursor);
+    assert_eq!((told(&mut back).await.0, told(&mut back).await.0), (2, 3), "from before the second process was there");
+    server.sql("insert into t values (4)").await;
+    let (id, cursor) = told(&mut back).await;
+    assert_eq!(id, 4);
+
+    first.stop(PATIENCE).await;
+    second.stop(PATIENCE).await;
+    server.sql("insert into t values (5)").await;
+    let engines = [serving(&server, &fields()).await, serving(&server, &fields()).await];
+    assert_eq!(slots(&server).await, "rowcast_it rowcast_it_2");
+    for engine in &engines {
+        let mut back = subscribed(engine, &cursor);
+        assert_eq!(told(&mut back).await.0, 5);
+        engine.stop(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_nobody_claims_is_dropped_and_ours_is_not() {
+    let server = prepared(&["wal_level=logical"]).await;
+    let settings = Settings { slot_idle_s: 0.5, ..Settings::default() };
+    let first = Engine::new(bus(&server), settings);
+    first.start(&fields().to_string()).await.unwrap();
+    let second = serving(&server, &fields()).await;
+    server.sql("select pg_create_logical_replication_slot('somebody_else', 'pgoutput')").await;
+    second.stop(PATIENCE).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while slots(&server).await != "rowcast_it somebody_else" {
+        assert!(tokio::time::Instant::now() < deadline, "{}", slots(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    until("the health of ours", || metric(&first, "slot_safe_bytes") == u64::MAX).await;
+    first.stop(PATIENCE).await;
+}

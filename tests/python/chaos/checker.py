@@ -1,0 +1,186 @@
+"""From what a subscriber was owed and what it got to a verdict: all of it, nothing else, in order, once.
+
+A transcript is what one subscription heard, in segments: a segment begins afresh (from now on) or after a cursor. What
+lies between a segment and a fresh one behind it was given up openly, and is counted as such; what lies between a
+segment and one that resumes is owed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from chaos.history import Account, History, Told, View
+
+
+@dataclass
+class Heard:
+    """One event as it came."""
+
+    told: Told
+    cursor: str
+    policies: int
+    """How many changes of the policy had been begun when it came."""
+
+
+@dataclass
+class Segment:
+    """What came between a subscribe and the end of it."""
+
+    resumed: bool
+    because: str
+    """Why the segment began."""
+    since: int | None = None
+    """A fresh segment has everything that committed at or after this position, if that was found out."""
+    heard: list[Heard] = field(default_factory=list)
+    end: str = ""
+    """Why it ended; nothing while it had not."""
+
+
+@dataclass
+class Transcript:
+    """All that one subscription heard."""
+
+    name: str
+    view: View
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        """How many events."""
+        return sum(len(segment.heard) for segment in self.segments)
+
+
+WRONGS = ("lost", "repeated", "leaked", "invented", "disordered")
+
+
+@dataclass
+class Verdict:
+    """Counts over transcripts, and what was wrong in words."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wrongs: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was wrong."""
+        return not any(self.counts[wrong] for wrong in WRONGS)
+
+
+def check(history: History, transcripts: Iterable[Transcript]) -> Verdict:
+    """The verdict on all of them."""
+    verdict = Verdict()
+    for transcript in transcripts:
+        Check(history, history.account(transcript.view), transcript, verdict).run()
+    return verdict
+
+
+class Check:
+    """One transcript against its account."""
+
+    def __init__(self, history: History, account: Account, transcript: Transcript, verdict: Verdict) -> None:
+        self._history = history
+        self._account = account
+        self._transcript = transcript
+        self._verdict = verdict
+        self._place = 0
+        """Where in the account the next event is expected."""
+        self._got: set[int] = set()
+        self._policies = 0
+        self._where = ""
+
+    def run(self) -> None:
+        """Segment by segment; the last has to have reached the end."""
+        for number, segment in enumerate(self._transcript.segments):
+            self._where = f"{self._transcript.name} segment {number} ({segment.because})"
+            self._verdict.counts["resumed" if segment.resumed else "fresh"] += 1
+            self._segment(segment)
+        last = self._transcript.segments[-1] if self._transcript.segments else None
+        if last is not None and not last.end:
+            self._where += " at the end"
+            self._policies = 1 << 30
+            self._skip_to(len(self._account.owed))
+
+    def _segment(self, segment: Segment) -> None:
+        if not segment.resumed:
+            self._begin(segment)
+        for heard in segment.heard:
+            self._verdict.counts["checked"] += 1
+            self._policies = heard.policies
+            self._event(heard.told)
+
+    def _begin(self, segment: Segment) -> None:
+        """A fresh segment may begin anywhere behind what was had before, but not behind what it has to have."""
+        before = self._place
+        bound = None if segment.since is None else max(before, self._account.first_at(segment.since))
+        start = self._start(segment)
+        if bound is not None and (start is None or start > bound):
+            start = bound
+        self._place = before if start is None else start
+        if segment is not self._transcript.segments[0]:
+            self._verdict.counts["given up"] += self._place - before
+
+    def _start(self, segment: Segment) -> int | None:
+        """Where the first of its events fit best."""
+        if not segment.heard:
+            return None
+        places = [place for place in self._account.places(segment.heard[0].told) if place >= self._place]
+        return max(places, key=lambda place: (self._fit(place, segment), -place), default=None)
+
+    def _fit(self, place: int, segment: Segment) -> int:
+        following = self._account.owed[place : place + 5]
+        return sum(
+            event.says(heard.told, heard.policies) for event, heard in zip(following, segment.heard, strict=False)
+        )
+
+    def _event(self, told: Told) -> None:
+        place = self._expected(told)
+        if place is not None:
+            self._skip_to(place)
+            self._got.add(place)
+            self._place = place + 1
+        else:
+            self._unexpected(told)
+
+    def _expected(self, told: Told) -> int | None:
+        """The next place where this was owed."""
+        owed = self._account.owed
+        ahead = (place for place in self._account.places(told) if place >= self._place)
+        return next((place for place in ahead if owed[place].says(told, self._policies)), None)
+
+    def _skip_to(self, place: int) -> None:
+        """What lies between was owed, unless a change of the policy excuses it."""
+        for missed in range(self._place, place):
+            event = self._account.owed[missed]
+            if not event.may_be_silent(self._policies):
+                self._wrong("lost", f"#{missed} {next(iter(event.outcomes.values()))} at {_lsn(event.lsn)}")
+        self._place = place
+
+    def _unexpected(self, told: Told) -> None:
+        behind = self._account.places(told)
+        if any(place in self._got for place in behind):
+            self._wrong("repeated", f"{told}, expected #{self._place}")
+        elif behind:
+            # It has been counted as lost when it was passed over.
+            self._wrong("disordered", f"{told}, which is #{behind[0]}, behind #{self._place - 1}")
+            self._verdict.counts["lost"] -= 1
+            self._got.add(behind[0])
+        elif told[2] in self._history.keys:
+            self._wrong("leaked", f"{told}")
+        else:
+            self._wrong("invented", f"{told}")
+
+    def _wrong(self, what: str, text: str) -> None:
+        self._verdict.counts[what] += 1
+        if len(self._verdict.wrongs) < 200:
+            self._verdict.wrongs.append(f"{what}: {self._where}: {text}")
+
+
+def _lsn(lsn: int) -> str:
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def without(transcript: Transcript, segment: int, heard: list[Heard]) -> Transcript:
+    """The same transcript with other events in one segment, for tests of the checker itself."""
+    segments = list(transcript.segments)
+    segments[segment] = replace(segments[segment], heard=heard)
+    return replace(transcript, segments=segments)

@@ -1,0 +1,153 @@
+"""What happened, as the database itself recorded it, and what each subscriber is owed for it.
+
+The order is exact: transactions in the order in which they committed, as the witness slot tells it (PostgreSQL's own
+decoding, of which only the BEGIN messages are read), changes of one transaction in the order of its own record.
+"""
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from chaos.world import SLOT
+from rig.postgres import Database
+
+Image = dict[str, Any]
+
+Told = tuple[str, str, str | None, str | None, str | None]
+"""What one event says: operation, transition, key, and the row's revision and body (digested)."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One committed change of a row, or of the policy of `notes`."""
+
+    lsn: int
+    table: str
+    operation: str
+    old: Image | None = None
+    new: Image | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """What one subscription is about: whose rows, of which table, in which states."""
+
+    owner: str
+    table: str
+    states: tuple[str, ...] | None = None
+
+    def sees(self, image: Image | None, policy: int) -> bool:
+        """Whether this image is in view while that version of the policy of `notes` holds."""
+        if image is None or image["owner"] != self.owner:
+            return False
+        if self.table == "notes" and policy % 2 == 1 and image["state"] == "secret":
+            return False
+        return self.states is None or image["state"] in self.states
+
+    def told(self, change: Change, policy: int) -> Told | None:
+        """What a change means to it."""
+        before, after = self.sees(change.old, policy), self.sees(change.new, policy)
+        if change.operation == "TRUNCATE":
+            return ("TRUNCATE", "LEAVE", None, None, None)
+        if after:
+            assert change.new is not None
+            new = change.new
+            transition = "STAY" if before else "ENTER"
+            return (change.operation, transition, str(new["id"]), str(new["rev"]), new["body"])
+        if before:
+            assert change.old is not None
+            return (change.operation, "LEAVE", str(change.old["id"]), None, None)
+        return None
+
+
+@dataclass(frozen=True)
+class Owed:
+    """One event that a subscriber must get, in its place.
+
+    After a change of the policy what was committed before it may be judged by the old rules or the new: ``outcomes``
+    has what either says, by version, the one in force at the commit first.
+    """
+
+    lsn: int
+    outcomes: dict[int, Told | None]
+
+    def says(self, told: Told, policies: int) -> bool:
+        """Whether it may be told like this while no version after ``policies`` exists."""
+        return any(outcome == told for version, outcome in self._possible(policies))
+
+    def may_be_silent(self, policies: int) -> bool:
+        """Whether it may be left out then."""
+        return any(outcome is None for _, outcome in self._possible(policies))
+
+    def _possible(self, policies: int) -> Iterable[tuple[int, Told | None]]:
+        first = next(iter(self.outcomes))
+        return ((version, told) for version, told in self.outcomes.items() if version <= max(first, policies))
+
+
+class Account:
+    """Everything that one subscription is owed, in order, and where each event stands in it."""
+
+    def __init__(self, view: View, owed: list[Owed]) -> None:
+        self.view = view
+        self.owed = owed
+        self._lsns = [event.lsn for event in owed]
+        self._places: dict[Told, list[int]] = {}
+        for place, event in enumerate(owed):
+            for told in {told for told in event.outcomes.values() if told is not None}:
+                self._places.setdefault(told, []).append(place)
+
+    def places(self, told: Told) -> list[int]:
+        """Where this stands; nowhere if it was never owed."""
+        return self._places.get(told, [])
+
+    def first_at(self, lsn: int) -> int:
+        """The place of what committed first at or after this position."""
+        return bisect_left(self._lsns, lsn)
+
+
+class History:
+    """All changes in commit order."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        self.changes = changes
+        self._latest = sum(change.operation == "POLICY" for change in changes)
+        self.keys = {str(image["id"]) for change in changes for image in (change.old, change.new) if image}
+
+    def account(self, view: View) -> Account:
+        """What a subscriber with this view is owed from beginning to end."""
+        owed, policy = [], 0
+        for change in self.changes:
+            if change.operation == "POLICY":
+                policy += 1
+            elif change.table == view.table and (event := self._owed(view, change, policy)):
+                owed.append(event)
+        return Account(view, owed)
+
+    def _owed(self, view: View, change: Change, policy: int) -> Owed | None:
+        versions = range(policy, self._latest + 1) if view.table == "notes" else (policy,)
+        outcomes = {version: view.told(change, version) for version in versions}
+        return Owed(change.lsn, outcomes) if any(outcomes.values()) else None
+
+
+def read(database: Database) -> History:
+    """The record, once everything has been written."""
+    order = {xid: (place, lsn) for place, (xid, lsn) in enumerate(_commits(database))}
+    rows = database.execute("select xid::text::bigint & 4294967295, id, tab, op, old, new from chaos.history")
+    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    return History([Change(order[xid][1], *change) for xid, _, *change in rows])
+
+
+def _commits(database: Database) -> list[tuple[int, int]]:
+    """Transactions and the positions of their commits, in order: a BEGIN is `B`, LSN, time, xid."""
+    query = (
+        "select data from pg_logical_slot_peek_binary_changes(%s, null, null,"
+        " 'proto_version', '1', 'publication_names', 'chaos_witness') where substr(data, 1, 1) = 'B'"
+    )
+    return [_begin(bytes(data)) for (data,) in database.execute(query, SLOT)]
+
+
+def _begin(message: bytes) -> tuple[int, int]:
+    lsn, _, xid = struct.unpack(">qqI", message[1:21])
+    return xid, lsn
