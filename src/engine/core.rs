@@ -228,8 +228,9 @@ impl Core {
         *self.history.write() = history;
     }
 
-    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same.
-    pub(super) fn begin_anew(&self, history: History, ring: Ring, code: &str) {
+    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same. Who keeps the
+    /// rows that are there is told them anew.
+    pub(super) fn begin_anew(self: &Arc<Self>, history: History, ring: Ring, code: &str) {
         let message = format!(
             "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
              anew, and subscribe"
@@ -239,7 +240,14 @@ impl Core {
         self.follow(history);
         *self.ring.lock() = ring;
         self.metrics.gaps_total.add(1);
-        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
+        let all = index.all().cloned().map(|subscription| (index.is_held(subscription.id), subscription));
+        let all: Vec<_> = all.collect();
+        drop(index);
+        for (is_held, subscription) in all {
+            if is_held || !subscription.keeps_rows || self.tell_rows_anew(&subscription, &failure).is_err() {
+                subscription.fail_later(failure.clone());
+            }
+        }
     }
 }
 

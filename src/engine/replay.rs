@@ -43,6 +43,11 @@ pub(super) enum Beginning {
 }
 
 impl Beginning {
+    /// Whether its client can be told the rows.
+    pub(super) fn keeps_rows(self) -> bool {
+        matches!(self, Beginning::Snapshot | Beginning::AfterOrSnapshot(_))
+    }
+
     /// What its client has been told already.
     pub(super) fn after(self) -> Option<Position> {
         match self {
@@ -61,20 +66,20 @@ enum Step {
 }
 
 impl Core {
-    /// The position after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client
-    /// that cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL
-    /// that it began with.
-    pub(super) fn resume_after(&self, arguments: &Arguments, request: &Request) -> Result<Option<Position>, Failure> {
-        if let Some(last_event_id) = extension(request, "lastEventId")? {
-            return self.position_of(last_event_id).map(Some);
+    /// With what a request wants to begin. With a snapshot no cursor is an error that once was one, and the empty one that
+    /// is told inside of snapshots means that it has to begin again.
+    pub(super) fn beginning(&self, arguments: &Arguments, request: &Request) -> Result<Beginning, Failure> {
+        let after = wanted_cursor(arguments, request)?;
+        let snapshot = arguments.snapshot | wants_snapshot(request)?;
+        if !snapshot {
+            let after = after.map(|cursor| self.position_of(cursor)).transpose()?;
+            return Ok(after.map_or(Beginning::Now, Beginning::After));
         }
-        let extension = extension(request, "after")?;
-        match (arguments.after.as_deref(), extension) {
-            (Some(argument), Some(extension)) if argument != extension => {
-                Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
-            }
-            (Some(cursor), _) | (None, Some(cursor)) => self.position_of(cursor).map(Some),
-            (None, None) => Ok(None),
+        match after.filter(|cursor| !cursor.is_empty()).map(|cursor| self.position_of(cursor)) {
+            Some(Ok(after)) => Ok(Beginning::AfterOrSnapshot(after)),
+            None => Ok(Beginning::Snapshot),
+            Some(Err(failure)) if is_outlived(&failure) => Ok(Beginning::Snapshot),
+            Some(Err(failure)) => Err(failure),
         }
     }
 
@@ -84,37 +89,25 @@ impl Core {
         if self.knows(&cursor) { Ok(cursor.position) } else { Err(ahead()) }
     }
 
-    /// With what a request wants to begin. With a snapshot no cursor is an error that once was one.
-    pub(super) fn beginning(&self, arguments: &Arguments, request: &Request) -> Result<Beginning, Failure> {
-        let extension = request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("snapshot"));
-        let extension = match extension {
-            None | Some(serde_json::Value::Null) => false,
-            Some(serde_json::Value::Bool(snapshot)) => *snapshot,
-            Some(_) => {
-                return Err(Failure::new("SNAPSHOT_INVALID", "extensions.rowcast.snapshot must be true or false"));
-            }
-        };
-        let after = self.resume_after(arguments, request);
-        if !arguments.snapshot && !extension {
-            return Ok(after?.map_or(Beginning::Now, Beginning::After));
-        }
-        match after {
-            Ok(Some(after)) => Ok(Beginning::AfterOrSnapshot(after)),
-            Ok(None) => Ok(Beginning::Snapshot),
-            Err(failure) if is_outlived(&failure) => Ok(Beginning::Snapshot),
-            Err(failure) => Err(failure),
-        }
-    }
-
     /// Brings a held subscription to the present, in the background.
     pub(super) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
         if beginning == Beginning::Now {
             return Ok(());
         }
+        let core = Arc::clone(self);
+        self.in_background(id, async move { core.begin(id, beginning).await })
+    }
+
+    /// Ends the subscription if this fails.
+    pub(super) fn in_background(
+        self: &Arc<Self>,
+        id: SubscriptionId,
+        work: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) -> Result<(), Failure> {
         let runtime = self.runtime.get().ok_or_else(|| Failure::from(super::core::NotServing))?;
         let core = Arc::clone(self);
         runtime.spawn(async move {
-            if let Err(failure) = core.begin(id, beginning).await
+            if let Err(failure) = work.await
                 && let Some(subscription) = core.complete(id)
             {
                 subscription.fail(&failure);
@@ -238,12 +231,36 @@ impl Core {
 
     fn forget_progress(&self, id: SubscriptionId) {
         if let Some((subscription, _)) = self.index.lock().held(id) {
-            subscription.progress.forget();
+            subscription.forget();
         }
     }
 
     pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
         self.index.lock().held(id).is_some()
+    }
+}
+
+/// The cursor after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client that
+/// cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL that it
+/// began with.
+fn wanted_cursor<'a>(arguments: &'a Arguments, request: &'a Request) -> Result<Option<&'a str>, Failure> {
+    if let Some(last_event_id) = extension(request, "lastEventId")? {
+        return Ok(Some(last_event_id));
+    }
+    match (arguments.after.as_deref(), extension(request, "after")?) {
+        (Some(argument), Some(extension)) if argument != extension => {
+            Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
+        }
+        (argument, extension) => Ok(argument.or(extension)),
+    }
+}
+
+/// The field's argument for a client that cannot change its document.
+fn wants_snapshot(request: &Request) -> Result<bool, Failure> {
+    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("snapshot")) {
+        None | Some(serde_json::Value::Null) => Ok(false),
+        Some(serde_json::Value::Bool(snapshot)) => Ok(*snapshot),
+        Some(_) => Err(Failure::new("SNAPSHOT_INVALID", "extensions.rowcast.snapshot must be true or false")),
     }
 }
 

@@ -75,6 +75,31 @@ impl Core {
         }
     }
 
+    /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
+    /// still on its way.
+    pub(super) fn tell_rows_anew(
+        self: &Arc<Self>,
+        subscription: &Arc<Subscription>,
+        gap: &Failure,
+    ) -> Result<(), Failure> {
+        let (core, old, gap) = (Arc::clone(self), Arc::clone(subscription), gap.clone());
+        if !self.hold_again(subscription)? {
+            return Ok(());
+        }
+        self.in_background(subscription.id, async move {
+            let deadline = Instant::now() + SETTLED;
+            while !old.is_idle() {
+                if Instant::now() >= deadline {
+                    return Err(gap);
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+            core.transactions.forget(old.id);
+            old.forget();
+            core.snapshot(old.id).await
+        })
+    }
+
     /// Tells a held subscription the rows and whatever the snapshot does not see, and lets it in.
     pub(super) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.snapshots.get(), self.snapshot_turns.acquire().await) else {

@@ -56,8 +56,12 @@ impl Core {
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let beginning = self.beginning(&compiled.arguments, request)?;
-                    let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(beginning.after()));
-                    let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
+                    let lasting = Lasting {
+                        progress: Arc::clone(&progress),
+                        grouping: compiled.plan.transaction.is_some().then(|| Grouping::new(beginning.after())),
+                        keeps_rows: beginning.keeps_rows(),
+                    };
+                    let made = self.make(&live, *compiled, &draft, lasting)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
@@ -80,17 +84,33 @@ impl Core {
 
     /// Compiles a subscription anew, after its table's shape or its schema has changed; the same id, reader and queue.
     pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
-        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
-            return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
-        };
-        let sink = old.sink.clone();
-        let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
-        let made = self.make(live, *compiled, &draft, &old.progress, old.grouping.clone())?;
+        let made = self.make_again(live, old)?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
         }
         self.index.lock().replace(&made.subscription, made.condition);
         Ok(Renewal::Done)
+    }
+
+    /// Takes it out of the index, to be let in again when it has been told the rows. False when it has ended.
+    pub(super) fn hold_again(&self, old: &Subscription) -> Result<bool, Failure> {
+        let made = self.make_again(&*self.live()?, old)?;
+        let mut index = self.index.lock();
+        let is_there = index.remove(old.id).is_some();
+        if is_there {
+            index.hold(&made.subscription, made.condition);
+        }
+        Ok(is_there)
+    }
+
+    fn make_again(&self, live: &Live, old: &Subscription) -> Result<Made, Failure> {
+        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
+            return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
+        };
+        let sink = old.sink.clone();
+        let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
+        let (progress, grouping) = (Arc::clone(&old.progress), old.grouping.clone());
+        self.make(live, *compiled, &draft, Lasting { progress, grouping, keeps_rows: old.keeps_rows })
     }
 
     /// False when the schema has been replaced since the subscription was compiled.
@@ -115,8 +135,7 @@ impl Core {
         live: &Live,
         mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
-        progress: &Arc<Progress>,
-        grouping: Option<Arc<Grouping>>,
+        lasting: Lasting,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
@@ -134,8 +153,9 @@ impl Core {
             plan: compiled.plan,
             sink: draft.sink.clone(),
             slow_client,
-            grouping,
-            progress: Arc::clone(progress),
+            grouping: lasting.grouping,
+            keeps_rows: lasting.keeps_rows,
+            progress: lasting.progress,
             evictions: self.evictions.clone(),
         });
         Ok(Made { subscription, condition })
@@ -187,6 +207,13 @@ struct Draft<'a> {
     principal: &'a Arc<Principal>,
     request: &'a Arc<Request>,
     sink: Sink,
+}
+
+/// What its client has been told so far.
+struct Lasting {
+    progress: Arc<Progress>,
+    grouping: Option<Arc<Grouping>>,
+    keeps_rows: bool,
 }
 
 /// A subscription that is not in the index yet, and by what it is found there.

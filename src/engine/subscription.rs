@@ -86,11 +86,6 @@ impl Progress {
         self.ordinal.store(position.ordinal, Ordering::Relaxed);
     }
 
-    /// From where it stood nobody can go on any more.
-    pub(super) fn forget(&self) {
-        self.told(Position::default());
-    }
-
     /// `None` when nothing was told yet.
     pub(super) fn last_told(&self) -> Option<Position> {
         let commit_lsn = Lsn(self.commit_lsn.load(Ordering::Relaxed));
@@ -143,6 +138,8 @@ pub(super) struct Subscription {
     pub(super) slow_client: SlowClient,
     /// Where its results wait for their transaction's end, if they do.
     pub(super) grouping: Option<Arc<Grouping>>,
+    /// Its client keeps the rows that are there, and can be told them anew.
+    pub(super) keeps_rows: bool,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
@@ -150,6 +147,23 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn is_live(&self) -> bool {
         self.progress.is_live()
+    }
+
+    /// Whether no event waits anywhere.
+    pub(super) fn is_idle(&self) -> bool {
+        let resolver = match &self.maker {
+            Maker::Engine => true,
+            Maker::Resolver { lane, .. } => lane.is_idle(),
+        };
+        resolver && self.policy.as_ref().is_none_or(|lane| lane.is_idle())
+    }
+
+    /// From where it stood nobody can go on any more.
+    pub(super) fn forget(&self) {
+        self.progress.told(Position::default());
+        if let Some(grouping) = &self.grouping {
+            grouping.forget();
+        }
     }
 
     /// Whether events wait in a lane that its successor does not use.

@@ -67,6 +67,11 @@ impl Grouping {
         Arc::new(Grouping(Mutex::new(Group { begun, ..Group::default() })))
     }
 
+    /// What was told of a transaction goes on nowhere.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = Group::default();
+    }
+
     /// Puts a change to the others; a part when there are enough.
     pub(super) fn add(&self, plan: &Plan, body: Body, stamp: &Stamp) -> Option<Told> {
         let mut group = self.0.lock();
@@ -126,6 +131,11 @@ impl Transactions {
     pub(super) fn concern(&self, subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
         let (subscription, event, stamp) = (Arc::clone(subscription), Arc::clone(event), stamp.clone());
         self.0.lock().concerned.insert(subscription.id, Concerned { subscription, event, stamp });
+    }
+
+    /// Its transaction will never be over.
+    pub(super) fn forget(&self, id: SubscriptionId) {
+        self.0.lock().concerned.remove(&id);
     }
 
     /// Everybody but those who are being told again what they missed: their transactions end in their own time.

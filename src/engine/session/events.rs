@@ -69,10 +69,14 @@ impl SessionHandle {
     }
 
     /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
-    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that.
+    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that. Inside of a
+    /// snapshot nobody can go on from where he is.
     fn tell_start(&self, conversation: &Conversation, id: &OperationId, position: Option<Position>) {
         let (Dialect::Distinct, Some(position)) = (self.dialect, position) else { return };
-        let subscription = conversation.operations.get(id).and_then(|id| self.core.index.lock().find(*id));
+        let subscription = conversation.operations.get(id).and_then(|id| {
+            let index = self.core.index.lock();
+            index.find(*id).filter(|_| !index.is_held(*id))
+        });
         if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
             let mut queue = self.queue.lock();
             let frame = Frame::whole(format!("id: {}\n\n", self.cursor(position)));

@@ -34,6 +34,12 @@ async fn told(client: &mut Client) -> (i64, Value) {
     (id, frame["payload"]["extensions"]["rowcast"]["cursor"].clone())
 }
 
+/// The next operation and its row's id.
+async fn change(client: &mut Client) -> (String, Option<i64>) {
+    let event = client.next().await;
+    (event["operation"].as_str().unwrap().to_owned(), event["row"]["id"].as_i64())
+}
+
 async fn slots(server: &Server) -> String {
     let slots = "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots";
     server.value(slots).await.unwrap_or_default()
@@ -43,9 +49,12 @@ async fn slots(server: &Server) -> String {
 async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     let server = prepared(&["wal_level=logical"]).await;
     let engine = serving(&server, &fields()).await;
-    let mut client = subscribed(&engine, &Value::Null);
+    let (mut client, mut keeper) = (subscribed(&engine, &Value::Null), Client::of(&engine, "acme"));
+    keeper.subscribe("1", "subscription { t(snapshot: true) { operation row { id } } }");
+    assert_eq!(change(&mut keeper).await, ("SNAPSHOT_END".to_owned(), None));
     server.sql("insert into t values (1)").await;
     let (_, cursor) = told(&mut client).await;
+    assert_eq!(change(&mut keeper).await, ("INSERT".to_owned(), Some(1)));
     server
         .sql(
             "do $$ begin
@@ -62,12 +71,17 @@ async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
         .await;
     let frame = client.frame().await;
     assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
+    for due in [("SNAPSHOT", Some(1)), ("SNAPSHOT", Some(2)), ("SNAPSHOT_END", None)] {
+        assert_eq!(change(&mut keeper).await, (due.0.to_owned(), due.1), "who keeps the rows is told them anew");
+    }
     assert_eq!(frame["payload"][0]["extensions"]["rowcast"]["cursor"], cursor);
     let mut back = subscribed(&engine, &cursor);
     assert_eq!(back.error().await.0, "CURSOR_EXPIRED");
     client.send("2", &json!({ "query": IDS }));
     server.sql("insert into t values (3)").await;
     assert_eq!(told(&mut client).await.0, 3);
+    assert_eq!(change(&mut keeper).await, ("INSERT".to_owned(), Some(3)));
+    keeper.is_quiet().await;
     assert_eq!((metric(&engine, "gaps_total"), metric(&engine, "capture_streaming")), (1, 1));
     engine.stop(PATIENCE).await;
 }

@@ -207,7 +207,7 @@ async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_
     } else {
         panic!("the commit did not wait");
     }
-    server.sql("set synchronous_commit = local; alter system reset synchronous_standby_names; ").await;
+    server.sql("alter system reset synchronous_standby_names").await;
     server.sql("select pg_reload_conf()").await;
     hangs.abort();
     engine.stop(PATIENCE).await;
@@ -277,9 +277,10 @@ async fn rows_that_depend_on_what_the_role_may_not_read_are_not_given() {
     loop {
         ann.subscribe("1", DOCS);
         let frame = ann.frame().await;
-        if frame["type"] == "error" {
-            assert_eq!(frame["payload"][0]["extensions"]["code"], "SNAPSHOT_FORBIDDEN", "{frame}");
-            break;
+        match frame["payload"][0]["extensions"]["code"].as_str() {
+            Some("SNAPSHOT_FORBIDDEN") => break,
+            // PostgreSQL knew of it first.
+            code => assert!(matches!(code, None | Some("POLICY_UNANSWERABLE")), "{frame}"),
         }
         ann = Client::connect(&engine, user("ann"));
     }
@@ -326,7 +327,7 @@ fn resident_bytes() -> u64 {
 async fn two_hundred_thousand_rows_need_no_more_memory_than_a_page() {
     let server = prepared().await;
     server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 200000) n").await;
-    let settings = Settings { queue_bytes_max: 256 * 1024, ..Settings::default() };
+    let settings = Settings { queue_bytes_max: 256 * 1024, pong_timeout_s: 600.0, ..Settings::default() };
     let engine = Arc::new(Engine::new(bus(&server), settings));
     engine.start(&fields().to_string()).await.unwrap();
     let mut client = Client::of(&engine, "acme");
