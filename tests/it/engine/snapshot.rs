@@ -318,6 +318,60 @@ async fn a_snapshot_that_the_ring_has_passed_says_so() {
     engine.stop(PATIENCE).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_in_the_middle_frees_the_session_that_read_for_it() {
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 20000) n").await;
+    let engine = serving(&server, &fields()).await;
+    let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = Client::of(&engine, "acme");
+        client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
+        clients.push(client);
+    }
+    for client in &mut clients[..3] {
+        client.frame().await;
+    }
+    for client in &clients {
+        client.complete("1");
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.value(reading).await.as_deref() != Some("0") {
+        assert!(tokio::time::Instant::now() < deadline, "a transaction is still open");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t(snapshot: true, where: {v: {lte: 3}}) { operation key { id } } }");
+    assert_eq!(to_the_end(&mut client).await.0, rows(1..=3), "there is a session for the next one");
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_transactions_a_snapshot_is_one_and_so_is_each_commit_behind_it() {
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n from generate_series(1, 1500) n").await;
+    let engine = serving(&server, &json!([{ "table": "t", "tenant": "tenant", "transactions": true }])).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t(snapshot: true) { begin changes { operation } end cursor } }");
+    let mut parts = Vec::new();
+    while parts.last().is_none_or(|part: &Value| part["end"] == false) {
+        parts.push(client.next().await);
+    }
+    let count = |part: &Value| part["changes"].as_array().unwrap().len();
+    let marks: Vec<_> = parts.iter().map(|part| (part["begin"] == true, count(part), part["end"] == true)).collect();
+    assert_eq!(marks, [(true, 1024, false), (false, 477, true)]);
+    assert_eq!((&parts[0]["cursor"], &parts[1]["changes"][476]["operation"]), (&json!(""), &json!("SNAPSHOT_END")));
+    server.sql("begin; delete from t where id = 1; delete from t where id = 2; commit").await;
+    let next = client.next().await;
+    assert_eq!((&next["begin"], count(&next), &next["end"]), (&json!(true), 2, &json!(true)));
+    let mut back = Client::of(&engine, "acme");
+    let query = "subscription { t(snapshot: true) { changes { operation } end } }";
+    back.send("1", &json!({ "query": query, "extensions": { "rowcast": { "after": parts[1]["cursor"] } } }));
+    assert_eq!(count(&back.next().await), 2, "the end's cursor is one like any other");
+    engine.stop(PATIENCE).await;
+}
+
 fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
