@@ -66,15 +66,16 @@ async def test_an_event_source_that_is_lost_inside_a_snapshot_begins_again(datab
             assert back["data"]["orders"]["key"]["id"] == orders[-1]
 
 
-async def test_a_million_rows_that_are_there_are_told_within_bounded_memory(postgres: Cluster) -> None:
-    with postgres.database() as database, laboratory(database, "rig.slow_app:app") as lab:
+async def test_a_million_rows_that_are_there_are_told_within_bounded_memory(newest_postgres: Cluster) -> None:
+    with newest_postgres.database() as database, laboratory(database, "rig.slow_app:app") as lab:
         await asyncio.to_thread(lab.shop.database.execute, BULK, ACME, ROWS)
         async with signed_in(lab.url) as socket:
             before = largest = lab.server.resident_bytes()
             await socket.send({"id": "1", "type": "subscribe", "payload": {"query": KEYS}})
+            # As plain text: to parse it all would take longer than to tell it.
             for due in range(1, ROWS + 1):
-                told = await event(socket)
-                assert (told["operation"], told["key"]) == ("SNAPSHOT", {"id": str(due)})
+                frame = await socket.connection.recv()
+                assert f'{{"operation":"SNAPSHOT","key":{{"id":"{due}"}}}}' in str(frame), frame
                 if due % 10_000 == 0:
                     largest = max(largest, lab.server.resident_bytes())
             assert (await event(socket))["operation"] == "SNAPSHOT_END"
