@@ -53,8 +53,8 @@ struct Taken {
     fence: Fence,
     /// What it sees is in the stream before this position.
     written: Lsn,
-    /// What it does not see is in the stream behind this one.
-    from: Position,
+    /// How many transactions the ring had forgotten by then.
+    forgotten: u64,
 }
 
 impl Fence {
@@ -111,14 +111,16 @@ impl Core {
             return Ok(());
         }
         let interruptions = self.metrics.capture_interruptions_total.get();
-        taken.pages.close().await?;
-        self.pass(id, taken.written).await;
+        let Taken { pages, fence, written, forgotten } = taken;
+        pages.close().await?;
+        self.pass(id, written).await;
         // A server that crashed may have lost what was seen but not yet on disk, and gives its number to another one.
         if self.metrics.capture_interruptions_total.get() != interruptions {
             let message = "the stream was interrupted before it had passed the snapshot: subscribe again";
             return Err(Failure::new("SNAPSHOT_INTERRUPTED", message));
         }
-        self.go_on(id, taken.from, Some(&taken.fence)).await
+        let from = self.from(&fence, forgotten)?;
+        self.go_on(id, from, Some(&fence)).await
     }
 
     /// `None` when it has ended meanwhile.
@@ -157,15 +159,24 @@ impl Core {
         let Some(pages) = probe.pages(&scan).await? else { return Ok(None) };
         let moment = pages.moment().clone();
         let seen: Seen = moment.snapshot.parse().map_err(|_| Failure::new("DEFECT", "the snapshot has no form"))?;
-        match self.ring.lock().before_unseen(|xid| !seen.sees(xid)) {
-            Err(Expired) => {}
-            Ok(from) => {
-                let fence = Fence { seen, at: moment.at, table: Arc::clone(table) };
-                return Ok(Some(Taken { pages, fence, written: moment.written, from }));
-            }
+        let (known, forgotten) = {
+            let ring = self.ring.lock();
+            (ring.before_unseen(|xid| !seen.sees(xid)), ring.forgotten())
+        };
+        if known.is_ok() {
+            let fence = Fence { seen, at: moment.at, table: Arc::clone(table) };
+            return Ok(Some(Taken { pages, fence, written: moment.written, forgotten }));
         }
         pages.close().await?;
         Ok(None)
+    }
+
+    /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
+    /// and went.
+    fn from(&self, fence: &Fence, forgotten: u64) -> Result<Position, Failure> {
+        let ring = self.ring.lock();
+        let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
+        if ring.forgotten() == forgotten { Ok(from) } else { Err(expired()) }
     }
 
     /// Waits until the stream has told all that the snapshot sees.

@@ -35,6 +35,7 @@ pub struct Ring {
     live_from: Lsn,
     /// The latest transactions of which something was let go, in commit order.
     gone: VecDeque<u32>,
+    forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Ring {
             reached: begins_at,
             live_from,
             gone: VecDeque::new(),
+            forgotten: 0,
         }
     }
 
@@ -93,7 +95,7 @@ impl Ring {
         };
         while let Some(gone) = self.kept.pop_front_if(&mut goes) {
             self.complete_from = after(gone.event.position);
-            self.remember(gone.xid);
+            self.remember(&gone);
         }
         self.bytes = bytes;
     }
@@ -102,18 +104,25 @@ impl Ring {
     pub fn release(&mut self) {
         self.complete_from = self.newest.map_or(self.complete_from, after);
         for gone in std::mem::take(&mut self.kept) {
-            self.remember(gone.xid);
+            self.remember(&gone);
         }
         self.bytes = 0;
     }
 
-    fn remember(&mut self, gone: u32) {
-        if self.gone.back() != Some(&gone) {
-            self.gone.push_back(gone);
+    fn remember(&mut self, gone: &Kept) {
+        if self.gone.back() != Some(&gone.xid) {
+            self.gone.push_back(gone.xid);
+            self.forgotten += u64::from(self.gone.len() > GONE_MAX);
         }
         if self.gone.len() > GONE_MAX {
             self.gone.pop_front();
         }
+    }
+
+    /// How many transactions are not even remembered. While that stays the same [`before_unseen`](Self::before_unseen)
+    /// knows of all.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
