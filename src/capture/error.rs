@@ -93,6 +93,15 @@ pub enum CaptureError {
         /// What it said.
         server: Box<ServerError>,
     },
+    /// It follows another server, and only a primary tells of its commits.
+    #[error(
+        "{place} is a standby, whose changes are those of its primary. Connect to the primary, or promote this one; a \
+         running engine waits for that."
+    )]
+    ServerIsStandby {
+        /// Which server.
+        place: String,
+    },
     /// 28P01, 28000, or an authentication method that cannot be answered.
     #[error("{place} does not let {user:?} in: {reason}. Check the user, the password and pg_hba.conf.")]
     AuthenticationFailed {
@@ -290,6 +299,7 @@ impl CaptureError {
             Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
             Self::ServerUnreachable { .. } => "SERVER_UNREACHABLE",
             Self::ServerUnavailable { .. } => "SERVER_UNAVAILABLE",
+            Self::ServerIsStandby { .. } => "SERVER_IS_STANDBY",
             Self::AuthenticationFailed { .. } => "AUTHENTICATION_FAILED",
             Self::TlsFailed { .. } => "TLS_FAILED",
             Self::TlsRequired { .. } => "TLS_REQUIRED",
@@ -319,6 +329,7 @@ impl CaptureError {
             // ours, until the server notices that its old walsender talks to nobody.
             Self::ServerUnreachable { .. }
             | Self::ServerUnavailable { .. }
+            | Self::ServerIsStandby { .. }
             | Self::ConnectionLost { .. }
             | Self::SendersExhausted { .. }
             | Self::ConnectionsExhausted { .. }

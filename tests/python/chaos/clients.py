@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from chaos.checker import Heard, Segment, Transcript
 from chaos.history import Told, View
-from chaos.proxy import BUFFER
+from rig.proxy import BUFFER
 
 Position = Callable[[], Awaitable[int]]
 """The position in the WAL behind everything that has committed by now."""

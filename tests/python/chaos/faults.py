@@ -15,7 +15,7 @@ import psycopg
 
 from chaos.clients import Client, Ledger
 from chaos.processes import Application, server_processes, signal_all, sql
-from chaos.proxy import Proxy
+from rig.proxy import Proxy
 from chaos.world import POLICIES, World
 from rig.postgres import Cluster
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from chaos.proxy import BUFFER, Proxy
+from rig.proxy import BUFFER, Proxy
 from chaos.world import World
 from rig.postgres import Cluster
 from rig.server import Server, serve

@@ -27,7 +27,7 @@ from chaos.checker import WRONGS, Transcript, Verdict, check
 from chaos.clients import Client, Ledger
 from chaos.history import History, View, read
 from chaos.processes import Application, sql
-from chaos.proxy import BUFFER, Proxy
+from rig.proxy import BUFFER, Proxy
 from chaos.world import TABLES, TENANTS, World
 from chaos.writers import Writer, settle_prepared
 from rig.postgres import Cluster, bindir, running
