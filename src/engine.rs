@@ -40,6 +40,7 @@ mod start;
 mod stream;
 mod subscribe;
 mod subscription;
+mod transaction;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -43,6 +43,7 @@ class Declaration:
             ``OPERATION_FORBIDDEN``, and who asks for none in particular watches these. ``None`` is all of them.
         service: The service that the field belongs to; any other refuses it with ``SERVICE_FOREIGN``.
         resolver: The function that makes the field's values; ``None`` for the event envelope.
+        transactions: What one commit changed is told at once, as a list between ``begin`` and ``end``.
         slow_client: ``"coalesce"`` or ``"disconnect"`` for clients that read too slowly; ``None`` means the manager's
             ``slow_client``.
     """
@@ -60,6 +61,7 @@ class Declaration:
     service: str | None = None
     resolver: Resolver | None = None
     slow_client: SlowClient | None = None
+    transactions: bool = False
 
     def __post_init__(self) -> None:
         for name in ("scopes", "operations"):
@@ -92,6 +94,7 @@ class Declaration:
             "service": self.service,
             "resolver": self._resolver_json(naming, resolver_index),
             "slow_client": self.slow_client,
+            "transactions": self.transactions,
         }
 
     def _resolver_json(self, naming: Naming, index: int | None) -> dict[str, Any] | None:
@@ -127,6 +130,10 @@ class Declaration:
             return f'replica_identity must be "full" or "keep", not {self.replica_identity!r}'
         if self.slow_client not in (None, "disconnect", "coalesce"):
             return f'slow_client must be "disconnect" or "coalesce", not {self.slow_client!r}'
+        if self.transactions and self.table is None:
+            return "transactions are changes of rows, so they need a table"
+        if self.transactions and self.slow_client == "coalesce":
+            return 'transactions=True tells every change and slow_client="coalesce" passes over some: choose one'
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             return f"timeout must be a positive number of seconds, not {self.timeout!r}"
         return None
@@ -178,6 +185,7 @@ def subscription(
     operations: Sequence[Operation] | None = None,
     service: str | None = None,
     slow_client: SlowClient | None = None,
+    transactions: bool = False,
 ) -> Subscription:
     """Declare a subscription field on a table or a topic; the arguments are those of `Declaration`.
 
@@ -203,6 +211,7 @@ def subscription(
             operations,
             service,
             slow_client=slow_client,
+            transactions=transactions,
         )
     )
 

@@ -185,6 +185,7 @@ class SubscriptionManager:
         operations: Sequence[Operation] | None = None,
         service: str | None = None,
         slow_client: SlowClient | None = None,
+        transactions: bool = False,
     ) -> Subscription:
         """Declare a field, and decorate its resolver: ``@manager.subscription("orders", tenant="tenant_id")``.
 
@@ -207,6 +208,7 @@ class SubscriptionManager:
             operations,
             service,
             slow_client=slow_client,
+            transactions=transactions,
         )
         self._declare(declared)
         return Subscription(declared, lambda completed: self._replace(declared, completed))

@@ -21,6 +21,7 @@ use super::rate::Rates;
 use super::registry::Registry;
 use super::session::SessionHandle;
 use super::subscription::Subscription;
+use super::transaction::Transactions;
 use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
@@ -46,6 +47,8 @@ pub(super) struct Core {
     pub(super) pace: Pace,
     /// Somebody's results may be coalesced; stays. Until then no event's key is read.
     pub(super) coalesces: AtomicBool,
+    /// Those that are open.
+    pub(super) transactions: Transactions,
     pub(super) evictions: Evictions,
     history: RwLock<History>,
     /// What those who come back can still be told. Locked behind the index.
@@ -87,6 +90,7 @@ impl Core {
             encoder: Encoder::new(write_value),
             pace: Pace::default(),
             coalesces: AtomicBool::new(false),
+            transactions: Transactions::default(),
             evictions,
             history: RwLock::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),

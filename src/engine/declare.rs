@@ -36,6 +36,8 @@ pub(super) struct Declaration {
     service: Option<String>,
     /// What becomes of clients that read too slowly; `None` as the settings say.
     slow_client: Option<SlowClient>,
+    /// Whether what one commit changed is told at once.
+    transactions: bool,
 }
 
 /// How [`ReplicaIdentityChoice`] is written.
@@ -131,6 +133,7 @@ impl Declaration {
             topic: self.topic.clone(),
             service: self.service.clone(),
             resolver: self.resolver.clone(),
+            transactions: self.transactions,
         }
     }
 

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::ask::{self, Candidate, Image, Judgement, Teller};
@@ -23,6 +22,7 @@ use super::failure::Failure;
 use super::index::Concern;
 use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
+use super::transaction::end_judged;
 use crate::graphql::Plan;
 use crate::journal::Cursor;
 use crate::matcher::transition;
@@ -69,6 +69,10 @@ impl Core {
 impl Teller for Core {
     /// What the index proposed, now that PostgreSQL's word on both images is there.
     fn tell_judged(&self, judgement: &Judgement) {
+        if judgement.is_commit {
+            let concerned = judgement.audience.iter().map(|candidate| &candidate.subscription);
+            return concerned.for_each(|subscription| end_judged(subscription, &judgement.event, &judgement.stamp));
+        }
         let judged = Judged { old: judgement.old.truth(), new: judgement.new.truth() };
         let mut telling = Telling::stamped(self, &judgement.event, judgement.stamp.clone());
         for candidate in judgement.audience.iter().filter(|candidate| candidate.subscription.is_live()) {
@@ -121,7 +125,7 @@ pub(super) struct Telling<'a> {
     inspection: Inspection<'a>,
     scratch: payload::Scratch,
     /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is told.
-    bodies: FxHashMap<(*const Plan, View), Option<Bytes>>,
+    bodies: FxHashMap<(*const Plan, View), Option<payload::Body>>,
     calls: FxHashMap<(*const Lane, View, Judged), Audience>,
     /// Those whose policies were not compiled, by their question.
     questions: FxHashMap<*const ask::Lane, (Arc<ask::Lane>, Vec<Candidate>)>,
@@ -130,7 +134,11 @@ pub(super) struct Telling<'a> {
 impl<'a> Telling<'a> {
     pub(super) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
         let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
-        Self::stamped(core, event, Stamp { position: event.position, cursor, row: core.row_of(event) })
+        Self::stamped(
+            core,
+            event,
+            Stamp { position: event.position, cursor, row: core.row_of(event), committed_at: event.committed_at },
+        )
     }
 
     fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
@@ -148,6 +156,9 @@ impl<'a> Telling<'a> {
     }
 
     pub(super) fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
+        if subscription.grouping.is_some() {
+            self.core.transactions.concern(subscription, self.event, &self.stamp);
+        }
         let Some(lane) = &subscription.policy else {
             return self.tell_judged(subscription, concern.transition, Judged::NOT);
         };
@@ -201,7 +212,7 @@ impl<'a> Telling<'a> {
             let old = images.image(Side::Old, old, reads, audience.iter().any(|candidate| candidate.old.is_true()));
             let new = images.image(Side::New, new, reads, audience.iter().any(|candidate| candidate.new.is_true()));
             let (event, stamp) = (Arc::clone(self.event), self.stamp.clone());
-            lane.enqueue(Judgement { event, stamp, audience, old, new }, self.core);
+            lane.enqueue(Judgement { event, stamp, audience, old, new, is_commit: false }, self.core);
         }
     }
 

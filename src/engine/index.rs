@@ -81,6 +81,11 @@ impl Index {
         Some((Arc::clone(self.subscriptions.get(&id)?), self.held.get(&id)?.clone()))
     }
 
+    /// Whether it is known and told nothing new yet.
+    pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
+        self.held.contains_key(&id)
+    }
+
     /// It has been told what it missed.
     pub(super) fn let_in(&mut self, id: SubscriptionId) {
         if let Some((subscription, condition)) = self.held(id) {

@@ -118,11 +118,13 @@ impl Core {
         let mut alone = Index::default();
         alone.insert(&subscription, condition.as_ref());
         for event in &events {
+            self.commit_again(id, Some(event.position.commit_lsn));
             self.tell_again(&mut alone, &subscription, event);
         }
         if more {
             return Ok(events.last().map_or(Step::Done, |event| Step::Told(event.position)));
         }
+        self.commit_again(id, None);
         index.let_in(id);
         Ok(Step::Done)
     }

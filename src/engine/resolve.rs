@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
@@ -16,7 +15,7 @@ use super::subscription::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::metrics::Metrics;
 use crate::model::{Event, Transition};
-use crate::payload::{FieldError, Meta, PathSegment, error_body};
+use crate::payload::{Body, FieldError, Meta, PathSegment, error_body};
 use crate::security::{Inspection, Judged, Visible};
 
 /// What became of a call.
@@ -25,7 +24,9 @@ pub enum Outcome {
     /// The resolver returned `None`: nobody is told.
     Skip,
     /// A response body for each plan of [`Call::plans`].
-    Bodies(Vec<(Arc<Plan>, Bytes)>),
+    Bodies(Vec<(Arc<Plan>, Body)>),
+    /// It is no call: the transaction of its event is over.
+    Commit,
 }
 
 /// One resolver with one set of variables.
@@ -85,6 +86,16 @@ impl Lane {
         Enqueued::Yes
     }
 
+    /// Ends the event's transaction for a subscription, behind the calls of what it changed.
+    pub(super) fn commit(self: &Arc<Self>, event: &Arc<Event>, stamp: &Stamp, subscription: &Arc<Subscription>) {
+        let audience = vec![Arc::clone(subscription)];
+        let call = Call::new(self, event, Transition::Stay, Judged::NOT, stamp, audience);
+        let mut queue = self.queue.lock();
+        queue.bytes += call.event.weight();
+        queue.calls.push_back(Arc::new(Call { outcome: Outcome::Commit.into(), ..call }));
+        queue.release();
+    }
+
     /// Whether much more fits.
     pub(super) fn has_room(&self) -> bool {
         self.queue.lock().bytes <= self.bytes_max / 2
@@ -106,9 +117,14 @@ impl Lane {
     /// Tells every finished call that no unfinished one precedes. The lock is held while telling: it is what keeps the
     /// order when two calls finish at once.
     fn release(&self) {
-        let mut queue = self.queue.lock();
-        while let Some(call) = queue.calls.pop_front_if(|call| call.outcome.get().is_some()) {
-            queue.bytes -= call.event.weight();
+        self.queue.lock().release();
+    }
+}
+
+impl LaneQueue {
+    fn release(&mut self) {
+        while let Some(call) = self.calls.pop_front_if(|call| call.outcome.get().is_some()) {
+            self.bytes -= call.event.weight();
             call.tell();
         }
     }
@@ -192,7 +208,7 @@ impl Call {
     pub fn fail(&self, message: &str, code: &str) {
         let body = |plan: &Plan| {
             let path = vec![PathSegment::Key(plan.response_key.clone())];
-            error_body(plan, &FieldError { message: message.to_owned(), path, code: code.to_owned() }, &self.meta())
+            error_body(plan, FieldError { message: message.to_owned(), path, code: code.to_owned() }, &self.meta())
         };
         self.lane.metrics.resolver_failures_total.add(1);
         self.settle(Outcome::Bodies(self.plans().into_iter().map(|plan| (Arc::clone(&plan), body(&plan))).collect()));
@@ -207,7 +223,13 @@ impl Call {
     }
 
     fn tell(&self) {
-        let Some(Outcome::Bodies(bodies)) = self.outcome.get() else { return };
+        let bodies = match self.outcome.get() {
+            Some(Outcome::Bodies(bodies)) => bodies,
+            Some(Outcome::Commit) => {
+                return self.audience.iter().for_each(|subscription| subscription.end_transaction());
+            }
+            Some(Outcome::Skip) | None => return,
+        };
         let now = Instant::now();
         for subscription in self.audience.iter().filter(|subscription| subscription.is_live()) {
             let body = bodies.iter().find(|(plan, _)| Arc::ptr_eq(plan, &subscription.plan));

@@ -182,13 +182,15 @@ impl Stream {
 
     fn message(&mut self, body: Bytes) -> Result<Next, DecodeError> {
         match self.decoder.decode(body)? {
-            Decoded::Begin { xid, .. } => {
+            Decoded::Begin { xid, commit_lsn, .. } => {
                 self.xid = xid;
+                self.core.transactions.begin(commit_lsn);
                 self.journal.begin();
             }
             Decoded::Event(event) => self.event(&event),
             Decoded::Events(events) => events.iter().for_each(|event| self.event(event)),
             Decoded::Commit { end_lsn, .. } => {
+                self.core.commit();
                 let oldest = self.reach(end_lsn);
                 let durable = self.journal.commit(end_lsn, oldest);
                 self.confirm(durable);

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
+use super::transaction::Grouping;
 use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::matcher::OperationSet;
@@ -54,7 +55,8 @@ impl Core {
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let after = self.resume_after(&compiled.arguments, request)?;
-                    let made = self.make(&live, *compiled, &draft, &progress)?;
+                    let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(after));
+                    let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
@@ -81,7 +83,7 @@ impl Core {
         };
         let sink = old.sink.clone();
         let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
-        let made = self.make(live, *compiled, &draft, &old.progress)?;
+        let made = self.make(live, *compiled, &draft, &old.progress, old.grouping.clone())?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
         }
@@ -112,6 +114,7 @@ impl Core {
         mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
         progress: &Arc<Progress>,
+        grouping: Option<Arc<Grouping>>,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
@@ -129,6 +132,7 @@ impl Core {
             plan: compiled.plan,
             sink: draft.sink.clone(),
             slow_client,
+            grouping,
             progress: Arc::clone(progress),
             evictions: self.evictions.clone(),
         });

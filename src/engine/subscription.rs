@@ -12,10 +12,11 @@ use super::failure::Failure;
 use super::pull::{Kept, PullQueue};
 use super::resolve::Lane;
 use super::session::SessionHandle;
+use super::transaction::{Grouping, Told};
 use crate::config::SlowClient;
 use crate::graphql::{Plan, Request};
-use crate::model::{Lsn, OperationId, Position, Principal, RowKey, SubscriptionId, Table, Transition};
-use crate::payload::Frame;
+use crate::model::{Lsn, OperationId, Position, Principal, RowKey, SubscriptionId, Table, Timestamp, Transition};
+use crate::payload::{Body, Frame};
 use crate::security::Admission;
 use crate::session::RowNews;
 
@@ -26,6 +27,7 @@ pub(super) struct Stamp {
     pub(super) cursor: Arc<str>,
     /// `None` when it is not about one row, and where nobody's results are coalesced.
     pub(super) row: Option<RowKey>,
+    pub(super) committed_at: Timestamp,
 }
 
 /// What its results are made from.
@@ -125,6 +127,8 @@ pub(super) struct Subscription {
     pub(super) sink: Sink,
     /// What becomes of its results when its client reads too slowly.
     pub(super) slow_client: SlowClient,
+    /// Where its results wait for their transaction's end, if they do.
+    pub(super) grouping: Option<Arc<Grouping>>,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
@@ -161,15 +165,38 @@ impl Subscription {
             }
     }
 
-    /// Queues a result. Takes no lock but the queue's, so it may be called under the index's and the lane's.
-    pub(super) fn tell(&self, body: Bytes, stamp: &Stamp, transition: Transition, now: Instant) {
+    /// Queues a result, or keeps it for its transaction's end. Takes no lock but the queue's and what is before it, so it
+    /// may be called under the index's and the lane's.
+    pub(super) fn tell(&self, body: Body, stamp: &Stamp, transition: Transition, now: Instant) {
+        match &self.grouping {
+            Some(grouping) => {
+                if let Some(told) = grouping.add(&self.plan, body, stamp) {
+                    self.tell_transaction(told, now);
+                }
+            }
+            None => self.send(stamp, self.row_news(stamp, transition), now, |head| Frame::next(head, &body)),
+        }
+    }
+
+    /// Everything of a transaction was told that concerned it.
+    pub(super) fn end_transaction(&self) {
+        if let Some(told) = self.grouping.as_ref().and_then(|grouping| grouping.end(&self.plan)) {
+            self.tell_transaction(told, Instant::now());
+        }
+    }
+
+    fn tell_transaction(&self, told: Told, now: Instant) {
+        let Told { transaction, stamp } = told;
+        self.send(&stamp, None, now, |head| Frame::transaction(head, transaction));
+    }
+
+    fn send(&self, stamp: &Stamp, row: Option<RowNews>, now: Instant, frame: impl FnOnce(Bytes) -> Frame) {
         match &self.sink {
             Sink::Session { session, operation, head } => {
-                let (frame, row) = (Frame::next(head.clone(), body), self.row_news(stamp, transition));
-                session.tell(&self.progress, operation, frame, stamp.position, row, now);
+                session.tell(&self.progress, operation, frame(head.clone()), stamp.position, row, now);
             }
             Sink::Pull(queue) if self.is_live() => {
-                if queue.push(body, &stamp.cursor) == Kept::Overflow {
+                if queue.push(frame(Bytes::new()).into_body(), &stamp.cursor) == Kept::Overflow {
                     self.progress.end();
                     self.evictions.send(Eviction::Forget(self.id));
                 }

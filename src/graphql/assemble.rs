@@ -33,6 +33,23 @@ pub(super) struct SubscriptionField {
     pub source: Source,
     /// What the resolver returns; `None` is the event envelope.
     pub returns: Option<TypeRef>,
+    /// Whether what one commit changed is told at once.
+    pub transactions: bool,
+}
+
+impl SubscriptionField {
+    /// What is told of one event.
+    fn event_type(&self) -> TypeRef {
+        let envelope = || match &self.source {
+            Source::Table(table) => event_name(&table.type_name),
+            Source::Topic(_) => event_name(&name::pascal_case(&self.name)),
+        };
+        self.returns.clone().unwrap_or_else(|| TypeRef::named(envelope()).non_null())
+    }
+
+    fn transaction_name(&self) -> String {
+        format!("{}Transaction", name::pascal_case(&self.name))
+    }
 }
 
 /// Where a field's events come from.
@@ -77,7 +94,7 @@ fn subscription_field(bound: &BoundField) -> Result<SubscriptionField, SchemaErr
         None => None,
         Some(resolver) => Some(returned(resolver.returns.as_ref(), &source, &name)?),
     };
-    Ok(SubscriptionField { name, source, returns })
+    Ok(SubscriptionField { name, source, returns, transactions: declaration.transactions })
 }
 
 fn source(bound: &BoundField) -> Result<Source, SchemaError> {
@@ -208,6 +225,9 @@ impl<'a> Assembly<'a> {
         if let Some(returns) = &field.returns {
             self.pending.push((returns.innermost().to_owned(), format!("return type of field {}", field.name)));
         }
+        if field.transactions {
+            self.transaction(field)?;
+        }
         let declared = bound.declaration.resolver.as_ref().and_then(|resolver| resolver.returns.as_ref());
         declared.map_or(Ok(()), |returns| self.declared_types(returns, &field.name))
     }
@@ -235,6 +255,23 @@ impl<'a> Assembly<'a> {
         self.define(&event_name(&table.type_name), Some(&description), Kind::Object(members), &owner(table))?;
         self.row(table)?;
         self.key(table)
+    }
+
+    /// A resolver that fails for one change must not make null of all: its values may be null in the list.
+    fn transaction(&mut self, field: &SubscriptionField) -> Result<(), SchemaError> {
+        let change = field.event_type();
+        let change = if field.returns.is_some() { change.nullable() } else { change };
+        let mut members = vec![
+            Member::new("begin", TypeRef::named("Boolean").non_null())
+                .described("Whether this is the first part; only large transactions have several."),
+            Member::new("end", TypeRef::named("Boolean").non_null())
+                .described("Whether this is the last part: what is told up to here was there at one moment."),
+            Member::new("changes", change.list().non_null()).described("What it changed, in order."),
+        ];
+        members.extend(self.position_members());
+        let description = format!("What one commit changed in {}.", field.name);
+        let owner = format!("field {}", field.name);
+        self.define(&field.transaction_name(), Some(&description), Kind::Object(members), &owner)
     }
 
     fn topic_event(&mut self, field: &str) -> Result<(), SchemaError> {
@@ -414,12 +451,9 @@ pub(super) const OPERATIONS: [Operation; 5] =
     [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate, Operation::Message];
 
 fn root_member(field: &SubscriptionField) -> Member {
-    let envelope = match &field.source {
-        Source::Table(table) => event_name(&table.type_name),
-        Source::Topic(_) => event_name(&name::pascal_case(&field.name)),
-    };
-    let type_ref = field.returns.clone().unwrap_or_else(|| TypeRef::named(envelope).non_null());
-    let member = Member::new(&field.name, type_ref);
+    let told = field.event_type();
+    let told = if field.transactions { TypeRef::named(field.transaction_name()).non_null() } else { told };
+    let member = Member::new(&field.name, told);
     match &field.source {
         Source::Table(table) => Member {
             arguments: vec![
@@ -466,6 +500,10 @@ fn taken_names(tables: &HashMap<&str, &Table>, bound: &[BoundField]) -> HashSet<
         .collect();
     for table in tables.values() {
         taken.extend([table.type_name.clone(), event_name(&table.type_name), key_name(table), where_name(table)]);
+    }
+    for field in bound.iter().filter(|field| field.declaration.transactions) {
+        let name = subscription_field(field).map(|field| field.transaction_name());
+        taken.extend(name);
     }
     for returns in bound.iter().filter_map(|field| field.declaration.resolver.as_ref()?.returns.as_ref()) {
         taken.extend(returns.objects.iter().map(|object| object.name.clone()));

@@ -24,6 +24,9 @@ pub struct Field {
     /// The resolver, if the field has one: its results replace the event envelope.
     #[serde(default)]
     pub resolver: Option<Resolver>,
+    /// Whether what one commit changed is told at once.
+    #[serde(default)]
+    pub transactions: bool,
 }
 
 /// A resolver, as far as the schema must know it.

@@ -50,7 +50,7 @@ mod tests {
 
     fn plan(name: &str) -> Plan {
         let root = PlanRoot::Value(Shape::Leaf(LeafKind::Scalar(Scalar::Int)));
-        Plan { key: key(name), response_key: name.into(), root }
+        Plan { key: key(name), response_key: name.into(), root, transaction: None }
     }
 
     #[test]

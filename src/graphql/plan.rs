@@ -19,8 +19,45 @@ pub struct Plan {
     pub key: Bytes,
     /// The root field's name in the response.
     pub response_key: Box<str>,
-    /// What stands under it.
+    /// What stands under it, or, in transactions, for each change.
     pub root: PlanRoot,
+    /// What stands around the changes of a transaction; `None` where each is told by itself.
+    pub transaction: Option<TransactionSelection>,
+}
+
+/// The selection on an `OrdersTransaction`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionSelection {
+    /// In the order of the response; the changes at most once.
+    pub fields: Box<[TransactionField]>,
+}
+
+/// A field of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionField {
+    /// `"name":`
+    pub key: Bytes,
+    /// The name in the response, for paths of errors.
+    pub name: Box<str>,
+    /// What stands there.
+    pub value: TransactionValue,
+}
+
+/// What a field of a transaction tells.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionValue {
+    /// `__typename`, as JSON.
+    Typename(Bytes),
+    /// Whether this is its first payload.
+    Begin,
+    /// Whether this is its last payload.
+    End,
+    /// What it changed, in order.
+    Changes,
+    /// The cursor.
+    Cursor,
+    /// The commit's time.
+    CommittedAt,
 }
 
 /// What stands under the response key.

@@ -10,9 +10,11 @@ use apollo_compiler::schema::ExtendedType;
 use crate::model::Table;
 
 use super::assemble::{Attributes, Source, SubscriptionField, key_name};
+use super::error::{RequestError, RequestErrorKind};
 use super::plan::{
     ColumnField, ColumnValue, EventField, EventSelection, EventValue, LeafKind, ObjectShape, Plan, PlanRoot,
-    PlannedTable, RowSelection, Shape, TopicField, TopicSelection, TopicValue, ValueField, constant, key,
+    PlannedTable, RowSelection, Shape, TopicField, TopicSelection, TopicValue, TransactionField, TransactionSelection,
+    TransactionValue, ValueField, constant, key,
 };
 use super::scalar::Scalar;
 use super::select::{Collector, Selected};
@@ -25,20 +27,51 @@ pub(super) struct Planner<'d> {
 
 impl<'d> Planner<'d> {
     /// The plan of the root field `selected`, which is `field` of the schema.
-    pub(super) fn plan(&self, field: &SubscriptionField, selected: &Selected<'d>) -> Plan {
+    pub(super) fn plan(&self, field: &SubscriptionField, selected: &Selected<'d>) -> Result<Plan, RequestError> {
         let returned = &selected.field.definition.ty;
+        let (transaction, root) = if field.transactions {
+            let (transaction, root) = self.transaction(field, returned.inner_named_type(), &selected.below)?;
+            (Some(transaction), root)
+        } else {
+            (None, self.root(field, returned, &selected.below))
+        };
+        Ok(Plan { key: key(selected.response_key()), response_key: selected.response_key().into(), root, transaction })
+    }
+
+    fn root(&self, field: &SubscriptionField, returned: &Type, sets: &[&'d SelectionSet]) -> PlanRoot {
         let event_type = returned.inner_named_type().as_str();
-        let root = match (&field.returns, &field.source) {
-            (Some(_), _) => PlanRoot::Value(self.shape(returned, &selected.below)),
+        match (&field.returns, &field.source) {
+            (Some(_), _) => PlanRoot::Value(self.shape(returned, sets)),
             (None, Source::Table(table)) => PlanRoot::Event(EventSelection {
-                fields: self.event(event_type, table, &selected.below),
+                fields: self.event(event_type, table, sets),
                 table: PlannedTable(std::sync::Arc::clone(table)),
             }),
-            (None, Source::Topic(_)) => {
-                PlanRoot::Topic(TopicSelection { fields: self.topic(event_type, &selected.below) })
+            (None, Source::Topic(_)) => PlanRoot::Topic(TopicSelection { fields: self.topic(event_type, sets) }),
+        }
+    }
+
+    /// The changes are shared by all who want them in one form, so a client has them in one form.
+    fn transaction(
+        &self,
+        field: &SubscriptionField,
+        type_name: &str,
+        sets: &[&'d SelectionSet],
+    ) -> Result<(TransactionSelection, PlanRoot), RequestError> {
+        let selected = self.collector.collect(type_name, sets);
+        let mut changes = selected.iter().filter(|selected| selected.field.name == "changes");
+        let root = match (changes.next(), changes.next()) {
+            (Some(_), Some(_)) => {
+                let message = "changes can be selected once, not under two names.".to_owned();
+                return Err(RequestError::new(RequestErrorKind::GraphqlValidationFailed, message));
             }
+            (Some(changes), None) => {
+                let change = changes.field.definition.ty.item_type();
+                self.root(field, change, &changes.below)
+            }
+            (None, _) => nothing(field),
         };
-        Plan { key: key(selected.response_key()), response_key: selected.response_key().into(), root }
+        let fields = selected.iter().filter_map(|selected| transaction_field(type_name, selected)).collect();
+        Ok((TransactionSelection { fields }, root))
     }
 
     fn event(&self, event_type: &str, table: &Table, sets: &[&'d SelectionSet]) -> Box<[EventField]> {
@@ -132,4 +165,29 @@ impl<'d> Planner<'d> {
         });
         planned.collect()
     }
+}
+
+/// Who selects no changes hears of transactions all the same.
+fn nothing(field: &SubscriptionField) -> PlanRoot {
+    match &field.source {
+        Source::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {
+            fields: Box::default(),
+            table: PlannedTable(std::sync::Arc::clone(table)),
+        }),
+        _ => PlanRoot::Value(Shape::Constant(constant(""))),
+    }
+}
+
+fn transaction_field(type_name: &str, selected: &Selected<'_>) -> Option<TransactionField> {
+    let value = match selected.field.name.as_str() {
+        "__typename" => TransactionValue::Typename(constant(type_name)),
+        "begin" => TransactionValue::Begin,
+        "end" => TransactionValue::End,
+        "changes" => TransactionValue::Changes,
+        "cursor" => TransactionValue::Cursor,
+        "committedAt" => TransactionValue::CommittedAt,
+        _ => return None,
+    };
+    let name = selected.response_key();
+    Some(TransactionField { key: key(name), name: name.into(), value })
 }

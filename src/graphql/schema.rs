@@ -239,7 +239,7 @@ impl GraphSchema {
                 "The subscription has no root field.",
             ));
         };
-        let plan = lock(&self.plans).intern(planner.plan(&self.fields[field], selected));
+        let plan = lock(&self.plans).intern(planner.plan(&self.fields[field], selected)?);
         let arguments = self.arguments(document, selected.field, &variables)?;
         let response_key = plan.response_key.clone();
         Ok(Operation::Subscription(Box::new(CompiledSubscription { field, plan, arguments, variables, response_key })))

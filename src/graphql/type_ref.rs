@@ -34,6 +34,13 @@ impl TypeRef {
         }
     }
 
+    pub(super) fn nullable(self) -> Self {
+        match self {
+            TypeRef::NonNull(inner) => *inner,
+            nullable => nullable,
+        }
+    }
+
     pub(super) fn non_null_if(self, non_null: bool) -> Self {
         if non_null { self.non_null() } else { self }
     }

@@ -12,7 +12,7 @@ use crate::graphql::plan::{
 use crate::model::{Change, Datum, Message, PgType, RowChange, Tuple};
 use crate::security::{Image, Visible};
 
-use super::body::{Meta, PathSegment, close, open_data, write_error};
+use super::body::{Body, FieldError, Meta, PathSegment, close, open_data};
 use super::json;
 
 /// Writes a column's text as JSON. A function pointer, so that this stage need not know the decoder.
@@ -33,7 +33,6 @@ pub enum ValueForm {
 #[derive(Debug, Default)]
 pub struct Scratch {
     body: Vec<u8>,
-    errors: Vec<u8>,
 }
 
 /// Encodes events.
@@ -48,17 +47,20 @@ impl Encoder {
         Encoder { write_value }
     }
 
-    /// The body of a `next`. `None` for a plan that wants a resolver's result: see
+    /// The body of a `next`, or of one change of a transaction. `None` for a plan that wants a resolver's result: see
     /// [`resolved_body`](super::resolved_body).
-    pub fn event_body(&self, plan: &Plan, visible: &Visible<'_>, cursor: &str, scratch: &mut Scratch) -> Option<Bytes> {
-        let Scratch { body, errors } = scratch;
+    pub fn event_body(&self, plan: &Plan, visible: &Visible<'_>, cursor: &str, scratch: &mut Scratch) -> Option<Body> {
+        let body = &mut scratch.body;
         body.clear();
-        errors.clear();
         let meta = Meta::of(visible.event(), cursor);
-        let mut pass = Pass { write_value: self.write_value, plan, visible, meta, body, errors };
+        let mut pass = Pass { write_value: self.write_value, plan, visible, meta, body, errors: Vec::new() };
+        if plan.transaction.is_some() {
+            pass.change()?;
+            return Some(Body::change(Bytes::copy_from_slice(pass.body), pass.errors));
+        }
         pass.write()?;
-        close(pass.errors, &meta, pass.body);
-        Some(Bytes::copy_from_slice(pass.body))
+        close(&pass.errors, &meta, pass.body);
+        Some(Body::whole(Bytes::copy_from_slice(pass.body)))
     }
 }
 
@@ -109,7 +111,8 @@ struct Pass<'a> {
     visible: &'a Visible<'a>,
     meta: Meta<'a>,
     body: &'a mut Vec<u8>,
-    errors: &'a mut Vec<u8>,
+    /// Rare, so they are values until the end.
+    errors: Vec<FieldError>,
 }
 
 impl Pass<'_> {
@@ -125,13 +128,21 @@ impl Pass<'_> {
         Some(())
     }
 
+    /// Only a table's changes come in transactions.
+    fn change(&mut self) -> Option<()> {
+        let plan = self.plan;
+        let PlanRoot::Event(event) = &plan.root else { return None };
+        self.event(event);
+        Some(())
+    }
+
     fn event(&mut self, event: &EventSelection) {
         let mut separator = b'{';
         for field in &event.fields {
             self.key(&mut separator, &field.key);
             match &field.value {
                 EventValue::Typename(name) => self.body.extend_from_slice(name),
-                EventValue::Operation => self.word(self.meta.operation.name()),
+                EventValue::Operation => self.word(self.meta.operation),
                 EventValue::Transition => self.word(self.visible.transition().name()),
                 EventValue::Row(selection) => match self.visible.image() {
                     Image::Row(change, tuple) => self.row(&event.table, change, tuple, selection, &field.name),
@@ -237,7 +248,7 @@ impl Pass<'_> {
             self.key(&mut separator, &field.key);
             match &field.value {
                 TopicValue::Typename(name) => self.body.extend_from_slice(name),
-                TopicValue::Operation => self.word(self.meta.operation.name()),
+                TopicValue::Operation => self.word(self.meta.operation),
                 TopicValue::Topic => json::write_string(&message.topic, self.body),
                 TopicValue::Payload if is_null(message) => {
                     // Nothing above the payload may be null, so all of the data is.
@@ -283,8 +294,9 @@ impl Pass<'_> {
 
     fn error(&mut self, missing: Missing, below: &[&str]) {
         let names = std::iter::once(&*self.plan.response_key).chain(below.iter().copied());
-        let path: Vec<_> = names.map(|name| PathSegment::Key(name.into())).collect();
-        write_error(missing.sentence(), &path, missing.code(), self.errors);
+        let path = names.map(|name| PathSegment::Key(name.into())).collect();
+        let (message, code) = (missing.sentence().to_owned(), missing.code().to_owned());
+        self.errors.push(FieldError { message, path, code });
     }
 }
 

@@ -16,8 +16,10 @@ mod frame;
 mod json;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
-pub use body::{FieldError, Meta, PathSegment, error_body, resolved_body};
+pub use body::{Body, FieldError, Meta, PathSegment, error_body, resolved_body};
 pub use control::{complete_frame, error_frame};
 pub use encoder::{Encoder, Scratch, ValueForm, WriteValue};
 pub use frame::Frame;
+pub use transaction::{Part, Transaction};

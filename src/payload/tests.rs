@@ -125,8 +125,8 @@ fn encode(plan: &Plan, event: &Event, transition: Transition) -> String {
         body,
         "a used buffer changes nothing"
     );
-    serde_json::from_slice::<Value>(&body).unwrap();
-    String::from_utf8(body.to_vec()).unwrap()
+    serde_json::from_slice::<Value>(body.json()).unwrap();
+    String::from_utf8(body.json().to_vec()).unwrap()
 }
 
 /// A body's `data` and `errors`, with the extensions checked and cut off.
@@ -361,7 +361,7 @@ fn a_plan_and_an_event_that_do_not_belong_together_give_nothing() {
 #[test]
 fn a_resolved_value_is_spliced_in_and_a_failure_is_null_as_high_as_its_type_says() {
     let table = table();
-    let meta = Meta { cursor: "c", operation: Operation::Update, committed_at: Timestamp(0) };
+    let meta = Meta { cursor: "c", operation: "UPDATE", committed_at: Timestamp(0) };
     let end = r#""extensions":{"rowcast":{"cursor":"c","operation":"UPDATE","committedAt":"1970-01-01T00:00:00.000000+00:00"}}}"#;
     let error = FieldError {
         message: "no \"luck\"".to_owned(),
@@ -371,14 +371,17 @@ fn a_resolved_value_is_spliced_in_and_a_failure_is_null_as_high_as_its_type_says
     let told = r#""errors":[{"message":"no \"luck\"","path":["r",10,"id"],"extensions":{"code":"RESOLVER_FAILED"}}]"#;
     let (rows, maybe) = (plan(&table, "r: rows { id }"), plan(&table, "maybe"));
     for (body, expected) in [
-        (resolved_body(&rows, Some(br#"{"id":"7"}"#), &[], &meta), format!(r#"{{"data":{{"r":{{"id":"7"}}}},{end}"#)),
         (
-            resolved_body(&rows, Some(b"{}"), std::slice::from_ref(&error), &meta),
+            resolved_body(&rows, Some(br#"{"id":"7"}"#), Vec::new(), &meta),
+            format!(r#"{{"data":{{"r":{{"id":"7"}}}},{end}"#),
+        ),
+        (
+            resolved_body(&rows, Some(b"{}"), vec![error.clone()], &meta),
             format!(r#"{{"data":{{"r":{{}}}},{told},{end}"#),
         ),
-        (error_body(&rows, &error, &meta), format!(r#"{{"data":null,{told},{end}"#)),
-        (error_body(&maybe, &error, &meta), format!(r#"{{"data":{{"maybe":null}},{told},{end}"#)),
+        (error_body(&rows, error.clone(), &meta), format!(r#"{{"data":null,{told},{end}"#)),
+        (error_body(&maybe, error, &meta), format!(r#"{{"data":{{"maybe":null}},{told},{end}"#)),
     ] {
-        assert_eq!(String::from_utf8(body.to_vec()).unwrap(), expected);
+        assert_eq!(String::from_utf8(body.json().to_vec()).unwrap(), expected);
     }
 }

@@ -11,7 +11,7 @@ use super::leaf;
 use crate::engine::{Call, Outcome};
 use crate::graphql::Plan;
 use crate::graphql::plan::{ObjectShape, PlanRoot, Shape, ValueField};
-use crate::payload::{FieldError, PathSegment, resolved_body};
+use crate::payload::{Body, FieldError, PathSegment, resolved_body};
 
 /// The bodies for everybody who waits for this call, and the first thing that is wrong with the result, for the log;
 /// `None` skips the event.
@@ -28,7 +28,7 @@ pub(super) fn outcome(call: &Call, result: &Bound<'_, PyAny>) -> (Outcome, Optio
     (Outcome::Bodies(bodies.collect()), problem)
 }
 
-fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> (bytes::Bytes, Option<String>) {
+fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> (Body, Option<String>) {
     let mut walk = Walk { out: Vec::with_capacity(256), errors: Vec::new(), path: Vec::new() };
     let written = match &plan.root {
         PlanRoot::Value(shape) => {
@@ -37,8 +37,8 @@ fn body(call: &Call, plan: &Plan, result: &Bound<'_, PyAny>) -> (bytes::Bytes, O
         // Only fields with a resolver are called, and their plans have a value at the root.
         PlanRoot::Event(_) | PlanRoot::Topic(_) => Err(Nulled),
     };
-    let body = resolved_body(plan, written.is_ok().then_some(&*walk.out), &walk.errors, &call.meta());
-    (body, walk.errors.first().map(|error| error.message.clone()))
+    let problem = walk.errors.first().map(|error| error.message.clone());
+    (resolved_body(plan, written.is_ok().then_some(&*walk.out), walk.errors, &call.meta()), problem)
 }
 
 /// A place that may not be null has no value.

@@ -74,6 +74,7 @@ mod engine {
     mod slow;
     /// From a committed row to a frame.
     mod stream;
+    mod transactions;
 }
 
 /// Conditions over rows.

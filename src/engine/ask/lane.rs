@@ -59,9 +59,18 @@ pub(in crate::engine) struct Judgement {
     pub(in crate::engine) audience: Vec<Candidate>,
     pub(in crate::engine) old: Image,
     pub(in crate::engine) new: Image,
+    /// Nothing is asked: the transaction of the event is over.
+    pub(in crate::engine) is_commit: bool,
 }
 
 impl Judgement {
+    /// Keeps its place behind what the transaction changed.
+    pub(in crate::engine) fn of_commit(event: Arc<Event>, stamp: Stamp, subscription: Arc<Subscription>) -> Self {
+        let audience = vec![Candidate { subscription, old: Truth::False, new: Truth::False }];
+        let (old, new) = (Image::known(Truth::False), Image::known(Truth::False));
+        Judgement { event, stamp, audience, old, new, is_commit: true }
+    }
+
     fn images(&self) -> [&Image; 2] {
         [&self.old, &self.new]
     }

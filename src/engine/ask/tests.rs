@@ -167,10 +167,11 @@ impl Office {
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };
         let judgement = Judgement {
             event: Arc::new(Event { position, committed_at: Timestamp(0), xid: 0, change: Change::Message(message) }),
-            stamp: Stamp { position, cursor: "".into(), row: None },
+            stamp: Stamp { position, cursor: "".into(), row: None, committed_at: Timestamp::default() },
             audience: vec![Candidate { subscription, old: Truth::False, new: Truth::True }],
             old: Image::known(Truth::False),
             new,
+            is_commit: false,
         };
         lane.enqueue(judgement, &*self.told);
     }

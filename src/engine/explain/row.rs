@@ -156,7 +156,7 @@ impl Case<'_> {
             what: if is_key { "key" } else { "row" },
             columns,
             changed: names(&mut visible.changed_columns()),
-            payload: body.and_then(|body| serde_json::from_slice(&body).ok()),
+            payload: body.and_then(|body| serde_json::from_slice(body.json()).ok()),
         }
     }
 }

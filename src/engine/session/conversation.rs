@@ -11,7 +11,7 @@ use crate::engine::subscribe::Subscribed;
 use crate::engine::subscription::Sink;
 use crate::graphql::Request;
 use crate::model::{OperationId, SubscriptionId};
-use crate::payload::Frame;
+use crate::payload::{Body, Frame};
 use crate::session::{Action, Input, ServerMessage, SubscribeRequest};
 
 impl SessionHandle {
@@ -113,7 +113,7 @@ impl SessionHandle {
     }
 
     fn answer(&self, id: &OperationId, body: Bytes) {
-        self.queue_last(id, Frame::next(self.dialect.next_head(id), body));
+        self.queue_last(id, Frame::next(self.dialect.next_head(id), &Body::whole(body)));
         self.queue_last(id, self.dialect.frame(ServerMessage::Complete { id }));
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::{Bound, Close, Lane, Limits, Overflow, Pushed, Queue, RowNews};
 use super::{position, seconds, text};
 use crate::model::{Datum, Lsn, Operation, OperationId, Position, RowChange, RowKey, Tuple};
-use crate::payload::Frame;
+use crate::payload::{Body, Frame};
 
 /// What a frame tells, read back from its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ fn table() -> std::sync::Arc<crate::model::Table> {
 fn push(queue: &mut Queue, operation: &str, at: u32, news: News, filler: usize, now: Instant) -> Pushed {
     let body =
         format!(r#"{{"data":"{}","extensions":{{"rowcast":{{"cursor":{at},"operation":"X"}}}}}}"#, "x".repeat(filler));
-    let (id, frame) = (OperationId::from(operation), Frame::next(Frame::next_head(operation), body.into()));
+    let (id, frame) = (OperationId::from(operation), Frame::next(Frame::next_head(operation), &Body::whole(body)));
     let row = |key, leaves| RowNews { key, leaves };
     match news {
         News::Stays(n) => queue.push_row(&id, frame, Some(position(at)), row(key(n), false), now),

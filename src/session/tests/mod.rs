@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Close, Input, Limits, Overflow, Pushed, Queue, ServerMessage, Session, SubscribeRequest};
 use crate::model::{Lsn, OperationId, Position};
-use crate::payload::Frame;
+use crate::payload::{Body, Frame};
 
 mod coalescing;
 mod corpus;
@@ -87,7 +87,7 @@ impl Pair {
     /// The engine sends a result of a running operation.
     fn next(&mut self, id: &str, n: u32) -> Pushed {
         let id = self.running(id);
-        let frame = Frame::next(Frame::next_head(&id), format!(r#"{{"data":{n}}}"#).into());
+        let frame = Frame::next(Frame::next_head(&id), &Body::whole(format!(r#"{{"data":{n}}}"#)));
         self.queue.push(&id, frame, Some(position(n)), self.now)
     }
 

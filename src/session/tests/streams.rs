@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Action, Admission, Close, Dialect, Input, Limits, Phase, ServerMessage, Session};
 use crate::model::OperationId;
-use crate::payload::Frame;
+use crate::payload::{Body, Frame};
 
 fn written(dialect: Dialect, frame: &Frame, cursor: Option<&str>) -> String {
     let mut out = Vec::new();
@@ -39,7 +39,7 @@ fn closed(session: &mut Session) -> Option<u16> {
 #[test]
 fn rules_84_and_99_a_result_is_one_line_whatever_its_white_space() {
     let body = "{\"data\":\n{\"j\":[1,\r\n2],\"s\":\"a\\nb\"}}";
-    let frame = |dialect: Dialect| Frame::next(dialect.next_head("a\"\n"), body.into());
+    let frame = |dialect: Dialect| Frame::next(dialect.next_head("a\"\n"), &Body::whole(body));
     assert_eq!(
         written(Dialect::Distinct, &frame(Dialect::Distinct), Some("c1")),
         "event: next\nid: c1\ndata: {\"data\": {\"j\":[1,  2],\"s\":\"a\\nb\"}}\n\n"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rowcast::engine::{Call, Engine, Outcome};
+use rowcast::payload::Body;
 use serde_json::{Value, json};
 
 use crate::engine::client::{Client, PATIENCE, in_memory, metric, principal, request, until};
@@ -26,7 +27,7 @@ async fn publish(engine: &Engine, topic: &str, payload: &Value, tenant: Option<&
 /// Answers a call with a number.
 fn answer(call: &Call, number: i64) {
     let body = Bytes::from(format!(r#"{{"data":{{"seen":{number}}}}}"#));
-    call.settle(Outcome::Bodies(call.plans().into_iter().map(|plan| (plan, body.clone())).collect()));
+    call.settle(Outcome::Bodies(call.plans().into_iter().map(|plan| (plan, Body::whole(body.clone()))).collect()));
 }
 
 #[tokio::test]

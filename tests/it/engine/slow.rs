@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rowcast::config::{Settings, SlowClient};
 use rowcast::engine::{Engine, Outcome};
+use rowcast::payload::Body;
 use serde_json::{Value, json};
 
 use crate::engine::client::{Client, PATIENCE, bus, in_memory, metric, until};
@@ -133,7 +134,7 @@ async fn results_of_resolvers_are_coalesced_by_the_row_of_their_event() {
             answered += 1;
             let body =
                 json!({ "data": { "seen": { "id": answered } }, "extensions": { "rowcast": { "n": answered } } });
-            let bodies = call.plans().into_iter().map(|plan| (plan, body.to_string().into())).collect();
+            let bodies = call.plans().into_iter().map(|plan| (plan, Body::whole(body.to_string()))).collect();
             call.settle(Outcome::Bodies(bodies));
         }
         answered == 202

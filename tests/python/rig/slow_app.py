@@ -1,4 +1,5 @@
-"""An application for clients that read slowly: one field tells each row's latest, one tells every event.
+"""An application for clients that read slowly: one field tells each row's latest, one tells every event,
+one what each commit changed.
 
 ``SLOW_QUEUE_BYTES`` is what may wait for a client. ``/metrics`` are the engine's counters; after ``/trim`` what the
 process holds is what it uses.
@@ -25,6 +26,7 @@ manager = SubscriptionManager(
 )
 manager.subscription("orders", tenant="tenant_id")
 manager.subscription("orders", tenant="tenant_id", name="ordersEach", slow_client="disconnect")
+manager.subscription("orders", tenant="tenant_id", name="orderTransactions", transactions=True)
 manager.subscription(topic="alerts")
 
 

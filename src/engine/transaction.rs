@@ -1,0 +1,156 @@
+//! What one commit changed, told at once to those whose field asks for that.
+//!
+//! What comes in: a subscription's results, in commit order, and word that a transaction is over, which goes the way that
+//! its events went: through the lane where policies are asked, then through its resolver's. What is promised: one part
+//! that begins and ends, or, of a large transaction, several within bounds; the last says that it is. What is never done:
+//! nothing is told twice, and no part holds changes of two commits.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use super::ask::Judgement;
+use super::core::Core;
+use super::index::Index;
+use super::subscription::{Maker, Stamp, Subscription};
+use crate::graphql::Plan;
+use crate::model::{Event, Lsn, Position, SubscriptionId};
+use crate::payload::{Body, Part, Transaction};
+
+/// A part is told when it has as many changes as this, or bytes: about what a frame's overhead is nothing beside.
+const CHANGES_MAX: usize = 1024;
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Changes of one subscription that are not told yet. It outlives changes of the table's shape.
+#[derive(Debug)]
+pub(super) struct Grouping(Mutex<Group>);
+
+#[derive(Debug, Default)]
+struct Group {
+    changes: Vec<Body>,
+    bytes: usize,
+    /// That of the last change.
+    stamp: Option<Stamp>,
+    /// The transaction whose first part was told.
+    begun: Option<Lsn>,
+}
+
+/// A part that is to be told.
+pub(super) struct Told {
+    pub(super) transaction: Transaction,
+    pub(super) stamp: Stamp,
+}
+
+impl Grouping {
+    /// `after` is where its client left off: the rest of that transaction does not begin it.
+    pub(super) fn new(after: Option<Position>) -> Arc<Self> {
+        Arc::new(Grouping(Mutex::new(Group { begun: after.map(|after| after.commit_lsn), ..Group::default() })))
+    }
+
+    /// Puts a change to the others; a part when there are enough.
+    pub(super) fn add(&self, plan: &Plan, body: Body, stamp: &Stamp) -> Option<Told> {
+        let mut group = self.0.lock();
+        group.bytes += body.len();
+        group.changes.push(body);
+        group.stamp = Some(stamp.clone());
+        let is_full = group.changes.len() >= CHANGES_MAX || group.bytes >= BYTES_MAX;
+        if is_full { group.take(plan, false) } else { None }
+    }
+
+    /// The last part; `None` when nothing of the transaction was told or is to be.
+    pub(super) fn end(&self, plan: &Plan) -> Option<Told> {
+        self.0.lock().take(plan, true)
+    }
+}
+
+impl Group {
+    fn take(&mut self, plan: &Plan, end: bool) -> Option<Told> {
+        let stamp = if end { self.stamp.take() } else { self.stamp.clone() }?;
+        let begin = self.begun.replace(stamp.position.commit_lsn) != Some(stamp.position.commit_lsn);
+        let part = Part { begin, end, cursor: &stamp.cursor, committed_at: stamp.committed_at };
+        let transaction = Transaction::new(plan, plan.transaction.as_ref()?, &self.changes, &part);
+        (self.changes, self.bytes) = (Vec::new(), 0);
+        Some(Told { transaction, stamp })
+    }
+}
+
+/// Whoever has been told, or will be, of a transaction that is not over.
+#[derive(Default)]
+pub(super) struct Transactions(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    /// The one that the stream is in.
+    current: Option<Lsn>,
+    /// With the last event of theirs.
+    concerned: FxHashMap<SubscriptionId, Concerned>,
+}
+
+struct Concerned {
+    subscription: Arc<Subscription>,
+    event: Arc<Event>,
+    stamp: Stamp,
+}
+
+impl Transactions {
+    /// The stream is in a transaction that commits here.
+    pub(super) fn begin(&self, commit_lsn: Lsn) {
+        self.0.lock().current = Some(commit_lsn);
+    }
+
+    /// An event is on its way to a subscription that groups.
+    pub(super) fn concern(&self, subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
+        let (subscription, event, stamp) = (Arc::clone(subscription), Arc::clone(event), stamp.clone());
+        self.0.lock().concerned.insert(subscription.id, Concerned { subscription, event, stamp });
+    }
+
+    /// Everybody but those who are being told again what they missed: their transactions end in their own time.
+    fn over(&self, index: &Index) -> Vec<Concerned> {
+        let mut open = self.0.lock();
+        open.current = None;
+        let over: Vec<_> = open.concerned.keys().copied().filter(|id| !index.is_held(*id)).collect();
+        over.iter().filter_map(|id| open.concerned.remove(id)).collect()
+    }
+
+    /// This one, unless its transaction is `next`, or the stream is still in it.
+    fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
+        let mut open = self.0.lock();
+        let commit_lsn = open.concerned.get(&id)?.stamp.position.commit_lsn;
+        let goes_on = next.or(open.current) == Some(commit_lsn);
+        if goes_on { None } else { open.concerned.remove(&id) }
+    }
+}
+
+impl Core {
+    /// The stream's transaction is over: its last event was dispatched.
+    pub(super) fn commit(&self) {
+        let index = self.index.lock();
+        for concerned in self.transactions.over(&index) {
+            self.end_transaction(concerned);
+        }
+    }
+
+    /// A subscription that is told again what it missed has come to an event of transaction `next`, or to the present.
+    pub(super) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
+        if let Some(concerned) = self.transactions.over_for(id, next) {
+            self.end_transaction(concerned);
+        }
+    }
+
+    fn end_transaction(&self, concerned: Concerned) {
+        let Concerned { subscription, event, stamp } = concerned;
+        match subscription.policy.clone() {
+            Some(lane) => lane.enqueue(Judgement::of_commit(event, stamp, subscription), self),
+            None => end_judged(&subscription, &event, &stamp),
+        }
+    }
+}
+
+/// Behind whatever policies were asked about.
+pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
+    match &subscription.maker {
+        Maker::Engine => subscription.end_transaction(),
+        Maker::Resolver { lane, .. } => lane.commit(event, stamp, subscription),
+    }
+}
