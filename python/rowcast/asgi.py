@@ -17,9 +17,9 @@ from rowcast.conversation import Authenticate
 from rowcast.http import BODY_BYTES_MAX, NOT_FOUND, Answer, Request
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
+from rowcast.server_access import ServerAccess, Stopping, server_access
 from rowcast.sse import GraphQLHTTPHandler
 from rowcast.sse_stream import HEADERS
-from rowcast.server_access import ServerAccess, Stopping, server_access
 
 _log = logging.getLogger("rowcast")
 

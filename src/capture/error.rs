@@ -57,8 +57,9 @@ impl ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)?;
-        self.detail.iter().try_for_each(|detail| write!(f, "; detail: {detail}"))?;
-        self.hint.iter().try_for_each(|hint| write!(f, "; hint: {hint}"))
+        // They are sentences, and what follows them is one of ours.
+        self.detail.iter().try_for_each(|detail| write!(f, "; detail: {}", detail.trim_end_matches('.')))?;
+        self.hint.iter().try_for_each(|hint| write!(f, "; hint: {}", hint.trim_end_matches('.')))
     }
 }
 

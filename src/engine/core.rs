@@ -216,6 +216,12 @@ impl Core {
         self.history.read().contains(cursor)
     }
 
+    /// The cursor of whoever begins to listen now.
+    pub(super) fn here(&self) -> Option<Cursor> {
+        let ring = self.ring.lock();
+        ring.position().map(|position| Cursor { origin: self.origin(), position })
+    }
+
     /// Positions belong to this history from now on.
     pub(super) fn follow(&self, history: History) {
         *self.history.write() = history;
@@ -227,12 +233,18 @@ impl Core {
             "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
              anew, and subscribe"
         );
-        let failure = Failure::new("GAP", message);
+        let failure = Failure::Gap { message, told_in: self.origin() };
+        let sessions = self.registry.sessions();
         let index = self.index.lock();
+        for subscription in index.all() {
+            subscription.fail_later(failure.clone());
+            subscription.sink.leave_history();
+        }
+        sessions.iter().for_each(|session| session.leave_history());
+        let mut current = self.ring.lock();
+        *current = ring;
         self.follow(history);
-        *self.ring.lock() = ring;
         self.metrics.gaps_total.add(1);
-        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
     }
 }
 

@@ -15,6 +15,7 @@ use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
+use crate::journal::Origin;
 use crate::matcher::OperationSet;
 use crate::model::{Position, Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
@@ -54,13 +55,14 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
+                    let origin = self.origin();
                     let after = self.resume_after(&compiled.arguments, request)?;
                     let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(after));
                     let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
                     if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
-                    if self.enlist(&live, made, after)? {
+                    if self.enlist(&live, made, after, origin)? {
                         after.map_or(Ok(()), |after| self.replay(draft.id, after))?;
                         return Ok(Subscribed::Live(draft.id));
                     }
@@ -91,10 +93,17 @@ impl Core {
         Ok(Renewal::Done)
     }
 
-    /// False when the schema has been replaced since the subscription was compiled.
-    fn enlist(&self, live: &Arc<Live>, made: Made, after: Option<Position>) -> Result<bool, Failure> {
+    /// False when the schema, or the history that the cursor was checked against, has been replaced since the
+    /// subscription was compiled.
+    fn enlist(
+        &self,
+        live: &Arc<Live>,
+        made: Made,
+        after: Option<Position>,
+        origin: Origin,
+    ) -> Result<bool, Failure> {
         let mut index = self.index.lock();
-        let current = self.is_served(&index, live)?;
+        let current = self.is_served(&index, live)? && self.origin() == origin;
         if current {
             index.admits(&made.subscription.source)?;
             match after {

@@ -103,6 +103,15 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    /// What waits for its reader is told, and no position of it is taken for one of the history that follows.
+    pub(super) fn leave_history(&self) {
+        match self {
+            Sink::Session { session, .. } => session.leave_history(),
+            // Cursors are made when results are queued.
+            Sink::Pull(_) => {}
+        }
+    }
+
     /// Where its reader connected from, if that is known.
     pub(super) fn address(&self) -> Option<&str> {
         match self {

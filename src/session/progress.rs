@@ -28,6 +28,11 @@ impl Progress {
         }
     }
 
+    /// Positions of what was taken until now are not told any more.
+    pub(super) fn forget(&mut self) {
+        *self = Progress { mixed: self.mixed, ..Progress::default() };
+    }
+
     /// The position behind which everything lies that is being dropped. A frame without a position (a snapshot's row,
     /// a `complete`) might be missed by whoever resumes, so it forbids the answer.
     pub(super) fn resume_after(&self, dropped: impl Iterator<Item = Option<Position>>) -> Option<Position> {

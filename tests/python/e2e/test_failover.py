@@ -53,7 +53,7 @@ class Pair:
         """The standby has all that was written."""
         (position,) = self.shop.database.execute("select pg_current_wal_lsn()::text")[0]
         at = Database(self.standby, self.shop.database.name)
-        reached = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"  # noqa: S608
+        reached = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
         await until_async(lambda: at.execute(reached) == [(True,)], "the standby to catch up")
 
     async def cut_standby_off(self) -> None:
@@ -120,6 +120,13 @@ async def heard(socket: Socket, count: int, operation: str = "1") -> tuple[list[
     return ids(told), told[-1]["extensions"]["rowcast"]["cursor"]
 
 
+async def refusal(socket: Socket, after: str, operation: str) -> object:
+    """The code with which a cursor is refused."""
+    payload = {"query": ORDERS, "extensions": {"rowcast": {"after": after}}}
+    await socket.send({"id": operation, "type": "subscribe", "payload": payload})
+    return code(await socket.error(operation))
+
+
 def code(errors: list[dict[str, object]]) -> object:
     """The code of the first."""
     extensions = errors[0]["extensions"]
@@ -145,8 +152,7 @@ async def test_a_failover_is_bridged_where_the_standby_has_the_slot_and_is_told_
         if not pair.copies_slots:
             message = await socket.receive_type("error", "1", 60)
             assert code(message["payload"]) == "GAP"
-            await subscribe(socket, cursor, "2")
-            assert code(await socket.error("2")) == "CURSOR_EXPIRED"
+            assert await refusal(socket, cursor, "2") == "CURSOR_EXPIRED"
             await subscribe(socket, operation="3")
             after = shop.insert()
             assert (await heard(socket, 1, "3"))[0] == [after]
@@ -183,13 +189,13 @@ async def test_a_cursor_of_what_only_the_lost_primary_had_is_ahead_and_one_from_
         assert code(message["payload"]) == "GAP", "it was told of something that never happened"
         assert message["payload"][0]["extensions"]["rowcast"]["cursor"] == ahead
         after = shop.insert()
-        await subscribe(socket, ahead, "2")
-        assert code(await socket.error("2")) == "CURSOR_AHEAD"
-        await subscribe(socket, first, "3")
+        assert await refusal(socket, ahead, "2") == "CURSOR_AHEAD"
         if pair.copies_slots:
+            await subscribe(socket, first, "3")
             assert (await heard(socket, 2, "3"))[0] == [orders[1], after]
         else:
-            assert code(await socket.error("3")) == "CURSOR_EXPIRED"
+            assert await refusal(socket, first, "3") == "CURSOR_EXPIRED"
         await subscribe(socket, operation="4")
         last = shop.insert()
-        assert (await heard(socket, 1, "4"))[0] == [last]
+        # It may begin before the stream has come to what was written a moment ago.
+        assert (await heard(socket, 1, "4"))[0] in ([after], [last])

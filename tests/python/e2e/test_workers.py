@@ -1,4 +1,4 @@
-"""``uvicorn --workers 4`` on PostgreSQL alone: every worker tells its own sockets, and a cursor is good at all of them."""
+"""``uvicorn --workers 4`` on PostgreSQL alone: each worker tells its own sockets, a cursor is good at all of them."""
 
 import asyncio
 import os
@@ -84,16 +84,16 @@ async def told(socket: Socket, order: str) -> dict[str, dict[str, dict[str, str]
 
 
 @contextmanager
-def workers(database: Database, shop: Shop | None = None, ready: int = WORKERS) -> Iterator[Workers]:
+def workers(database: Database, shop: Shop | None = None, count: int = WORKERS) -> Iterator[Workers]:
     """Uvicorn as an operator starts it."""
     shop = shop or Shop(database).open()
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--workers", str(WORKERS), "--port", str(port), "rig.worker_app:app"]
+    command = [sys.executable, "-m", "uvicorn", "--workers", str(count), "--port", str(port), "rig.worker_app:app"]
     command += ["--ws", "websockets-sansio", "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
     server = Server(command, {"ROWCAST_DATABASE_URL": database.url})
     try:
         found = Workers(server, port, shop)
-        until(lambda: len(found.started()) >= ready, f"{ready} workers to serve", 120)
+        until(lambda: len(found.started()) >= count, f"{count} workers to serve", 120)
         yield found
     finally:
         server.stop()
@@ -159,14 +159,20 @@ async def test_the_slot_of_a_killed_worker_is_claimed_by_the_next_and_nothing_is
                 assert [said(payload)[0] for payload in each.nexts("1")] == [missed]
 
 
-async def test_a_worker_without_a_slot_says_what_to_do_and_the_others_go_on(postgres: Cluster) -> None:
+async def test_a_process_without_a_slot_says_what_to_do_and_the_others_go_on(postgres: Cluster) -> None:
     with running(postgres.major, postgres.binaries) as cluster:
         cluster.configure(max_replication_slots="2")
         cluster.stop()
         cluster.start()
-        with cluster.database() as database, workers(database, ready=2) as served:
-            await until_async(lambda: "SLOTS_EXHAUSTED" in served.server.output, "a worker to complain")
-            assert "raise max_replication_slots" in served.server.output
+        with cluster.database() as database, workers(database, count=2) as served:
+            one_more = Server(
+                [sys.executable, "-m", "rig.serve", "rig.worker_app:app"], {"ROWCAST_DATABASE_URL": database.url}
+            )
+            await until_async(lambda: one_more.process.poll() is not None, "one more to give up")
+            one_more.stop()
+            assert one_more.process.returncode == 3
+            assert "SLOTS_EXHAUSTED" in one_more.output
+            assert "raise max_replication_slots" in one_more.output
             at: dict[int, Socket] = {}
             async with served.sockets(at):
                 order = served.shop.insert()

@@ -85,6 +85,8 @@ class Cluster:
         self.major = major
         self.port = free_port()
         self.binaries = binaries
+        self.environment: dict[str, str] = {}
+        """Of the server, from its next start on; beside ours."""
         self._home = Path(tempfile.mkdtemp(prefix=f"rowcast-pg{major}-"))
         self._data = self._home / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +100,14 @@ class Cluster:
         """Start the server and wait until it answers."""
         command = [*self._as_user, str(self.binaries / "postgres"), "-D", str(self._data)]
         with (self._home / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._home)
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self._home,
+                env=os.environ | self.environment,
+            )
         until(self._answers, f"PostgreSQL {self.major} to start; its log:\n{self.log()}")
 
     def stop(self) -> float:
