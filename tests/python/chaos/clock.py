@@ -1,4 +1,4 @@
-"""Wall clocks that can be stepped, one for PostgreSQL and one for the application, while the machine's own stays right."""
+"""Wall clocks that can be stepped, one for PostgreSQL and one for the application; the machine's own stays right."""
 
 import shutil
 import struct

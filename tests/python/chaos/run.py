@@ -185,12 +185,18 @@ class Run:
 
     async def _hurt(self) -> None:
         deadline = time.monotonic() + self._plan.seconds
-        names = faults.schedule(self._stage.chance, self._plan.only)
+        names = faults.schedule(self._stage.chance, self._possible())
         while time.monotonic() < deadline:
             count = 1 + (self._stage.chance.random() < self._plan.together)
             chosen = {next(names) for _ in range(count)}
             await asyncio.gather(*(faults.inflict(self._stage, name, self._faults) for name in sorted(chosen)))
             await asyncio.sleep(self._stage.chance.uniform(0, 2) * self._plan.pause)
+
+    def _possible(self) -> list[str]:
+        """Without a C compiler clocks cannot be stepped."""
+        names = self._plan.only or list(faults.FAULTS)
+        steps = all(clock.can_be_wrong for clock in self._stage.clocks.values())
+        return [name for name in names if steps or "clock" not in name]
 
     async def _make_peace(self) -> list[str]:
         """Let everybody become well, and tell each a last thing; who was not told it."""

@@ -12,7 +12,7 @@ import pytest
 
 from rig.client import Socket, signed_in
 from rig.postgres import Cluster, Database, free_port, running
-from rig.server import Server
+from rig.server import Server, serve
 from rig.shop import Shop
 from rig.wait import until, until_async
 
@@ -165,9 +165,7 @@ async def test_a_process_without_a_slot_says_what_to_do_and_the_others_go_on(pos
         cluster.stop()
         cluster.start()
         with cluster.database() as database, workers(database, count=2) as served:
-            one_more = Server(
-                [sys.executable, "-m", "rig.serve", "rig.worker_app:app"], {"ROWCAST_DATABASE_URL": database.url}
-            )
+            one_more = serve("rig.worker_app:app", {"ROWCAST_DATABASE_URL": database.url})
             await until_async(lambda: one_more.process.poll() is not None, "one more to give up")
             one_more.stop()
             assert one_more.process.returncode == 3
