@@ -52,7 +52,9 @@ SERVERS = {
         ["uvicorn", "--port", "PORT", "--ws", "websockets", "--timeout-graceful-shutdown", "5"], frozenset({1001, 1012})
     ),
     "hypercorn": Kind(["hypercorn", "--bind", "127.0.0.1:PORT"], frozenset({1001, 1012, 1006})),
-    "granian": Kind(["granian", "--interface", "asgi", "--port", "PORT"], frozenset({1001, 1012, 1006})),
+    "granian": Kind(
+        ["granian", "--runtime-mode", "st", "--interface", "asgi", "--port", "PORT"], frozenset({1001, 1012, 1006})
+    ),
 }
 
 
