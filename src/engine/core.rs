@@ -240,7 +240,9 @@ impl Core {
             subscription.fail_later(failure.clone());
             subscription.sink.leave_history();
         }
-        sessions.iter().for_each(|session| session.leave_history());
+        for session in &sessions {
+            session.leave_history();
+        }
         let mut current = self.ring.lock();
         *current = ring;
         self.follow(history);

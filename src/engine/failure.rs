@@ -106,7 +106,9 @@ impl std::fmt::Display for Failure {
                 let messages: Vec<_> = errors.iter().map(RequestError::message).collect();
                 f.write_str(&messages.join("; "))
             }
-            Failure::Coded { message, .. } | Failure::Gap { message, .. } | Failure::RateLimited { message, .. } => f.write_str(message),
+            Failure::Coded { message, .. } | Failure::Gap { message, .. } | Failure::RateLimited { message, .. } => {
+                f.write_str(message)
+            }
         }
     }
 }

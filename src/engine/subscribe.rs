@@ -95,13 +95,7 @@ impl Core {
 
     /// False when the schema, or the history that the cursor was checked against, has been replaced since the
     /// subscription was compiled.
-    fn enlist(
-        &self,
-        live: &Arc<Live>,
-        made: Made,
-        after: Option<Position>,
-        origin: Origin,
-    ) -> Result<bool, Failure> {
+    fn enlist(&self, live: &Arc<Live>, made: Made, after: Option<Position>, origin: Origin) -> Result<bool, Failure> {
         let mut index = self.index.lock();
         let current = self.is_served(&index, live)? && self.origin() == origin;
         if current {

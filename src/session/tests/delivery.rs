@@ -165,6 +165,20 @@ fn no_cursor_is_told_when_one_operation_replays_behind_another() {
 }
 
 #[test]
+fn nobody_resumes_in_a_new_history_from_what_was_told_or_queued_in_the_last_one() {
+    let (mut queue, now) = queue(1000);
+    for n in 101..=102 {
+        let _ = queue.push(&id("a"), frame("x"), Some(position(n)), now);
+    }
+    let _ = take(&mut queue, 1, 1000);
+    queue.forget_positions();
+    let mut positions = Vec::new();
+    queue.take_each(1, 1000, |_, position| positions.push(position));
+    assert_eq!(positions, [None], "it is told all the same");
+    assert_eq!(overflow(&mut queue, now, (1..).map(|n| Some(position(n)))).resume_after, None);
+}
+
+#[test]
 fn no_cursor_is_told_when_a_frame_without_one_is_lost() {
     let (mut queue, now) = queue(1000);
     let _ = queue.push(&id("a"), frame("x"), Some(position(1)), now);

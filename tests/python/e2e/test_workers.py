@@ -111,6 +111,9 @@ async def test_every_worker_tells_its_own_sockets_and_a_cursor_is_good_at_all_of
     served: Workers,
 ) -> None:
     assert served.slots() == ["rowcast", "rowcast_2", "rowcast_3", "rowcast_4"]
+    if served.shop.database.cluster.major >= 17:
+        kept = "select bool_and(failover) from pg_replication_slots where database = current_database()"
+        assert served.shop.database.execute(kept) == [(True,)], "standbys keep them all"
     at: dict[int, Socket] = {}
     async with served.sockets(at):
         orders = [served.shop.insert() for _ in range(20)]
