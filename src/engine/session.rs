@@ -183,6 +183,11 @@ impl SessionHandle {
         }
     }
 
+    /// An operation begins, which may be told something `behind` what others were told that committed later.
+    pub(super) fn begins(&self, behind: bool) {
+        self.queue.lock().begins(behind);
+    }
+
     /// The positions of what is queued or was taken are of a history that is about to be left.
     pub(super) fn leave_history(&self) {
         self.queue.lock().forget_positions();

@@ -89,6 +89,9 @@ impl Core {
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
         }
+        if made.subscription.is_told_later() && !old.is_told_later() {
+            made.subscription.sink.begins(true);
+        }
         self.index.lock().replace(&made.subscription, made.condition);
         Ok(Renewal::Done)
     }
@@ -100,6 +103,7 @@ impl Core {
         let current = self.is_served(&index, live)? && self.origin() == origin;
         if current {
             index.admits(&made.subscription.source)?;
+            made.subscription.sink.begins(after.is_some() || made.subscription.is_told_later());
             match after {
                 None => index.insert(&made.subscription, made.condition.as_ref()),
                 Some(after) => {

@@ -103,6 +103,14 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    /// An operation begins, whose results may come `behind` later ones of others.
+    pub(super) fn begins(&self, behind: bool) {
+        match self {
+            Sink::Session { session, .. } => session.begins(behind),
+            Sink::Pull(_) => {}
+        }
+    }
+
     /// What waits for its reader is told, and no position of it is taken for one of the history that follows.
     pub(super) fn leave_history(&self) {
         match self {
@@ -145,6 +153,11 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn is_live(&self) -> bool {
         self.progress.is_live()
+    }
+
+    /// Whether its results are queued when they are made, not when the stream comes to their events.
+    pub(super) fn is_told_later(&self) -> bool {
+        self.policy.is_some() || self.grouping.is_some() || matches!(self.maker, Maker::Resolver { .. })
     }
 
     /// Whether events wait in a lane that its successor does not use.

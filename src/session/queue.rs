@@ -109,6 +109,12 @@ impl Queue {
         }
     }
 
+    /// An operation begins. What it is told may come `behind` what others were told that committed later: it replays,
+    /// or somebody has to be asked before each result.
+    pub fn begins(&mut self, behind: bool) {
+        self.progress.begins(behind);
+    }
+
     /// What was queued until now is delivered, but nobody is told to resume from it.
     pub fn forget_positions(&mut self) {
         self.data.iter_mut().for_each(|queued| queued.position = None);

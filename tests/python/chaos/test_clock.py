@@ -9,7 +9,9 @@ import pytest
 
 from chaos.clock import Clock
 
-LOOK = "import time; print(time.time(), time.time_ns() / 1e9, time.clock_gettime(time.CLOCK_REALTIME), time.monotonic())"
+LOOK = (
+    "import time; print(time.time(), time.time_ns() / 1e9, time.clock_gettime(time.CLOCK_REALTIME), time.monotonic())"
+)
 
 
 @pytest.mark.parametrize("seconds", [-86_400.25, 3_600.75, 0])
