@@ -233,14 +233,19 @@ impl Core {
             "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
              anew, and subscribe"
         );
-        let failure = Failure::Gap { message, told_in: self.origin() };
+        let told_in = self.origin();
+        let is_left = history.origin != told_in;
+        let failure = Failure::Gap { message, told_in };
         let sessions = self.registry.sessions();
         let index = self.index.lock();
         for subscription in index.all() {
             subscription.fail_later(failure.clone());
-            subscription.sink.leave_history();
+            if is_left {
+                subscription.sink.leave_history();
+            }
         }
-        for session in &sessions {
+        // A new slot of the same server tells the same history: what is queued keeps its cursors.
+        for session in sessions.iter().filter(|_| is_left) {
             session.leave_history();
         }
         let mut current = self.ring.lock();
