@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -19,7 +20,7 @@ from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
 from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
 from rowcast.engine_log import ask_level, drain_log
-from rowcast.errors import ConfigurationError, NotStarted, PublishError
+from rowcast.errors import ConfigurationError, NotStarted, PublishError, RowcastError
 from rowcast.fields import Fields
 from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
@@ -30,6 +31,8 @@ from rowcast.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_log = logging.getLogger("rowcast")
 
 STOP_WAIT_S = 5.0
 _CLOSE_WAIT_S = 2.0
@@ -293,8 +296,16 @@ class SubscriptionManager:
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """For ``FastAPI(lifespan=manager.lifespan)`` and ``Starlette(lifespan=manager.lifespan)``."""
-        async with self:
+        try:
+            await self.start()
+        except RowcastError as error:
+            # A server that does not start prints the error as a traceback, which does not have its code.
+            _log.error("the application does not start: %s code=%s", error, error.code)
+            raise
+        try:
             yield
+        finally:
+            await self.stop()
 
     # What it does
 

@@ -223,6 +223,12 @@ impl Core {
         self.history.read().contains(cursor)
     }
 
+    /// The cursor of whoever begins to listen now.
+    pub(super) fn here(&self) -> Option<Cursor> {
+        let ring = self.ring.lock();
+        ring.position().map(|position| Cursor { origin: self.origin(), position })
+    }
+
     /// Positions belong to this history from now on.
     pub(super) fn follow(&self, history: History) {
         *self.history.write() = history;
@@ -235,19 +241,37 @@ impl Core {
             "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
              anew, and subscribe"
         );
-        let failure = Failure::new("GAP", message);
-        let index = self.index.lock();
-        self.follow(history);
-        *self.ring.lock() = ring;
-        self.metrics.gaps_total.add(1);
-        let all = index.all().cloned().map(|subscription| (index.is_held(subscription.id), subscription));
-        let all: Vec<_> = all.collect();
-        drop(index);
-        for (is_held, subscription) in all {
-            if is_held || !subscription.keeps_rows || self.tell_rows_anew(&subscription, &failure).is_err() {
+        let told_in = self.origin();
+        let is_left = history.origin != told_in;
+        let failure = Failure::Gap { message, told_in };
+        for subscription in self.end_history(history, ring, &failure, is_left) {
+            if self.tell_rows_anew(&subscription, &failure).is_err() {
                 subscription.fail_later(failure.clone());
             }
         }
+    }
+
+    /// Those who keep the rows; the others have ended.
+    fn end_history(&self, history: History, ring: Ring, failure: &Failure, is_left: bool) -> Vec<Arc<Subscription>> {
+        let sessions = self.registry.sessions();
+        let index = self.index.lock();
+        let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
+        let (keepers, others): (Vec<_>, Vec<_>) = index.all().partition(is_keeper);
+        for subscription in others {
+            subscription.fail_later(failure.clone());
+        }
+        // A new slot of the same server tells the same history: what is queued keeps its cursors.
+        for subscription in index.all().filter(|_| is_left) {
+            subscription.sink.leave_history();
+        }
+        for session in sessions.iter().filter(|_| is_left) {
+            session.leave_history();
+        }
+        let mut current = self.ring.lock();
+        *current = ring;
+        self.follow(history);
+        self.metrics.gaps_total.add(1);
+        keepers.into_iter().cloned().collect()
     }
 }
 

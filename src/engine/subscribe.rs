@@ -16,6 +16,7 @@ use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
+use crate::journal::Origin;
 use crate::matcher::OperationSet;
 use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
@@ -55,6 +56,7 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
+                    let origin = self.origin();
                     let beginning = self.beginning(&compiled.arguments, request)?;
                     let lasting = Lasting {
                         progress: Arc::clone(&progress),
@@ -66,7 +68,7 @@ impl Core {
                         self.check_asked(principal, &draft.sink)?;
                     }
                     self.check_snapshot(&made.subscription, beginning)?;
-                    if self.enlist(&live, made, beginning)? {
+                    if self.enlist(&live, made, beginning, origin)? {
                         self.bring_up(draft.id, beginning)?;
                         return Ok(Subscribed::Live(draft.id));
                     }
@@ -87,6 +89,9 @@ impl Core {
         let made = self.make_again(live, old)?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
+        }
+        if made.subscription.is_told_later() && !old.is_told_later() {
+            made.subscription.sink.begins(true);
         }
         self.index.lock().replace(&made.subscription, made.condition);
         Ok(Renewal::Done)
@@ -113,13 +118,15 @@ impl Core {
         self.make(live, *compiled, &draft, Lasting { progress, grouping, keeps_rows: old.keeps_rows })
     }
 
-    /// False when the schema has been replaced since the subscription was compiled.
-    fn enlist(&self, live: &Arc<Live>, made: Made, beginning: Beginning) -> Result<bool, Failure> {
+    /// False when the schema, or the history that the cursor was checked against, has been replaced since the
+    /// subscription was compiled.
+    fn enlist(&self, live: &Arc<Live>, made: Made, beginning: Beginning, origin: Origin) -> Result<bool, Failure> {
         let mut index = self.index.lock();
-        let current = self.is_served(&index, live)?;
+        let current = self.is_served(&index, live)? && self.origin() == origin;
         if current {
             index.admits(&made.subscription.source)?;
-            if let Beginning::After(after) | Beginning::AfterOrSnapshot(after) = beginning {
+            made.subscription.sink.begins(beginning != Beginning::Now || made.subscription.is_told_later());
+            if let Some(after) = beginning.after() {
                 made.subscription.progress.told(after);
             }
             match beginning {

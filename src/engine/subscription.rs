@@ -112,6 +112,23 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    /// An operation begins, whose results may come `behind` later ones of others.
+    pub(super) fn begins(&self, behind: bool) {
+        match self {
+            Sink::Session { session, .. } => session.begins(behind),
+            Sink::Pull(_) => {}
+        }
+    }
+
+    /// What waits for its reader is told, and no position of it is taken for one of the history that follows.
+    pub(super) fn leave_history(&self) {
+        match self {
+            Sink::Session { session, .. } => session.leave_history(),
+            // Cursors are made when results are queued.
+            Sink::Pull(_) => {}
+        }
+    }
+
     /// Where its reader connected from, if that is known.
     pub(super) fn address(&self) -> Option<&str> {
         match self {
@@ -164,6 +181,11 @@ impl Subscription {
         if let Some(grouping) = &self.grouping {
             grouping.forget();
         }
+    }
+
+    /// Whether its results are queued when they are made, not when the stream comes to their events.
+    pub(super) fn is_told_later(&self) -> bool {
+        self.policy.is_some() || self.grouping.is_some() || matches!(self.maker, Maker::Resolver { .. })
     }
 
     /// Whether events wait in a lane that its successor does not use.

@@ -147,3 +147,39 @@ async fn a_slot_that_nobody_claims_is_dropped_and_ours_is_not() {
     until("the health of ours", || metric(&first, "slot_safe_bytes") == u64::MAX).await;
     first.stop(PATIENCE).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_starts_before_the_last_one_has_left_waits_for_its_slot() {
+    let server = prepared(&["wal_level=logical", "max_replication_slots=1"]).await;
+    let first = serving(&server, &fields()).await;
+    let second = Engine::new(bus(&server), Settings::default());
+    let fields = fields().to_string();
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        first.stop(PATIENCE).await;
+    };
+    let (started, ()) = tokio::join!(second.start(&fields), leave);
+    started.unwrap();
+    assert_eq!(slots(&server).await, "rowcast_it");
+    let third = Engine::new(bus(&server), Settings::default());
+    let error = third.start(&fields).await.unwrap_err();
+    assert_eq!(error.code(), "SLOTS_EXHAUSTED");
+    assert!(error.to_string().contains("raise max_replication_slots"), "{error}");
+    second.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_the_same_time_all_get_a_slot() {
+    let server = prepared(&["wal_level=logical"]).await;
+    let mut starting = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let engine = Engine::new(bus(&server), Settings::default());
+        starting.spawn(async move { engine.start(&fields().to_string()).await.map(|()| engine) });
+    }
+    let engines = starting.join_all().await;
+    assert_eq!(slots(&server).await.split(' ').count(), 6);
+    for engine in engines {
+        let engine = engine.unwrap();
+        engine.stop(PATIENCE).await;
+    }
+}

@@ -326,7 +326,7 @@ async fn who_leaves_in_the_middle_frees_the_session_that_read_for_it() {
     let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
     let mut clients = Vec::new();
     for _ in 0..6 {
-        let mut client = Client::of(&engine, "acme");
+        let client = Client::of(&engine, "acme");
         client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
         clients.push(client);
     }
