@@ -73,9 +73,8 @@ class SubscriptionManager:
             about (100/s, 2,000 at once; as ``subscribes``).
         policy_sessions: Connections in which PostgreSQL is asked about row policies that were not compiled; 2 to 64,
             since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
-        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five seconds,
-            its subscriptions end with ``POLICY_FAILED``.
-            By default 1.
+        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five
+            seconds, its subscriptions end with ``POLICY_FAILED``. By default 1.
         policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
             then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
         replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot

@@ -27,13 +27,12 @@ impl Fold {
         let key = event["key"]["id"].as_i64();
         self.told += 1;
         self.cursor = frame["payload"]["extensions"]["rowcast"]["cursor"].clone();
+        // Of an empty table the first may be a change that came meanwhile: no cursor says that it is inside.
+        if self.cursor.is_null() && !std::mem::replace(&mut self.inside, true) {
+            self.rows.clear();
+        }
         match (text("operation"), key) {
-            ("SNAPSHOT", Some(key)) => {
-                if !std::mem::replace(&mut self.inside, true) {
-                    self.rows.clear();
-                }
-                self.put(key, event, false);
-            }
+            ("SNAPSHOT", Some(key)) => self.put(key, event, false),
             ("SNAPSHOT_END", None) => {
                 if !std::mem::replace(&mut self.inside, false) {
                     self.rows.clear();
