@@ -319,6 +319,78 @@ async fn a_snapshot_that_the_ring_has_passed_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_the_role_may_not_read_are_not_read() {
+    let (_server, engine) = docs(
+        "create policy own on docs using (owner = current_setting('app.user'));
+         revoke select on docs from app; grant select (id, owner) on docs to app",
+    )
+    .await;
+    let mut ann = Client::connect(&engine, user("ann"));
+    ann.subscribe("1", "subscription { docs(snapshot: true) { row { id seen } } }");
+    let (code, _) = ann.error().await;
+    assert_eq!(code, "COLUMN_FORBIDDEN");
+    ann.subscribe("2", DOCS);
+    assert_eq!(ids(&mut ann).await, (1..=500).map(|n| 2 * n).collect::<Vec<_>>(), "and the others are");
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_are_told_rows_at_a_time_and_the_fifth_waits_for_its_turn() {
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 5000) n").await;
+    let settings = Settings { queue_bytes_max: 1 << 20, queue_age_max_s: 600.0, ..Settings::default() };
+    let engine = Arc::new(Engine::new(bus(&server), settings));
+    engine.start(&fields().to_string()).await.unwrap();
+    let mut clients: Vec<_> = (0..5).map(|_| Client::of(&engine, "acme")).collect();
+    for client in &mut clients[..4] {
+        client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
+        assert_eq!(id(&client.frame().await).1, Some(1));
+    }
+    clients[4].subscribe("1", ALL);
+    clients[4].is_quiet().await;
+    let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
+    assert_eq!(server.value(reading).await.as_deref(), Some("4"));
+    clients[0].complete("1");
+    assert_eq!(to_the_end(&mut clients[4]).await.0, rows(1..=5000));
+    engine.stop(PATIENCE).await;
+}
+
+/// Of what a busy stream let go long ago nothing is known any more, nor has to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_has_come_far_takes_nothing_from_a_snapshot() {
+    const FAR: u64 = 66_000;
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 5000) n").await;
+    server.sql("insert into t values (0)").await;
+    let settings = Settings {
+        replay_window_bytes: 20_000,
+        queue_bytes_max: 1 << 20,
+        queue_age_max_s: 600.0,
+        ..Settings::default()
+    };
+    let engine = Arc::new(Engine::new(bus(&server), settings));
+    engine.start(&fields().to_string()).await.unwrap();
+    let writer = server.admin().await;
+    writer.batch_execute("set synchronous_commit = off").await.unwrap();
+    let commits =
+        format!("do $$ begin for n in 1..{FAR} loop update t set v = n where id = 0; commit; end loop; end $$");
+    writer.batch_execute(&commits).await.unwrap();
+    until("the stream to have come", || metric(&engine, "events_total") >= FAR).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
+    assert_eq!(id(&client.frame().await).1, Some(0));
+    let seen = metric(&engine, "events_total");
+    for n in 10_001..=10_003 {
+        server.sql(&format!("insert into t values ({n})")).await;
+    }
+    until("the stream to have come", || metric(&engine, "events_total") >= seen + 3).await;
+    let (told, _) = to_the_end(&mut client).await;
+    let due = (10_001..=10_003).map(|id| ("INSERT".to_owned(), id));
+    assert!(told == rows(1..=5000).into_iter().chain(due).collect::<Vec<_>>(), "{:?}", &told[4990..]);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_in_the_middle_frees_the_session_that_read_for_it() {
     let server = prepared().await;
     server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 20000) n").await;
