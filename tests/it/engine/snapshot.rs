@@ -11,6 +11,8 @@ use rowcast::engine::Engine;
 use rowcast::model::Principal;
 use serde_json::{Value, json};
 
+use fold::Fold;
+
 use crate::engine::client::{Client, PATIENCE, bus, in_memory, metric, serving, until};
 use crate::postgres::Server;
 
@@ -176,28 +178,50 @@ async fn a_cursor_is_honoured_if_it_can_be_and_otherwise_the_rows_come_again() {
     engine.stop(PATIENCE).await;
 }
 
+/// Whoever wants to waits for a standby that never comes.
+const STANDBY: [&str; 3] = ["wal_level=logical", "synchronous_standby_names=nobody", "synchronous_commit=local"];
+
 /// A transaction whose commit waits for a standby is in the stream, and nobody else sees it.
+async fn insert_that_hangs(server: &Server) -> tokio::task::JoinHandle<()> {
+    let waiting = server.admin().await;
+    tokio::spawn(async move {
+        let _ = waiting.batch_execute("set synchronous_commit = on; insert into t values (3)").await;
+    })
+}
+
+/// Without a single row the snapshot is what has changed since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_forgets_at_the_beginning_of_a_snapshot_without_rows_keeps_what_it_is_told_in_it() {
+    let server = prepared_with(&STANDBY).await;
+    let engine = serving(&server, &fields()).await;
+    let mut witness = Client::of(&engine, "acme");
+    witness.subscribe("1", ALL);
+    assert_eq!(to_the_end(&mut witness).await.0, []);
+    let hangs = insert_that_hangs(&server).await;
+    assert_eq!(id(&witness.frame().await), ("INSERT".to_owned(), Some(3)));
+    assert_eq!(server.value("select count(*) from t").await.as_deref(), Some("0"), "the commit did not wait");
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", ALL);
+    let mut fold = Fold::default();
+    while fold.cursor.is_null() {
+        fold.take(&client.frame().await);
+    }
+    assert_eq!((fold.told, fold.rows.into_keys().collect()), (2, vec![3]));
+    hangs.abort();
+    engine.stop(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_well() {
-    let server = prepared().await;
+    let server = prepared_with(&STANDBY).await;
     server.sql("insert into t values (1), (2)").await;
     let engine = serving(&server, &fields()).await;
     let mut witness = Client::of(&engine, "acme");
     witness.subscribe("1", ALL);
     assert_eq!(to_the_end(&mut witness).await.0.len(), 2);
-    server.sql("alter system set synchronous_standby_names = 'nobody'").await;
-    server.sql("select pg_reload_conf()").await;
-    let waiting = server.admin().await;
-    let hangs = tokio::spawn(async move {
-        loop {
-            let done = waiting.batch_execute("insert into t values (3) on conflict do nothing").await;
-            if done.is_err() {
-                return;
-            }
-        }
-    });
+    let hangs = insert_that_hangs(&server).await;
     assert_eq!(id(&witness.frame().await), ("INSERT".to_owned(), Some(3)));
-    server.sql("set synchronous_commit = local; update t set v = 1 where id = 1").await;
+    server.sql("update t set v = 1 where id = 1").await;
     assert_eq!(id(&witness.frame().await), ("UPDATE".to_owned(), Some(1)));
     if server.value("select count(*) from t").await.as_deref() == Some("2") {
         let mut client = Client::of(&engine, "acme");
@@ -207,8 +231,6 @@ async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_
     } else {
         panic!("the commit did not wait");
     }
-    server.sql("alter system reset synchronous_standby_names").await;
-    server.sql("select pg_reload_conf()").await;
     hangs.abort();
     engine.stop(PATIENCE).await;
 }
@@ -396,14 +418,15 @@ async fn who_leaves_in_the_middle_frees_the_session_that_read_for_it() {
     server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 20000) n").await;
     let engine = serving(&server, &fields()).await;
     let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        let mut client = Client::of(&engine, "acme");
-        client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
-        clients.push(client);
-    }
+    let query = "subscription { t(snapshot: true) { operation key { id } row { pad } } }";
+    let mut clients: Vec<_> = (0..6).map(|_| Client::of(&engine, "acme")).collect();
+    // Two of the others wait for a turn. Had all come at once, any two of the six would.
     for client in &mut clients[..3] {
+        client.subscribe("1", query);
         client.frame().await;
+    }
+    for client in &mut clients[3..] {
+        client.subscribe("1", query);
     }
     for client in &clients {
         client.complete("1");
