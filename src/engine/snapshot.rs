@@ -53,8 +53,8 @@ struct Taken {
     fence: Fence,
     /// What it sees is in the stream before this position.
     written: Lsn,
-    /// How many transactions the ring had forgotten by then.
-    forgotten: u64,
+    /// How many transactions the ring had let go of by then.
+    gone: u64,
 }
 
 impl Fence {
@@ -111,7 +111,7 @@ impl Core {
             return Ok(());
         }
         let interruptions = self.metrics.capture_interruptions_total.get();
-        let Taken { pages, fence, written, forgotten } = taken;
+        let Taken { pages, fence, written, gone } = taken;
         pages.close().await?;
         self.pass(id, written).await;
         // A server that crashed may have lost what was seen but not yet on disk, and gives its number to another one.
@@ -119,7 +119,7 @@ impl Core {
             let message = "the stream was interrupted before it had passed the snapshot: subscribe again";
             return Err(Failure::new("SNAPSHOT_INTERRUPTED", message));
         }
-        let from = self.from(&fence, forgotten)?;
+        let from = self.from(&fence, gone)?;
         self.go_on(id, from, Some(&fence)).await
     }
 
@@ -159,13 +159,13 @@ impl Core {
         let Some(pages) = probe.pages(&scan).await? else { return Ok(None) };
         let moment = pages.moment().clone();
         let seen: Seen = moment.snapshot.parse().map_err(|_| Failure::new("DEFECT", "the snapshot has no form"))?;
-        let (known, forgotten) = {
+        let (known, gone) = {
             let ring = self.ring.lock();
-            (ring.before_unseen(|xid| !seen.sees(xid)), ring.forgotten())
+            (ring.before_unseen(|xid| !seen.sees(xid)), ring.gone())
         };
         if known.is_ok() {
             let fence = Fence { seen, at: moment.at, table: Arc::clone(table) };
-            return Ok(Some(Taken { pages, fence, written: moment.written, forgotten }));
+            return Ok(Some(Taken { pages, fence, written: moment.written, gone }));
         }
         pages.close().await?;
         Ok(None)
@@ -173,10 +173,10 @@ impl Core {
 
     /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
     /// and went.
-    fn from(&self, fence: &Fence, forgotten: u64) -> Result<Position, Failure> {
+    fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
         let ring = self.ring.lock();
         let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
-        if ring.forgotten() == forgotten { Ok(from) } else { Err(expired()) }
+        if ring.remembers(gone) { Ok(from) } else { Err(expired()) }
     }
 
     /// Waits until the stream has told all that the snapshot sees.

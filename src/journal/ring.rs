@@ -35,7 +35,8 @@ pub struct Ring {
     live_from: Lsn,
     /// The latest transactions of which something was let go, in commit order.
     gone: VecDeque<u32>,
-    forgotten: u64,
+    /// How many those were since the beginning.
+    gone_total: u64,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Ring {
             reached: begins_at,
             live_from,
             gone: VecDeque::new(),
-            forgotten: 0,
+            gone_total: 0,
         }
     }
 
@@ -112,17 +113,22 @@ impl Ring {
     fn remember(&mut self, gone: &Kept) {
         if self.gone.back() != Some(&gone.xid) {
             self.gone.push_back(gone.xid);
-            self.forgotten += u64::from(self.gone.len() > GONE_MAX);
+            self.gone_total += 1;
         }
         if self.gone.len() > GONE_MAX {
             self.gone.pop_front();
         }
     }
 
-    /// How many transactions are not even remembered. While that stays the same [`before_unseen`](Self::before_unseen)
-    /// knows of all.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// How many transactions were let go of, to ask later whether the ring still [remembers](Self::remembers) the rest.
+    pub fn gone(&self) -> u64 {
+        self.gone_total
+    }
+
+    /// Whether all are remembered that were let go of since there were so many. Then [`before_unseen`](Self::before_unseen)
+    /// knows of all that it did not know of at that time.
+    pub fn remembers(&self, since: u64) -> bool {
+        self.gone_total.checked_sub(since).is_some_and(|newly| newly <= self.gone.len() as u64)
     }
 
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
@@ -223,7 +229,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Expired, Ring, Window};
+    use super::{Expired, GONE_MAX, Ring, Window};
     use crate::model::{Change, Event, Lsn, Message, Position, Timestamp};
 
     fn at(commit_lsn: u64, ordinal: u32) -> Position {
@@ -317,6 +323,28 @@ mod tests {
         assert!(ring.bytes() <= 10_000);
         assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
         assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_was_let_go_long_ago_is_not_asked_for_and_what_went_since_is() {
+        let window = Window { bytes_max: 0, age_max: Duration::MAX };
+        let mut ring = Ring::new(window, Lsn(0), Lsn(0));
+        let (mut xid, now) = (0, Instant::now());
+        let mut go = |ring: &mut Ring, transactions: usize| {
+            for _ in 0..transactions {
+                xid += 1;
+                let event = event(at(u64::from(xid), 0), 1);
+                ring.append(&Arc::new(Event { xid, ..(*event).clone() }), now);
+            }
+        };
+        go(&mut ring, GONE_MAX + 10);
+        let since = ring.gone();
+        assert!(ring.remembers(since));
+        go(&mut ring, GONE_MAX);
+        assert!(ring.remembers(since), "all of them, and no other");
+        go(&mut ring, 1);
+        assert!(!ring.remembers(since), "one is not known any more");
+        assert!(!Ring::new(window, Lsn(0), Lsn(0)).remembers(since), "another stream");
     }
 
     #[test]

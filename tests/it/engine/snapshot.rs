@@ -11,6 +11,8 @@ use rowcast::engine::Engine;
 use rowcast::model::Principal;
 use serde_json::{Value, json};
 
+use fold::Fold;
+
 use crate::engine::client::{Client, PATIENCE, bus, in_memory, metric, serving, until};
 use crate::postgres::Server;
 
@@ -176,28 +178,50 @@ async fn a_cursor_is_honoured_if_it_can_be_and_otherwise_the_rows_come_again() {
     engine.stop(PATIENCE).await;
 }
 
+/// Whoever wants to waits for a standby that never comes.
+const STANDBY: [&str; 3] = ["wal_level=logical", "synchronous_standby_names=nobody", "synchronous_commit=local"];
+
 /// A transaction whose commit waits for a standby is in the stream, and nobody else sees it.
+async fn insert_that_hangs(server: &Server) -> tokio::task::JoinHandle<()> {
+    let waiting = server.admin().await;
+    tokio::spawn(async move {
+        let _ = waiting.batch_execute("set synchronous_commit = on; insert into t values (3)").await;
+    })
+}
+
+/// Without a single row the snapshot is what has changed since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_forgets_at_the_beginning_of_a_snapshot_without_rows_keeps_what_it_is_told_in_it() {
+    let server = prepared_with(&STANDBY).await;
+    let engine = serving(&server, &fields()).await;
+    let mut witness = Client::of(&engine, "acme");
+    witness.subscribe("1", ALL);
+    assert_eq!(to_the_end(&mut witness).await.0, []);
+    let hangs = insert_that_hangs(&server).await;
+    assert_eq!(id(&witness.frame().await), ("INSERT".to_owned(), Some(3)));
+    assert_eq!(server.value("select count(*) from t").await.as_deref(), Some("0"), "the commit did not wait");
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", ALL);
+    let mut fold = Fold::default();
+    while fold.cursor.is_null() {
+        fold.take(&client.frame().await);
+    }
+    assert_eq!((fold.told, fold.rows.into_keys().collect()), (2, vec![3]));
+    hangs.abort();
+    engine.stop(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_well() {
-    let server = prepared().await;
+    let server = prepared_with(&STANDBY).await;
     server.sql("insert into t values (1), (2)").await;
     let engine = serving(&server, &fields()).await;
     let mut witness = Client::of(&engine, "acme");
     witness.subscribe("1", ALL);
     assert_eq!(to_the_end(&mut witness).await.0.len(), 2);
-    server.sql("alter system set synchronous_standby_names = 'nobody'").await;
-    server.sql("select pg_reload_conf()").await;
-    let waiting = server.admin().await;
-    let hangs = tokio::spawn(async move {
-        loop {
-            let done = waiting.batch_execute("insert into t values (3) on conflict do nothing").await;
-            if done.is_err() {
-                return;
-            }
-        }
-    });
+    let hangs = insert_that_hangs(&server).await;
     assert_eq!(id(&witness.frame().await), ("INSERT".to_owned(), Some(3)));
-    server.sql("set synchronous_commit = local; update t set v = 1 where id = 1").await;
+    server.sql("update t set v = 1 where id = 1").await;
     assert_eq!(id(&witness.frame().await), ("UPDATE".to_owned(), Some(1)));
     if server.value("select count(*) from t").await.as_deref() == Some("2") {
         let mut client = Client::of(&engine, "acme");
@@ -207,8 +231,6 @@ async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_
     } else {
         panic!("the commit did not wait");
     }
-    server.sql("alter system reset synchronous_standby_names").await;
-    server.sql("select pg_reload_conf()").await;
     hangs.abort();
     engine.stop(PATIENCE).await;
 }
@@ -319,19 +341,92 @@ async fn a_snapshot_that_the_ring_has_passed_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_the_role_may_not_read_are_not_read() {
+    let (_server, engine) = docs(
+        "create policy own on docs using (owner = current_setting('app.user'));
+         revoke select on docs from app; grant select (id, owner) on docs to app",
+    )
+    .await;
+    let mut ann = Client::connect(&engine, user("ann"));
+    ann.subscribe("1", "subscription { docs(snapshot: true) { row { id seen } } }");
+    let (code, _) = ann.error().await;
+    assert_eq!(code, "COLUMN_FORBIDDEN");
+    ann.subscribe("2", DOCS);
+    assert_eq!(ids(&mut ann).await, (1..=500).map(|n| 2 * n).collect::<Vec<_>>(), "and the others are");
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_are_told_rows_at_a_time_and_the_fifth_waits_for_its_turn() {
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 5000) n").await;
+    let settings = Settings { queue_bytes_max: 1 << 20, queue_age_max_s: 600.0, ..Settings::default() };
+    let engine = Arc::new(Engine::new(bus(&server), settings));
+    engine.start(&fields().to_string()).await.unwrap();
+    let mut clients: Vec<_> = (0..5).map(|_| Client::of(&engine, "acme")).collect();
+    for client in &mut clients[..4] {
+        client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
+        assert_eq!(id(&client.frame().await).1, Some(1));
+    }
+    clients[4].subscribe("1", ALL);
+    clients[4].is_quiet().await;
+    let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
+    assert_eq!(server.value(reading).await.as_deref(), Some("4"));
+    clients[0].complete("1");
+    assert_eq!(to_the_end(&mut clients[4]).await.0, rows(1..=5000));
+    engine.stop(PATIENCE).await;
+}
+
+/// Of what a busy stream let go long ago nothing is known any more, nor has to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_has_come_far_takes_nothing_from_a_snapshot() {
+    const FAR: u64 = 66_000;
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 5000) n").await;
+    server.sql("insert into t values (0)").await;
+    let settings = Settings {
+        replay_window_bytes: 20_000,
+        queue_bytes_max: 1 << 20,
+        queue_age_max_s: 600.0,
+        ..Settings::default()
+    };
+    let engine = Arc::new(Engine::new(bus(&server), settings));
+    engine.start(&fields().to_string()).await.unwrap();
+    let writer = server.admin().await;
+    writer.batch_execute("set synchronous_commit = off").await.unwrap();
+    let commits =
+        format!("do $$ begin for n in 1..{FAR} loop update t set v = n where id = 0; commit; end loop; end $$");
+    writer.batch_execute(&commits).await.unwrap();
+    until("the stream to have come", || metric(&engine, "events_total") >= FAR).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
+    assert_eq!(id(&client.frame().await).1, Some(0));
+    let seen = metric(&engine, "events_total");
+    for n in 10_001..=10_003 {
+        server.sql(&format!("insert into t values ({n})")).await;
+    }
+    until("the stream to have come", || metric(&engine, "events_total") >= seen + 3).await;
+    let (told, _) = to_the_end(&mut client).await;
+    let due = (10_001..=10_003).map(|id| ("INSERT".to_owned(), id));
+    assert!(told == rows(1..=5000).into_iter().chain(due).collect::<Vec<_>>(), "{:?}", &told[4990..]);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_in_the_middle_frees_the_session_that_read_for_it() {
     let server = prepared().await;
     server.sql("insert into t select n, 'acme', n, repeat('x', 1000) from generate_series(1, 20000) n").await;
     let engine = serving(&server, &fields()).await;
     let reading = "select count(*) from pg_stat_activity where backend_xmin is not null and state like 'idle in%'";
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        let client = Client::of(&engine, "acme");
-        client.subscribe("1", "subscription { t(snapshot: true) { operation key { id } row { pad } } }");
-        clients.push(client);
-    }
+    let query = "subscription { t(snapshot: true) { operation key { id } row { pad } } }";
+    let mut clients: Vec<_> = (0..6).map(|_| Client::of(&engine, "acme")).collect();
+    // Two of the others wait for a turn. Had all come at once, any two of the six would.
     for client in &mut clients[..3] {
+        client.subscribe("1", query);
         client.frame().await;
+    }
+    for client in &mut clients[3..] {
+        client.subscribe("1", query);
     }
     for client in &clients {
         client.complete("1");

@@ -11,7 +11,7 @@ pub(super) type Rows = BTreeMap<i64, Value>;
 #[derive(Clone, Default)]
 pub(super) struct Fold {
     pub(super) rows: Rows,
-    /// The rows that are there are still being told.
+    /// A snapshot is still being told. It may have no row, and yet changes behind it: what begins it has no cursor.
     pub(super) inside: bool,
     pub(super) cursor: Value,
     pub(super) told: usize,
@@ -32,12 +32,14 @@ impl Fold {
             self.rows.clear();
         }
         match (text("operation"), key) {
-            ("SNAPSHOT", Some(key)) => self.put(key, event, false),
+            ("SNAPSHOT", Some(key)) => {
+                assert!(self.cursor.is_null(), "{frame}");
+                self.put(key, event, false);
+            }
             ("SNAPSHOT_END", None) => {
                 if !std::mem::replace(&mut self.inside, false) {
                     self.rows.clear();
                 }
-                assert!(self.cursor.is_string(), "{frame}");
             }
             ("TRUNCATE", None) => self.rows.clear(),
             ("INSERT" | "UPDATE" | "DELETE", Some(key)) => match text("transition") {
@@ -48,7 +50,7 @@ impl Fold {
             },
             other => panic!("{other:?}"),
         }
-        assert_eq!(self.inside, self.cursor.is_null(), "{frame}");
+        assert_eq!(self.inside, self.cursor.is_null(), "the end alone ends it, and has a cursor: {frame}");
     }
 
     fn put(&mut self, key: i64, event: &Value, known: bool) {
