@@ -37,6 +37,7 @@ mod resolve;
 mod revoke;
 mod session;
 mod slot_watch;
+mod snapshot;
 mod stale;
 mod start;
 mod stream;

@@ -28,6 +28,10 @@ metrics! {
     resumes_total,
     /// Events told to those, one for each subscription and event.
     events_replayed_total,
+    /// Snapshots that were begun.
+    snapshots_total,
+    /// Rows told in them.
+    snapshot_rows_total,
     /// Bytes of recent events, kept for those who come back.
     replay_window_bytes,
     /// Results put into queues, one for each subscription told.

@@ -110,7 +110,7 @@ class Declaration:
             return 'name the table: @subscription("orders"), not @subscription'
         if (self.table is None) == (self.topic is None):
             return 'name either a table or a topic: subscription("orders") or subscription(topic="alerts")'
-        return self._wrong_text() or self._wrong_option() or self._wrong_scope()
+        return self._wrong_text() or self._wrong_option() or self._wrong_transactions() or self._wrong_scope()
 
     def _wrong_text(self) -> str | None:
         for what in ("table", "topic", "tenant", "name", "service"):
@@ -130,12 +130,15 @@ class Declaration:
             return f'replica_identity must be "full" or "keep", not {self.replica_identity!r}'
         if self.slow_client not in (None, "disconnect", "coalesce"):
             return f'slow_client must be "disconnect" or "coalesce", not {self.slow_client!r}'
+        if self.timeout is not None and not 0 < self.timeout < float("inf"):
+            return f"timeout must be a positive number of seconds, not {self.timeout!r}"
+        return None
+
+    def _wrong_transactions(self) -> str | None:
         if self.transactions and self.table is None:
             return "transactions are changes of rows, so they need a table"
         if self.transactions and self.slow_client == "coalesce":
             return 'transactions=True tells every change and slow_client="coalesce" passes over some: choose one'
-        if self.timeout is not None and not 0 < self.timeout < float("inf"):
-            return f"timeout must be a positive number of seconds, not {self.timeout!r}"
         return None
 
     def _wrong_scope(self) -> str | None:

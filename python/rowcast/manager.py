@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -19,7 +20,7 @@ from rowcast._engine import EventBusConfig, SubscriptionExecutor
 from rowcast.bridge import RESOLVER_CALLS, LoopBridge
 from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
 from rowcast.engine_log import ask_level, drain_log
-from rowcast.errors import ConfigurationError, NotStarted, PublishError
+from rowcast.errors import ConfigurationError, NotStarted, PublishError, RowcastError
 from rowcast.fields import Fields
 from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
@@ -30,6 +31,8 @@ from rowcast.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_log = logging.getLogger("rowcast")
 
 STOP_WAIT_S = 5.0
 _CLOSE_WAIT_S = 2.0
@@ -70,9 +73,8 @@ class SubscriptionManager:
             about (100/s, 2,000 at once; as ``subscribes``).
         policy_sessions: Connections in which PostgreSQL is asked about row policies that were not compiled; 2 to 64,
             since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
-        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five seconds,
-            its subscriptions end with ``POLICY_FAILED``.
-            By default 1.
+        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five
+            seconds, its subscriptions end with ``POLICY_FAILED``. By default 1.
         policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
             then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
         replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot
@@ -298,8 +300,16 @@ class SubscriptionManager:
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """For ``FastAPI(lifespan=manager.lifespan)`` and ``Starlette(lifespan=manager.lifespan)``."""
-        async with self:
+        try:
+            await self.start()
+        except RowcastError as error:
+            # A server that does not start prints the error as a traceback, which does not have its code.
+            _log.error("the application does not start: %s code=%s", error, error.code)
+            raise
+        try:
             yield
+        finally:
+            await self.stop()
 
     # What it does
 

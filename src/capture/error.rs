@@ -57,8 +57,9 @@ impl ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)?;
-        self.detail.iter().try_for_each(|detail| write!(f, "; detail: {detail}"))?;
-        self.hint.iter().try_for_each(|hint| write!(f, "; hint: {hint}"))
+        // They are sentences, and what follows them is one of ours.
+        self.detail.iter().try_for_each(|detail| write!(f, "; detail: {}", detail.trim_end_matches('.')))?;
+        self.hint.iter().try_for_each(|hint| write!(f, "; hint: {}", hint.trim_end_matches('.')))
     }
 }
 
@@ -92,6 +93,15 @@ pub enum CaptureError {
         place: String,
         /// What it said.
         server: Box<ServerError>,
+    },
+    /// It follows another server, and only a primary tells of its commits.
+    #[error(
+        "{place} is a standby, whose changes are those of its primary. Connect to the primary, or promote this one; a \
+         running engine waits for that."
+    )]
+    ServerIsStandby {
+        /// Which server.
+        place: String,
     },
     /// 28P01, 28000, or an authentication method that cannot be answered.
     #[error("{place} does not let {user:?} in: {reason}. Check the user, the password and pg_hba.conf.")]
@@ -290,6 +300,7 @@ impl CaptureError {
             Self::SettingsInvalid { .. } => "SETTINGS_INVALID",
             Self::ServerUnreachable { .. } => "SERVER_UNREACHABLE",
             Self::ServerUnavailable { .. } => "SERVER_UNAVAILABLE",
+            Self::ServerIsStandby { .. } => "SERVER_IS_STANDBY",
             Self::AuthenticationFailed { .. } => "AUTHENTICATION_FAILED",
             Self::TlsFailed { .. } => "TLS_FAILED",
             Self::TlsRequired { .. } => "TLS_REQUIRED",
@@ -319,6 +330,7 @@ impl CaptureError {
             // ours, until the server notices that its old walsender talks to nobody.
             Self::ServerUnreachable { .. }
             | Self::ServerUnavailable { .. }
+            | Self::ServerIsStandby { .. }
             | Self::ConnectionLost { .. }
             | Self::SendersExhausted { .. }
             | Self::ConnectionsExhausted { .. }

@@ -19,6 +19,12 @@ use super::settings::WalSettings;
 /// Processes that start at the same time choose the same slot, and all but one choose again.
 const ATTEMPTS: usize = 64;
 
+/// How long a start waits for a process that is on its way out to leave its slot, where there may be no more of them.
+const CROWDED: Duration = Duration::from_secs(5);
+
+/// How long between two looks meanwhile.
+const GLANCE: Duration = Duration::from_millis(200);
+
 /// The slots of the pool; those that hold most come first.
 const SLOTS: &str = r"select slot_name::text, active_pid is not null, coalesce(wal_status = 'lost', false)
     from pg_catalog.pg_replication_slots
@@ -66,7 +72,7 @@ impl SlotPool {
     }
 
     async fn claim_with(&self, client: &Client) -> Result<(WalCapture, WalSettings), CaptureError> {
-        let mut attempt = 1;
+        let (mut attempt, began) = (1, Instant::now());
         loop {
             let slots = look(client, &self.settings.slot).await;
             let name = choose(&self.settings.slot, &slots);
@@ -74,6 +80,11 @@ impl SlotPool {
             let settings = WalSettings { slot: name, ..self.settings.clone() };
             match WalCapture::start(self.conninfo.clone(), settings.clone(), None).await {
                 Err(CaptureError::SlotActive { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(CaptureError::SlotsExhausted { .. } | CaptureError::SendersExhausted { .. })
+                    if began.elapsed() < CROWDED =>
+                {
+                    tokio::time::sleep(GLANCE).await;
+                }
                 started => return started.map(|capture| (capture, settings)),
             }
         }

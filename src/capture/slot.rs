@@ -23,6 +23,9 @@ use crate::model::Lsn;
 /// Logical messages are an option of the output plugin since this version.
 const OLDEST: u32 = 14;
 
+/// A standby may keep copies of slots since this version (manual, section 47.2.3 "Replication Slot Synchronization").
+const FAILOVER: u32 = 17;
+
 /// A stream that has begun.
 pub(super) struct Opened {
     pub(super) link: Link,
@@ -91,6 +94,8 @@ struct Slot {
     active_pid: Option<i32>,
     lost: Option<String>,
     confirmed: Lsn,
+    /// Whether standbys may keep a copy; unknown where no server can.
+    failover: Option<bool>,
 }
 
 impl Opening<'_> {
@@ -99,12 +104,16 @@ impl Opening<'_> {
             let version = self.link.version.clone();
             return Err(CaptureError::ServerTooOld { place: self.place(), version });
         }
-        let identity = self.check_identity().await?;
         let wal_sender_timeout = self.check_settings().await?;
+        let identity = self.check_identity().await?;
         self.check_publication().await?;
         let found = self.find_slot().await?;
         let (created, confirmed) = match found {
-            Some(slot) => (false, self.check_slot(&slot)?),
+            Some(slot) => {
+                let confirmed = self.check_slot(&slot)?;
+                self.survive_failover(&slot).await?;
+                (false, confirmed)
+            }
             None if self.purpose.may_create() => (true, self.create_slot().await?),
             None => return Err(self.lost("it does not exist any more")),
         };
@@ -153,10 +162,13 @@ impl Opening<'_> {
     }
 
     async fn check_settings(&mut self) -> Result<Duration, CaptureError> {
-        let settings = "select current_setting('wal_level'), setting from pg_catalog.pg_settings \
-                        where name = 'wal_sender_timeout'";
+        let settings = "select current_setting('wal_level'), setting, pg_catalog.pg_is_in_recovery() \
+                        from pg_catalog.pg_settings where name = 'wal_sender_timeout'";
         let row = self.one_row(settings).await?;
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+        if text(2) == "t" {
+            return Err(CaptureError::ServerIsStandby { place: self.place() });
+        }
         if text(0) != "logical" {
             return Err(CaptureError::WalLevelNotLogical { place: self.place(), wal_level: text(0) });
         }
@@ -169,9 +181,9 @@ impl Opening<'_> {
     }
 
     async fn find_slot(&mut self) -> Result<Option<Slot>, CaptureError> {
-        let reason = if self.link.major_version() >= 17 { "invalidation_reason" } else { "null" };
+        let newer = if self.link.major_version() >= FAILOVER { "invalidation_reason, failover" } else { "null, null" };
         let sql = format!(
-            "select plugin, database, temporary, active_pid, wal_status, {reason}, confirmed_flush_lsn \
+            "select plugin, database, temporary, active_pid, wal_status, confirmed_flush_lsn, {newer} \
              from pg_catalog.pg_replication_slots where slot_name = {}",
             escape_literal(&self.settings.slot)
         );
@@ -206,10 +218,7 @@ impl Opening<'_> {
     }
 
     async fn create_slot(&mut self) -> Result<Lsn, CaptureError> {
-        let temporary = if self.settings.temporary { " TEMPORARY" } else { "" };
-        let snapshot = if self.link.major_version() >= 15 { "(SNAPSHOT 'nothing')" } else { "NOEXPORT_SNAPSHOT" };
-        let slot = escape_identifier(&self.settings.slot);
-        self.link.ask(&format!("CREATE_REPLICATION_SLOT {slot}{temporary} LOGICAL pgoutput {snapshot}")).await?;
+        self.link.ask(&create_command(self.settings, self.link.major_version())).await?;
         let limit = self.settings.slot_create_timeout;
         let rows = match tokio::time::timeout(limit, self.link.answer()).await {
             Ok(answer) => answer.map_err(|error| self.explain(error))?,
@@ -217,6 +226,21 @@ impl Opening<'_> {
         };
         let position = rows.first().and_then(|row| row.get(1)).and_then(|text| text.as_deref()?.parse().ok());
         position.ok_or_else(|| self.link.session.violation("a new slot came without a position".to_owned()))
+    }
+
+    /// A copy of a slot, and one that an older version has made, are not yet kept by standbys.
+    async fn survive_failover(&mut self, slot: &Slot) -> Result<(), CaptureError> {
+        if slot.failover != Some(false) || slot.temporary {
+            return Ok(());
+        }
+        let name = escape_identifier(&self.settings.slot);
+        match self.link.query(&format!("ALTER_REPLICATION_SLOT {name} (FAILOVER true)")).await {
+            Err(CaptureError::Server { server, .. }) if server.sqlstate != "55006" => {
+                tracing::warn!(slot = self.settings.slot, %server, "the slot will not survive a failover");
+                Ok(())
+            }
+            altered => altered.map(drop).map_err(|error| self.explain(error)),
+        }
     }
 
     /// A walsender that waits for open transactions does not notice that we left, and would leave a slot behind that
@@ -260,7 +284,8 @@ impl Opening<'_> {
         match error {
             CaptureError::Server { place, server } => match server.sqlstate.as_str() {
                 "53400" => CaptureError::SlotsExhausted { place, slot: self.settings.slot.clone(), server },
-                "55006" => self.active(None),
+                // In use, or made by another process since we looked.
+                "55006" | "42710" => self.active(None),
                 _ => CaptureError::Server { place, server },
             },
             other => other,
@@ -326,7 +351,7 @@ impl Slot {
         let mut row = row.into_iter().chain(std::iter::repeat(None));
         let mut next = || row.next().flatten();
         let (plugin, database, temporary, active_pid) = (next(), next(), next(), next());
-        let (status, reason, confirmed) = (next(), next(), next());
+        let (status, confirmed, reason, failover) = (next(), next(), next(), next());
         let lost = reason.or(status.filter(|status| status == "lost"));
         Self {
             plugin,
@@ -336,6 +361,7 @@ impl Slot {
             lost: lost
                 .map(|reason| format!("PostgreSQL removed WAL that it needs ({reason}; see max_slot_wal_keep_size)")),
             confirmed: confirmed.and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
+            failover: failover.map(|failover| failover == "t"),
         }
     }
 }
@@ -343,6 +369,18 @@ impl Slot {
 /// One row when the publication exists.
 pub(super) fn publication_query(publication: &str) -> String {
     format!("select 1 from pg_catalog.pg_publication where pubname = {}", escape_literal(publication))
+}
+
+/// Options came with version 15; until then they were keywords.
+fn create_command(settings: &WalSettings, major: u32) -> String {
+    let slot = escape_identifier(&settings.slot);
+    let temporary = if settings.temporary { " TEMPORARY" } else { "" };
+    let options = match major {
+        FAILOVER.. if !settings.temporary => "(SNAPSHOT 'nothing', FAILOVER true)",
+        15.. => "(SNAPSHOT 'nothing')",
+        _ => "NOEXPORT_SNAPSHOT",
+    };
+    format!("CREATE_REPLICATION_SLOT {slot}{temporary} LOGICAL pgoutput {options}")
 }
 
 /// Publication names are a list of identifiers inside a string, and the replication grammar knows no escapes but `''`.
@@ -363,7 +401,7 @@ fn switch_points(history: &str) -> Vec<(u32, Lsn)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Slot, start_command, switch_points};
+    use super::{Slot, create_command, start_command, switch_points};
     use crate::capture::settings::WalSettings;
     use crate::model::Lsn;
 
@@ -385,13 +423,25 @@ mod tests {
     #[test]
     fn a_slot_is_lost_when_its_status_or_a_reason_says_so() {
         let slot = |status: &str, reason: Option<&str>| {
-            let texts = [Some("pgoutput"), Some("db"), Some("f"), None, Some(status), reason, Some("0/10")];
+            let texts = [Some("pgoutput"), Some("db"), Some("f"), None, Some(status), Some("0/10"), reason, Some("t")];
             Slot::read(texts.iter().map(|text| text.map(str::to_owned)).collect())
         };
         assert!(slot("reserved", None).lost.is_none());
         assert_eq!(slot("extended", None).confirmed, Lsn(16));
         assert!(slot("lost", None).lost.is_some());
         assert!(slot("lost", Some("idle_timeout")).lost.is_some_and(|reason| reason.contains("idle_timeout")));
-        assert!(Slot::read(Vec::new()).plugin.is_none());
+        assert_eq!(slot("reserved", None).failover, Some(true));
+        assert!(Slot::read(Vec::new()).plugin.is_none() && Slot::read(Vec::new()).failover.is_none());
+    }
+
+    #[test]
+    fn a_new_slot_is_kept_by_standbys_where_they_can() {
+        let settings = WalSettings::new("s1", "p");
+        let due = "CREATE_REPLICATION_SLOT \"s1\" LOGICAL pgoutput (SNAPSHOT 'nothing', FAILOVER true)";
+        assert_eq!(create_command(&settings, 17), due);
+        assert!(create_command(&settings, 16).ends_with("pgoutput (SNAPSHOT 'nothing')"));
+        assert!(create_command(&settings, 14).ends_with("pgoutput NOEXPORT_SNAPSHOT"));
+        let temporary = WalSettings { temporary: true, ..settings };
+        assert!(create_command(&temporary, 18).ends_with("\"s1\" TEMPORARY LOGICAL pgoutput (SNAPSHOT 'nothing')"));
     }
 }

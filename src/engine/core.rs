@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use deadpool_postgres::Pool;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
@@ -21,6 +22,7 @@ use super::pace::Pace;
 use super::rate::Rates;
 use super::registry::Registry;
 use super::session::SessionHandle;
+use super::snapshot;
 use super::subscription::Subscription;
 use super::transaction::Transactions;
 use crate::adapter::Wake;
@@ -65,6 +67,9 @@ pub(super) struct Core {
     /// start with a database.
     pub(super) pool: OnceLock<Pool>,
     pub(super) by_key: OnceLock<Arc<Probe>>,
+    /// Where the rows of snapshots are read, and whose turn it is.
+    pub(super) snapshots: OnceLock<Probe>,
+    pub(super) snapshot_turns: Semaphore,
     serving: RwLock<Serving>,
 }
 
@@ -103,6 +108,8 @@ impl Core {
             runtime: OnceLock::new(),
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
+            snapshots: OnceLock::new(),
+            snapshot_turns: Semaphore::new(snapshot::SESSIONS),
             settings,
             clock,
             serving: RwLock::new(Serving::NotYet),
@@ -222,23 +229,55 @@ impl Core {
         self.history.read().contains(cursor)
     }
 
+    /// The cursor of whoever begins to listen now.
+    pub(super) fn here(&self) -> Option<Cursor> {
+        let ring = self.ring.lock();
+        ring.position().map(|position| Cursor { origin: self.origin(), position })
+    }
+
     /// Positions belong to this history from now on.
     pub(super) fn follow(&self, history: History) {
         *self.history.write() = history;
     }
 
-    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same.
-    pub(super) fn begin_anew(&self, history: History, ring: Ring, code: &str) {
+    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same. Who keeps the
+    /// rows that are there is told them anew.
+    pub(super) fn begin_anew(self: &Arc<Self>, history: History, ring: Ring, code: &str) {
         let message = format!(
             "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
              anew, and subscribe"
         );
-        let failure = Failure::new("GAP", message);
+        let told_in = self.origin();
+        let is_left = history.origin != told_in;
+        let failure = Failure::Gap { message, told_in };
+        for subscription in self.end_history(history, ring, &failure, is_left) {
+            if self.tell_rows_anew(&subscription, &failure).is_err() {
+                subscription.fail_later(failure.clone());
+            }
+        }
+    }
+
+    /// Those who keep the rows; the others have ended.
+    fn end_history(&self, history: History, ring: Ring, failure: &Failure, is_left: bool) -> Vec<Arc<Subscription>> {
+        let sessions = self.registry.sessions();
         let index = self.index.lock();
+        let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
+        let (keepers, others): (Vec<_>, Vec<_>) = index.all().partition(is_keeper);
+        for subscription in others {
+            subscription.fail_later(failure.clone());
+        }
+        // A new slot of the same server tells the same history: what is queued keeps its cursors.
+        for subscription in index.all().filter(|_| is_left) {
+            subscription.sink.leave_history();
+        }
+        for session in sessions.iter().filter(|_| is_left) {
+            session.leave_history();
+        }
+        let mut current = self.ring.lock();
+        *current = ring;
         self.follow(history);
-        *self.ring.lock() = ring;
         self.metrics.gaps_total.add(1);
-        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
+        keepers.into_iter().cloned().collect()
     }
 }
 

@@ -61,7 +61,7 @@ impl Core {
     fn row_of(&self, event: &Event) -> Option<RowKey> {
         match &event.change {
             Change::Row(change) if self.coalesces.load(Ordering::Relaxed) => RowKey::of(change),
-            Change::Row(_) | Change::Truncate(_) | Change::Message(_) => None,
+            Change::Row(_) | Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_) => None,
         }
     }
 }
@@ -91,6 +91,7 @@ pub(super) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judg
     match operation {
         // It tells of no row, but keeps its place among the events that do.
         Operation::Truncate => Some(Transition::Leave),
+        Operation::SnapshotEnd => Some(Transition::Stay),
         _ => transition(operation, both(old, judged.old), both(new, judged.new)),
     }
 }
@@ -136,14 +137,11 @@ pub(super) struct Telling<'a> {
 impl<'a> Telling<'a> {
     pub(super) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
         let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
-        Self::stamped(
-            core,
-            event,
-            Stamp { position: event.position, cursor, row: core.row_of(event), committed_at: event.committed_at },
-        )
+        let (row, committed_at) = (core.row_of(event), event.committed_at);
+        Self::stamped(core, event, Stamp { position: Some(event.position), cursor, row, committed_at })
     }
 
-    fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
+    pub(super) fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
         Telling {
             core,
             event,
@@ -169,7 +167,7 @@ impl<'a> Telling<'a> {
     }
 
     /// The gate has the last word on whatever the index proposes.
-    fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
+    pub(super) fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
         if matches!(subscription.maker, Maker::Resolver { leave: false, .. }) && transition == Transition::Leave {
             return;
         }
@@ -222,6 +220,8 @@ impl<'a> Telling<'a> {
         for ((_, view, judged), (lane, audience)) in self.calls.drain() {
             let call = Arc::new(Call::new(&lane, self.event, view.transition, judged, &self.stamp, audience));
             match lane.enqueue(&call) {
+                // No row, nothing to resolve; but it keeps its place behind the rows.
+                Enqueued::Yes if self.event.operation() == Operation::SnapshotEnd => call.settle_without_result(),
                 Enqueued::Yes => self.core.calls.push(call),
                 Enqueued::Overflow => call.audience().iter().for_each(|subscription| overload(subscription)),
             }

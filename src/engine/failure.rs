@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::rate::RetryAfter;
 use crate::graphql::RequestError;
+use crate::journal::Origin;
 use crate::predicate::PredicateError;
 use crate::security::Refusal;
 
@@ -18,6 +19,13 @@ pub enum Failure {
         code: &'static str,
         /// What is wrong and what to do.
         message: String,
+    },
+    /// `GAP`: the stream was lost, and another one began.
+    Gap {
+        /// What is wrong and what to do.
+        message: String,
+        /// The history of what its reader was told, which may not be the one that is followed now.
+        told_in: Origin,
     },
     /// `RATE_LIMITED`: too much at once.
     RateLimited {
@@ -50,6 +58,7 @@ impl Failure {
         match self {
             Failure::Request(errors) => errors.first().map_or("REQUEST_REFUSED", RequestError::code),
             Failure::Coded { code, .. } => code,
+            Failure::Gap { .. } => "GAP",
             Failure::RateLimited { .. } => "RATE_LIMITED",
         }
     }
@@ -68,10 +77,20 @@ impl Failure {
         errors.to_string()
     }
 
+    /// The history of the reader's last cursor, where that may not be the one that is followed now.
+    pub(super) fn told_in(&self) -> Option<Origin> {
+        match self {
+            Failure::Gap { told_in, .. } => Some(*told_in),
+            Failure::Request(_) | Failure::Coded { .. } | Failure::RateLimited { .. } => None,
+        }
+    }
+
     fn to_value(&self) -> Value {
         match self {
             Failure::Request(errors) => json!(errors),
-            Failure::Coded { code, message } => json!([{ "message": message, "extensions": { "code": code } }]),
+            Failure::Coded { message, .. } | Failure::Gap { message, .. } => {
+                json!([{ "message": message, "extensions": { "code": self.code() } }])
+            }
             Failure::RateLimited { message, retry_after_s } => {
                 let extensions = json!({ "code": self.code(), "retryAfter": retry_after_s });
                 json!([{ "message": message, "extensions": extensions }])
@@ -87,7 +106,9 @@ impl std::fmt::Display for Failure {
                 let messages: Vec<_> = errors.iter().map(RequestError::message).collect();
                 f.write_str(&messages.join("; "))
             }
-            Failure::Coded { message, .. } | Failure::RateLimited { message, .. } => f.write_str(message),
+            Failure::Coded { message, .. } | Failure::Gap { message, .. } | Failure::RateLimited { message, .. } => {
+                f.write_str(message)
+            }
         }
     }
 }

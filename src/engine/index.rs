@@ -166,6 +166,8 @@ impl Index {
                 let key = (message.topic.clone(), message.tenant.clone());
                 tell_all(self.topics.get(&key), Transition::Enter, tell);
             }
+            // Told to one, by whoever read the rows.
+            Change::SnapshotEnd(_) => {}
         }
     }
 }

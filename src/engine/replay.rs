@@ -15,7 +15,8 @@ use super::core::Core;
 use super::dispatch::Telling;
 use super::failure::Failure;
 use super::index::Index;
-use super::subscription::{Source, Subscription};
+use super::snapshot::{self, Fence};
+use super::subscription::{Source, Stamp, Subscription};
 use crate::graphql::{Arguments, Request};
 use crate::journal::{Cursor, Expired};
 use crate::model::{Change, Event, Position, SubscriptionId};
@@ -29,6 +30,34 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The server's own position. A standby that was promoted has one as well.
 const POSITION: &str = "select pg_catalog.pg_current_wal_flush_lsn()";
 
+/// With what a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// With what is new.
+    Now,
+    /// With what follows a position.
+    After(Position),
+    /// With the rows that are there.
+    Snapshot,
+    /// With what follows a position, if that is still known; otherwise with the rows.
+    AfterOrSnapshot(Position),
+}
+
+impl Beginning {
+    /// Whether its client can be told the rows.
+    pub(super) fn keeps_rows(self) -> bool {
+        matches!(self, Beginning::Snapshot | Beginning::AfterOrSnapshot(_))
+    }
+
+    /// What its client has been told already.
+    pub(super) fn after(self) -> Option<Position> {
+        match self {
+            Beginning::After(after) | Beginning::AfterOrSnapshot(after) => Some(after),
+            Beginning::Now | Beginning::Snapshot => None,
+        }
+    }
+}
+
 /// What became of one step.
 enum Step {
     /// Events up to this position were told, and there are more.
@@ -38,20 +67,20 @@ enum Step {
 }
 
 impl Core {
-    /// The position after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client
-    /// that cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL
-    /// that it began with.
-    pub(super) fn resume_after(&self, arguments: &Arguments, request: &Request) -> Result<Option<Position>, Failure> {
-        if let Some(last_event_id) = extension(request, "lastEventId")? {
-            return self.position_of(last_event_id).map(Some);
+    /// With what a request wants to begin. With a snapshot no cursor is an error that once was one, and the empty one that
+    /// is told inside of snapshots means that it has to begin again.
+    pub(super) fn beginning(&self, arguments: &Arguments, request: &Request) -> Result<Beginning, Failure> {
+        let after = wanted_cursor(arguments, request)?;
+        let snapshot = arguments.snapshot | wants_snapshot(request)?;
+        if !snapshot {
+            let after = after.map(|cursor| self.position_of(cursor)).transpose()?;
+            return Ok(after.map_or(Beginning::Now, Beginning::After));
         }
-        let extension = extension(request, "after")?;
-        match (arguments.after.as_deref(), extension) {
-            (Some(argument), Some(extension)) if argument != extension => {
-                Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
-            }
-            (Some(cursor), _) | (None, Some(cursor)) => self.position_of(cursor).map(Some),
-            (None, None) => Ok(None),
+        match after.filter(|cursor| !cursor.is_empty()).map(|cursor| self.position_of(cursor)) {
+            Some(Ok(after)) => Ok(Beginning::AfterOrSnapshot(after)),
+            None => Ok(Beginning::Snapshot),
+            Some(Err(failure)) if is_outlived(&failure) => Ok(Beginning::Snapshot),
+            Some(Err(failure)) => Err(failure),
         }
     }
 
@@ -62,13 +91,25 @@ impl Core {
     }
 
     /// Brings a held subscription to the present, in the background.
-    pub(super) fn replay(self: &Arc<Self>, id: SubscriptionId, after: Position) -> Result<(), Failure> {
+    pub(super) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
+        if beginning == Beginning::Now {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        self.in_background(id, async move { core.begin(id, beginning).await })
+    }
+
+    /// Ends the subscription if this fails.
+    pub(super) fn in_background(
+        self: &Arc<Self>,
+        id: SubscriptionId,
+        work: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) -> Result<(), Failure> {
         let runtime = self.runtime.get().ok_or_else(|| Failure::from(super::core::NotServing))?;
         let core = Arc::clone(self);
-        self.metrics.resumes_total.add(1);
         self.replaying.fetch_add(1, Ordering::SeqCst);
         runtime.spawn(async move {
-            if let Err(failure) = core.catch_up(id, after).await
+            if let Err(failure) = work.await
                 && let Some(subscription) = core.complete(id)
             {
                 subscription.fail(&failure);
@@ -78,10 +119,36 @@ impl Core {
         Ok(())
     }
 
+    async fn begin(&self, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
+        match beginning {
+            Beginning::Now => Ok(()),
+            Beginning::After(after) => self.catch_up(id, after).await,
+            Beginning::Snapshot => self.snapshot(id).await,
+            Beginning::AfterOrSnapshot(after) => match self.catch_up(id, after).await {
+                Err(failure) if is_outlived(&failure) => {
+                    self.forget_progress(id);
+                    self.snapshot(id).await
+                }
+                caught_up => caught_up,
+            },
+        }
+    }
+
     async fn catch_up(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
+        self.metrics.resumes_total.add(1);
         self.wait_for_stream(id, after).await?;
+        self.go_on(id, after, None).await
+    }
+
+    /// Tells what follows a position, as far as the fence of a snapshot lets it pass, and lets the subscription in.
+    pub(super) async fn go_on(
+        &self,
+        id: SubscriptionId,
+        after: Position,
+        fence: Option<&Fence>,
+    ) -> Result<(), Failure> {
         let mut position = after;
-        while let Step::Told(told) = self.step(id, position)? {
+        while let Step::Told(told) = self.step(id, position, fence)? {
             position = told;
             self.wait_for_room(id).await;
         }
@@ -112,31 +179,45 @@ impl Core {
         }
     }
 
-    fn step(&self, id: SubscriptionId, position: Position) -> Result<Step, Failure> {
+    fn step(&self, id: SubscriptionId, position: Position, fence: Option<&Fence>) -> Result<Step, Failure> {
         let mut index = self.index.lock();
         let Some((subscription, condition)) = index.held(id) else { return Ok(Step::Done) };
         let bytes_max = self.settings.queue_bytes_max / 32;
-        let (events, more) =
-            self.ring.lock().following(position, EVENTS_MAX, bytes_max).map_err(|Expired| expired())?;
+        let (following, head) = {
+            let ring = self.ring.lock();
+            (ring.following(position, EVENTS_MAX, bytes_max), ring.position())
+        };
+        let expired = || fence.map_or_else(expired, |_| snapshot::expired());
+        let (events, more) = following.map_err(|Expired| expired())?;
         let mut alone = Index::default();
         alone.insert(&subscription, condition.as_ref());
-        for event in &events {
-            self.commit_again(id, Some(event.position.commit_lsn));
-            self.tell_again(&mut alone, &subscription, event);
+        for event in events.iter().filter(|event| fence.is_none_or(|fence| fence.lets_pass(event))) {
+            if fence.is_none() {
+                self.commit_again(id, Some(event.position.commit_lsn));
+            }
+            self.tell_again(&mut alone, &subscription, event, fence);
         }
         if more {
             return Ok(events.last().map_or(Step::Done, |event| Step::Told(event.position)));
+        }
+        if let Some(fence) = fence {
+            self.tell_end(&subscription, fence, head.unwrap_or(position));
         }
         self.commit_again(id, None);
         index.let_in(id);
         Ok(Step::Done)
     }
 
-    fn tell_again(&self, alone: &mut Index, subscription: &Subscription, event: &Arc<Event>) {
+    /// Between a snapshot's rows and its end nobody can go on from where he is.
+    fn tell_again(&self, alone: &mut Index, subscription: &Subscription, event: &Arc<Event>, fence: Option<&Fence>) {
         let event = &in_shape_of(&subscription.source, event);
+        let begin = || match fence {
+            None => Telling::new(self, event),
+            Some(_) => Telling::stamped(self, event, Stamp::nowhere(event.committed_at)),
+        };
         let mut telling = None;
         alone.audience(event, |subscription, concern| {
-            telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, concern);
+            telling.get_or_insert_with(begin).tell(subscription, concern);
         });
         if let Some(telling) = telling {
             self.metrics.events_replayed_total.add(1);
@@ -151,8 +232,38 @@ impl Core {
         }
     }
 
-    fn is_held(&self, id: SubscriptionId) -> bool {
+    fn forget_progress(&self, id: SubscriptionId) {
+        if let Some((subscription, _)) = self.index.lock().held(id) {
+            subscription.forget();
+        }
+    }
+
+    pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
         self.index.lock().held(id).is_some()
+    }
+}
+
+/// The cursor after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client that
+/// cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL that it
+/// began with.
+fn wanted_cursor<'a>(arguments: &'a Arguments, request: &'a Request) -> Result<Option<&'a str>, Failure> {
+    if let Some(last_event_id) = extension(request, "lastEventId")? {
+        return Ok(Some(last_event_id));
+    }
+    match (arguments.after.as_deref(), extension(request, "after")?) {
+        (Some(argument), Some(extension)) if argument != extension => {
+            Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
+        }
+        (argument, extension) => Ok(argument.or(extension)),
+    }
+}
+
+/// The field's argument for a client that cannot change its document.
+fn wants_snapshot(request: &Request) -> Result<bool, Failure> {
+    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("snapshot")) {
+        None | Some(serde_json::Value::Null) => Ok(false),
+        Some(serde_json::Value::Bool(snapshot)) => Ok(*snapshot),
+        Some(_) => Err(Failure::new("SNAPSHOT_INVALID", "extensions.rowcast.snapshot must be true or false")),
     }
 }
 
@@ -169,13 +280,18 @@ fn extension<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Fa
 fn in_shape_of(source: &Source, event: &Arc<Event>) -> Arc<Event> {
     let had = match &event.change {
         Change::Row(change) => &change.table,
-        Change::Truncate(table) => table,
+        Change::Truncate(table) | Change::SnapshotEnd(table) => table,
         Change::Message(_) => return Arc::clone(event),
     };
     match source {
         Source::Table(table) if table.oid == had.oid && !Arc::ptr_eq(table, had) => Arc::new(event.reshaped(table)),
         Source::Table(_) | Source::Topic(_) => Arc::clone(event),
     }
+}
+
+/// What a snapshot is the answer to.
+fn is_outlived(failure: &Failure) -> bool {
+    matches!(failure.code(), "CURSOR_EXPIRED" | "CURSOR_AHEAD")
 }
 
 fn invalid(reason: &str) -> Failure {

@@ -15,7 +15,7 @@ use super::subscription::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::metrics::Metrics;
 use crate::model::{Event, Transition};
-use crate::payload::{Body, FieldError, Meta, PathSegment, error_body};
+use crate::payload::{Body, FieldError, Meta, PathSegment, error_body, resolved_body};
 use crate::security::{Inspection, Judged, Visible};
 
 /// What became of a call.
@@ -214,6 +214,16 @@ impl Call {
         };
         self.lane.metrics.resolver_failures_total.add(1);
         self.settle(Outcome::Bodies(self.plans().into_iter().map(|plan| (Arc::clone(&plan), body(&plan))).collect()));
+    }
+
+    /// Delivers null, where the field may be null.
+    pub(super) fn settle_without_result(&self) {
+        let nullable = self.plans().into_iter().filter(|plan| plan.is_nullable() && plan.transaction.is_none());
+        let body = |plan: Arc<Plan>| {
+            let body = resolved_body(&plan, None, Vec::new(), &self.meta());
+            (plan, body)
+        };
+        self.settle(Outcome::Bodies(nullable.map(body).collect()));
     }
 
     /// Delivers the outcome, after those of all earlier events. Only the first outcome counts.

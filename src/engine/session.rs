@@ -167,20 +167,32 @@ impl SessionHandle {
         to: &Progress,
         operation: &OperationId,
         frame: Frame,
-        position: Position,
+        at: Option<Position>,
         row: Option<RowNews>,
         now: Instant,
     ) {
         let mut queue = self.queue.lock();
         if to.is_live() {
-            to.told(position);
+            if let Some(position) = at {
+                to.told(position);
+            }
             let pushed = match row {
-                Some(row) => queue.push_row(operation, frame, Some(position), row, now),
-                None => queue.push(operation, frame, Some(position), now),
+                Some(row) => queue.push_row(operation, frame, at, row, now),
+                None => queue.push(operation, frame, at, now),
             };
             self.sender.queued(queue.bytes(), &self.core.pace);
             self.pushed(queue, pushed);
         }
+    }
+
+    /// An operation begins, which may be told something `behind` what others were told that committed later.
+    pub(super) fn begins(&self, behind: bool) {
+        self.queue.lock().begins(behind);
+    }
+
+    /// The positions of what is queued or was taken are of a history that is about to be left.
+    pub(super) fn leave_history(&self) {
+        self.queue.lock().forget_positions();
     }
 
     /// Where the client connected from, if that is known.
@@ -216,7 +228,7 @@ impl SessionHandle {
         let mut conversation = self.conversation.lock();
         if conversation.operations.get(operation) == Some(&subscription) {
             conversation.operations.remove(operation);
-            let errors = match self.last_told(progress) {
+            let errors = match self.last_told(progress, failure) {
                 Some(cursor) => failure.to_json_at(&cursor),
                 None => failure.to_json(),
             };
@@ -295,16 +307,14 @@ impl SessionHandle {
 
     fn slow_client(&self, overflow: Overflow) -> Close {
         self.core.metrics.slow_clients_total.add(1);
-        let cursor = overflow.resume_after.map(|position| self.cursor(position));
+        let origin = self.core.origin();
+        let cursor = overflow.resume_after.map(|position| Cursor { origin, position }.to_string());
         Close::slow_client(cursor.as_deref())
     }
 
-    fn last_told(&self, progress: &Progress) -> Option<String> {
+    fn last_told(&self, progress: &Progress, failure: &Failure) -> Option<String> {
         let _queue = self.queue.lock();
-        progress.last_told().map(|position| self.cursor(position))
-    }
-
-    fn cursor(&self, position: Position) -> String {
-        Cursor { origin: self.core.origin(), position }.to_string()
+        let origin = failure.told_in().unwrap_or_else(|| self.core.origin());
+        progress.last_told().map(|position| Cursor { origin, position }.to_string())
     }
 }

@@ -13,7 +13,7 @@ use super::declare::Declaration;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, policy_watch, slot_watch};
+use super::{Tasks, policy_watch, slot_watch, snapshot};
 use crate::capture::{Conninfo, SlotPool, Tables, WalSettings};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
@@ -22,6 +22,9 @@ use crate::journal::{History, Journal, Origin, Ring};
 use crate::model::Lsn;
 use crate::probe::Probe;
 use crate::store;
+
+/// For the statements around the pages of a snapshot.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves what this process itself tells.
 pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
@@ -47,6 +50,7 @@ pub(super) async fn postgresql(
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
     let probe = Arc::new(probe(core, &conninfo)?);
+    let snapshots = Probe::new(conninfo.manager(), snapshot::SESSIONS, SNAPSHOT_TIMEOUT)?;
     let (mut client, connection) = conninfo.connect().await?;
     let prepared = prepare_to_stream(core, &mut client, &declared).await;
     connection.abort();
@@ -56,6 +60,7 @@ pub(super) async fn postgresql(
     let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
     let slots = tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone()));
+    let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
     Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, slots, ask] })

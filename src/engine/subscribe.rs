@@ -11,12 +11,14 @@ use super::declare::{Field, Source as FieldSource};
 use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
+use super::replay::Beginning;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
+use crate::journal::Origin;
 use crate::matcher::OperationSet;
-use crate::model::{Position, Principal, SubscriptionId, Table};
+use crate::model::{Principal, SubscriptionId, Table};
 use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
@@ -54,15 +56,20 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
-                    let after = self.resume_after(&compiled.arguments, request)?;
-                    let grouping = compiled.plan.transaction.is_some().then(|| Grouping::new(after));
-                    let made = self.make(&live, *compiled, &draft, &progress, grouping)?;
-                    if let Some(lane) = &made.subscription.policy {
-                        self.check_askable(lane.question())?;
+                    let origin = self.origin();
+                    let beginning = self.beginning(&compiled.arguments, request)?;
+                    let lasting = Lasting {
+                        progress: Arc::clone(&progress),
+                        grouping: compiled.plan.transaction.is_some().then(|| Grouping::new(beginning.after())),
+                        keeps_rows: beginning.keeps_rows(),
+                    };
+                    let made = self.make(&live, *compiled, &draft, lasting)?;
+                    if made.subscription.policy.is_some() {
                         self.check_asked(principal, &draft.sink)?;
                     }
-                    if self.enlist(&live, made, after)? {
-                        after.map_or(Ok(()), |after| self.replay(draft.id, after))?;
+                    self.check_snapshot(&made.subscription, beginning)?;
+                    if self.enlist(&live, made, beginning, origin)? {
+                        self.bring_up(draft.id, beginning)?;
                         return Ok(Subscribed::Live(draft.id));
                     }
                 }
@@ -79,31 +86,52 @@ impl Core {
 
     /// Compiles a subscription anew, after its table's shape or its schema has changed; the same id, reader and queue.
     pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
-        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
-            return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
-        };
-        let sink = old.sink.clone();
-        let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
-        let made = self.make(live, *compiled, &draft, &old.progress, old.grouping.clone())?;
+        let made = self.make_again(live, old)?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
+        }
+        if made.subscription.is_told_later() && !old.is_told_later() {
+            made.subscription.sink.begins(true);
         }
         self.index.lock().replace(&made.subscription, made.condition);
         Ok(Renewal::Done)
     }
 
-    /// False when the schema has been replaced since the subscription was compiled.
-    fn enlist(&self, live: &Arc<Live>, made: Made, after: Option<Position>) -> Result<bool, Failure> {
+    /// Takes it out of the index, to be let in again when it has been told the rows. False when it has ended.
+    pub(super) fn hold_again(&self, old: &Subscription) -> Result<bool, Failure> {
+        let made = self.make_again(&*self.live()?, old)?;
         let mut index = self.index.lock();
-        let current = self.is_served(&index, live)?;
+        let is_there = index.remove(old.id).is_some();
+        if is_there {
+            index.hold(&made.subscription, made.condition);
+        }
+        Ok(is_there)
+    }
+
+    fn make_again(&self, live: &Live, old: &Subscription) -> Result<Made, Failure> {
+        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
+            return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
+        };
+        let sink = old.sink.clone();
+        let draft = Draft { id: old.id, principal: &old.principal, request: &old.request, sink };
+        let (progress, grouping) = (Arc::clone(&old.progress), old.grouping.clone());
+        self.make(live, *compiled, &draft, Lasting { progress, grouping, keeps_rows: old.keeps_rows })
+    }
+
+    /// False when the schema, or the history that the cursor was checked against, has been replaced since the
+    /// subscription was compiled.
+    fn enlist(&self, live: &Arc<Live>, made: Made, beginning: Beginning, origin: Origin) -> Result<bool, Failure> {
+        let mut index = self.index.lock();
+        let current = self.is_served(&index, live)? && self.origin() == origin;
         if current {
             index.admits(&made.subscription.source)?;
-            match after {
-                None => index.insert(&made.subscription, made.condition.as_ref()),
-                Some(after) => {
-                    made.subscription.progress.told(after);
-                    index.hold(&made.subscription, made.condition);
-                }
+            made.subscription.sink.begins(beginning != Beginning::Now || made.subscription.is_told_later());
+            if let Some(after) = beginning.after() {
+                made.subscription.progress.told(after);
+            }
+            match beginning {
+                Beginning::Now => index.insert(&made.subscription, made.condition.as_ref()),
+                _ => index.hold(&made.subscription, made.condition),
             }
         }
         Ok(current)
@@ -114,8 +142,7 @@ impl Core {
         live: &Live,
         mut compiled: CompiledSubscription,
         draft: &Draft<'_>,
-        progress: &Arc<Progress>,
-        grouping: Option<Arc<Grouping>>,
+        lasting: Lasting,
     ) -> Result<Made, Failure> {
         let field = live.field(compiled.field);
         self.admit(draft.principal, field, &mut compiled)?;
@@ -133,8 +160,9 @@ impl Core {
             plan: compiled.plan,
             sink: draft.sink.clone(),
             slow_client,
-            grouping,
-            progress: Arc::clone(progress),
+            grouping: lasting.grouping,
+            keeps_rows: lasting.keeps_rows,
+            progress: lasting.progress,
             evictions: self.evictions.clone(),
         });
         Ok(Made { subscription, condition })
@@ -186,6 +214,13 @@ struct Draft<'a> {
     principal: &'a Arc<Principal>,
     request: &'a Arc<Request>,
     sink: Sink,
+}
+
+/// What its client has been told so far.
+struct Lasting {
+    progress: Arc<Progress>,
+    grouping: Option<Arc<Grouping>>,
+    keeps_rows: bool,
 }
 
 /// A subscription that is not in the index yet, and by what it is found there.

@@ -20,14 +20,23 @@ use crate::payload::{Body, Frame};
 use crate::security::Admission;
 use crate::session::RowNews;
 
-/// Where an event stands, as a position and as the text that clients are given, and the row that it is about.
+/// Where its client may resume once it has an event, as a position and as the text that clients are given, and the row
+/// that it is about.
 #[derive(Clone, Debug)]
 pub(super) struct Stamp {
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
+    /// Empty without a position.
     pub(super) cursor: Arc<str>,
     /// `None` when it is not about one row, and where nobody's results are coalesced.
     pub(super) row: Option<RowKey>,
     pub(super) committed_at: Timestamp,
+}
+
+impl Stamp {
+    /// Of what is told inside a snapshot: whoever loses its rest begins again.
+    pub(super) fn nowhere(committed_at: Timestamp) -> Self {
+        Stamp { position: None, cursor: "".into(), row: None, committed_at }
+    }
 }
 
 /// What its results are made from.
@@ -103,6 +112,23 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    /// An operation begins, whose results may come `behind` later ones of others.
+    pub(super) fn begins(&self, behind: bool) {
+        match self {
+            Sink::Session { session, .. } => session.begins(behind),
+            Sink::Pull(_) => {}
+        }
+    }
+
+    /// What waits for its reader is told, and no position of it is taken for one of the history that follows.
+    pub(super) fn leave_history(&self) {
+        match self {
+            Sink::Session { session, .. } => session.leave_history(),
+            // Cursors are made when results are queued.
+            Sink::Pull(_) => {}
+        }
+    }
+
     /// Where its reader connected from, if that is known.
     pub(super) fn address(&self) -> Option<&str> {
         match self {
@@ -129,6 +155,8 @@ pub(super) struct Subscription {
     pub(super) slow_client: SlowClient,
     /// Where its results wait for their transaction's end, if they do.
     pub(super) grouping: Option<Arc<Grouping>>,
+    /// Its client keeps the rows that are there, and can be told them anew.
+    pub(super) keeps_rows: bool,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
 }
@@ -136,6 +164,28 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn is_live(&self) -> bool {
         self.progress.is_live()
+    }
+
+    /// Whether no event waits anywhere.
+    pub(super) fn is_idle(&self) -> bool {
+        let resolver = match &self.maker {
+            Maker::Engine => true,
+            Maker::Resolver { lane, .. } => lane.is_idle(),
+        };
+        resolver && self.policy.as_ref().is_none_or(|lane| lane.is_idle())
+    }
+
+    /// From where it stood nobody can go on any more.
+    pub(super) fn forget(&self) {
+        self.progress.told(Position::default());
+        if let Some(grouping) = &self.grouping {
+            grouping.forget();
+        }
+    }
+
+    /// Whether its results are queued when they are made, not when the stream comes to their events.
+    pub(super) fn is_told_later(&self) -> bool {
+        self.policy.is_some() || self.grouping.is_some() || matches!(self.maker, Maker::Resolver { .. })
     }
 
     /// Whether events wait in a lane that its successor does not use.

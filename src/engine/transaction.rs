@@ -33,8 +33,26 @@ struct Group {
     bytes: usize,
     /// That of the last change.
     stamp: Option<Stamp>,
-    /// The transaction whose first part was told.
-    begun: Option<Lsn>,
+    /// That of which the first part was told.
+    begun: Whole,
+}
+
+/// What belongs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Whole {
+    /// Nothing was told yet.
+    #[default]
+    Nothing,
+    /// The rows of a snapshot, what came meanwhile, and the mark of its end.
+    Snapshot,
+    /// What one commit changed.
+    Commit(Lsn),
+}
+
+impl Whole {
+    fn of(stamp: &Stamp) -> Self {
+        stamp.position.map_or(Whole::Snapshot, |position| Whole::Commit(position.commit_lsn))
+    }
 }
 
 /// A part that is to be told.
@@ -46,7 +64,13 @@ pub(super) struct Told {
 impl Grouping {
     /// `after` is where its client left off: the rest of that transaction does not begin it.
     pub(super) fn new(after: Option<Position>) -> Arc<Self> {
-        Arc::new(Grouping(Mutex::new(Group { begun: after.map(|after| after.commit_lsn), ..Group::default() })))
+        let begun = after.map_or(Whole::Nothing, |after| Whole::Commit(after.commit_lsn));
+        Arc::new(Grouping(Mutex::new(Group { begun, ..Group::default() })))
+    }
+
+    /// What was told of a transaction goes on nowhere.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = Group::default();
     }
 
     /// Puts a change to the others; a part when there are enough.
@@ -68,7 +92,11 @@ impl Grouping {
 impl Group {
     fn take(&mut self, plan: &Plan, end: bool) -> Option<Told> {
         let stamp = if end { self.stamp.take() } else { self.stamp.clone() }?;
-        let begin = self.begun.replace(stamp.position.commit_lsn) != Some(stamp.position.commit_lsn);
+        let whole = Whole::of(&stamp);
+        let begin = self.begun != Whole::Snapshot && self.begun != whole;
+        if begin || end {
+            self.begun = whole;
+        }
         let part = Part { begin, end, cursor: &stamp.cursor, committed_at: stamp.committed_at };
         let transaction = Transaction::new(plan, plan.transaction.as_ref()?, &self.changes, &part);
         (self.changes, self.bytes) = (Vec::new(), 0);
@@ -106,6 +134,11 @@ impl Transactions {
         self.0.lock().concerned.insert(subscription.id, Concerned { subscription, event, stamp });
     }
 
+    /// Its transaction will never be over.
+    pub(super) fn forget(&self, id: SubscriptionId) {
+        self.0.lock().concerned.remove(&id);
+    }
+
     /// Everybody but those who are being told again what they missed: their transactions end in their own time.
     fn over(&self, index: &Index) -> Vec<Concerned> {
         let mut open = self.0.lock();
@@ -117,8 +150,8 @@ impl Transactions {
     /// This one, unless its transaction is `next`, or the stream is still in it.
     fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
         let mut open = self.0.lock();
-        let commit_lsn = open.concerned.get(&id)?.stamp.position.commit_lsn;
-        let goes_on = next.or(open.current) == Some(commit_lsn);
+        let position = open.concerned.get(&id)?.stamp.position;
+        let goes_on = position.is_some_and(|position| next.or(open.current) == Some(position.commit_lsn));
         if goes_on { None } else { open.concerned.remove(&id) }
     }
 }

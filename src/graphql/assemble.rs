@@ -237,13 +237,14 @@ impl<'a> Assembly<'a> {
             Member::new("operation", TypeRef::named("Operation").non_null()).described("What was done."),
             Member::new("transition", TypeRef::named("Transition").non_null())
                 .described("What it means to this subscription."),
-            Member::new("row", TypeRef::named(&table.type_name))
-                .described("The row as it is now; null when it left the view or the table was emptied."),
+            Member::new("row", TypeRef::named(&table.type_name)).described(
+                "The row as it is now; null when it left the view, the table was emptied or a snapshot ended.",
+            ),
         ];
         if !table.key.is_empty() {
             members.push(
                 Member::new("key", TypeRef::named(key_name(table)))
-                    .described("The row's primary key; null when the table was emptied."),
+                    .described("The row's primary key; null when the table was emptied or a snapshot ended."),
             );
         }
         members.push(
@@ -289,8 +290,10 @@ impl<'a> Assembly<'a> {
     fn position_members(&mut self) -> [Member; 2] {
         let moment = self.scalar(Scalar::DateTime);
         [
-            Member::new("cursor", TypeRef::named("String").non_null()).described("Its place in the stream, opaque."),
-            Member::new("committedAt", moment.non_null()).described("When its transaction committed."),
+            Member::new("cursor", TypeRef::named("String").non_null())
+                .described("Its place in the stream, opaque; empty inside a snapshot."),
+            Member::new("committedAt", moment.non_null())
+                .described("When its transaction committed, or the snapshot was taken."),
         ]
     }
 
@@ -437,7 +440,8 @@ impl<'a> Assembly<'a> {
     fn vocabulary(&mut self) -> Result<(), SchemaError> {
         let transitions = TRANSITIONS.map(|transition| transition.name().to_owned()).to_vec();
         let operations = OPERATIONS.map(|operation| operation.name().to_owned()).to_vec();
-        let about = "What was done: to a row, to the table, or a manual publication.";
+        let about = "What was done: to a row, to the table, or a manual publication. With snapshot: true first SNAPSHOT for \
+                     each row that is there, then, without a row, SNAPSHOT_END.";
         self.define("Operation", Some(about), Kind::Enum(operations), "rowcast")?;
         let about = "Whether the row came into the subscription's view, changed within it, or left it.";
         self.define("Transition", Some(about), Kind::Enum(transitions), "rowcast")
@@ -447,8 +451,15 @@ impl<'a> Assembly<'a> {
 const TRANSITIONS: [Transition; 3] = [Transition::Enter, Transition::Stay, Transition::Leave];
 
 /// In the order of the schema.
-pub(super) const OPERATIONS: [Operation; 5] =
-    [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate, Operation::Message];
+pub(super) const OPERATIONS: [Operation; 7] = [
+    Operation::Insert,
+    Operation::Update,
+    Operation::Delete,
+    Operation::Truncate,
+    Operation::Message,
+    Operation::Snapshot,
+    Operation::SnapshotEnd,
+];
 
 fn root_member(field: &SubscriptionField) -> Member {
     let told = field.event_type();
@@ -460,6 +471,7 @@ fn root_member(field: &SubscriptionField) -> Member {
                 ("where", TypeRef::named(where_name(table))),
                 ("operations", TypeRef::named("Operation").non_null().list()),
                 ("after", TypeRef::named("String")),
+                ("snapshot", TypeRef::named("Boolean")),
             ],
             ..member.described(format!("Changes of {}.", table.name))
         },

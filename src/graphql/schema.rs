@@ -97,6 +97,8 @@ pub struct Arguments {
     pub operations: Option<Vec<model::Operation>>,
     /// `after`: the cursor behind which to go on.
     pub after: Option<Box<str>>,
+    /// `snapshot`: the rows that are there come first.
+    pub snapshot: bool,
 }
 
 /// A schema with everything that requests need. Shared between threads; only the caches lock, and never while parsing.
@@ -256,15 +258,27 @@ impl GraphSchema {
             |name| coerce::argument(&self.schema, limits, document, ("Subscription", field), name, variables);
         Ok(Arguments {
             filter: argument("where")?.unwrap_or_default(),
-            operations: argument("operations")?.and_then(|operations| operations.as_array().map(|all| named(all))),
+            operations: argument("operations")?
+                .and_then(|operations| operations.as_array().map(|all| named(all)))
+                .transpose()?,
             after: argument("after")?.and_then(|after| after.as_str().map(Into::into)),
+            snapshot: argument("snapshot")?.and_then(|snapshot| snapshot.as_bool()).unwrap_or_default(),
         })
     }
 }
 
-fn named(operations: &[Value]) -> Vec<model::Operation> {
+/// What can be watched: a snapshot is asked for by its own argument.
+fn named(operations: &[Value]) -> Result<Vec<model::Operation>, RequestError> {
     let is = |name: &Value| OPERATIONS.into_iter().find(|operation| name == operation.name());
-    operations.iter().filter_map(is).collect()
+    let named: Vec<_> = operations.iter().filter_map(is).collect();
+    let of_snapshot = |operation: &&_| matches!(operation, model::Operation::Snapshot | model::Operation::SnapshotEnd);
+    match named.iter().find(of_snapshot) {
+        None => Ok(named),
+        Some(operation) => {
+            let message = format!("operations cannot contain {}: give snapshot: true", operation.name());
+            Err(RequestError::new(RequestErrorKind::BadUserInput, message))
+        }
+    }
 }
 
 fn select_operation<'d>(

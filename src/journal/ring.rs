@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Event, Lsn, Position};
 
+/// Transactions that are not kept any more, but remembered: one that others do not see yet must not be missed. Far more
+/// than a server finishes in the tenth of a second that this takes.
+const GONE_MAX: usize = 65_536;
+
 /// How much is kept for subscribers who come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -29,6 +33,10 @@ pub struct Ring {
     newest: Option<Position>,
     reached: Lsn,
     live_from: Lsn,
+    /// The latest transactions of which something was let go, in commit order.
+    gone: VecDeque<u32>,
+    /// How many those were since the beginning.
+    gone_total: u64,
 }
 
 #[derive(Debug)]
@@ -36,6 +44,8 @@ struct Kept {
     event: Arc<Event>,
     since: Instant,
     bytes: usize,
+    /// The event's, here where walking over all of them is quick.
+    xid: u32,
 }
 
 /// What follows a position is not here any more.
@@ -47,14 +57,24 @@ impl Ring {
     /// the last process.
     pub fn new(window: Window, begins_at: Lsn, live_from: Lsn) -> Self {
         let complete_from = Position { commit_lsn: begins_at, ordinal: 0 };
-        Ring { window, kept: VecDeque::new(), bytes: 0, complete_from, newest: None, reached: begins_at, live_from }
+        Ring {
+            window,
+            kept: VecDeque::new(),
+            bytes: 0,
+            complete_from,
+            newest: None,
+            reached: begins_at,
+            live_from,
+            gone: VecDeque::new(),
+            gone_total: 0,
+        }
     }
 
     /// Keeps the newest event.
     pub fn append(&mut self, event: &Arc<Event>, now: Instant) {
         let bytes = event.weight();
         self.bytes += bytes;
-        self.kept.push_back(Kept { event: Arc::clone(event), since: now, bytes });
+        self.kept.push_back(Kept { event: Arc::clone(event), since: now, bytes, xid: event.xid });
         self.newest = Some(event.position);
         self.reach(event.position.commit_lsn);
         self.trim(now);
@@ -76,6 +96,7 @@ impl Ring {
         };
         while let Some(gone) = self.kept.pop_front_if(&mut goes) {
             self.complete_from = after(gone.event.position);
+            self.remember(&gone);
         }
         self.bytes = bytes;
     }
@@ -83,8 +104,31 @@ impl Ring {
     /// Lets go of everything: whoever comes back from before has to begin anew.
     pub fn release(&mut self) {
         self.complete_from = self.newest.map_or(self.complete_from, after);
-        self.kept.clear();
+        for gone in std::mem::take(&mut self.kept) {
+            self.remember(&gone);
+        }
         self.bytes = 0;
+    }
+
+    fn remember(&mut self, gone: &Kept) {
+        if self.gone.back() != Some(&gone.xid) {
+            self.gone.push_back(gone.xid);
+            self.gone_total += 1;
+        }
+        if self.gone.len() > GONE_MAX {
+            self.gone.pop_front();
+        }
+    }
+
+    /// How many transactions were let go of, to ask later whether the ring still [remembers](Self::remembers) the rest.
+    pub fn gone(&self) -> u64 {
+        self.gone_total
+    }
+
+    /// Whether all are remembered that were let go of since there were so many. Then [`before_unseen`](Self::before_unseen)
+    /// knows of all that it did not know of at that time.
+    pub fn remembers(&self, since: u64) -> bool {
+        self.gone_total.checked_sub(since).is_some_and(|newly| newly <= self.gone.len() as u64)
     }
 
     /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
@@ -122,6 +166,25 @@ impl Ring {
         known && self.reached >= self.live_from
     }
 
+    /// Whether everything is here, or was, that committed before `lsn`, or before this process served.
+    pub fn has_come_to(&self, lsn: Lsn) -> bool {
+        self.reached >= lsn.max(self.live_from)
+    }
+
+    /// The position behind which all events are of transactions that `is_unseen` means, now and later, as far as they
+    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any more.
+    pub fn before_unseen(&self, is_unseen: impl Fn(u32) -> bool) -> Result<Position, Expired> {
+        if self.gone.iter().any(|xid| is_unseen(*xid)) {
+            return Err(Expired);
+        }
+        let first = self.kept.iter().position(|kept| is_unseen(kept.xid));
+        let before = first.map(|first| match first.checked_sub(1).and_then(|last| self.kept.get(last)) {
+            Some(last) => last.event.position,
+            None => before(self.complete_from),
+        });
+        Ok(before.or_else(|| self.position()).unwrap_or_default())
+    }
+
     /// Where the stream stands: whoever begins to listen now and resumes from here later misses nothing. `None` before
     /// anything is known.
     pub fn position(&self) -> Option<Position> {
@@ -153,12 +216,20 @@ fn after(Position { commit_lsn, ordinal }: Position) -> Position {
     }
 }
 
+/// The last position that is not `position` or behind it.
+fn before(Position { commit_lsn, ordinal }: Position) -> Position {
+    match ordinal.checked_sub(1) {
+        Some(ordinal) => Position { commit_lsn, ordinal },
+        None => Position { commit_lsn: Lsn(commit_lsn.0.saturating_sub(1)), ordinal: u32::MAX },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Expired, Ring, Window};
+    use super::{Expired, GONE_MAX, Ring, Window};
     use crate::model::{Change, Event, Lsn, Message, Position, Timestamp};
 
     fn at(commit_lsn: u64, ordinal: u32) -> Position {
@@ -228,12 +299,52 @@ mod tests {
     }
 
     #[test]
+    fn what_a_snapshot_does_not_see_is_found_or_known_to_be_gone() {
+        let (mut ring, now) = ring(1 << 20);
+        let of = |xid, position| Arc::new(Event { xid, ..(*event(position, 1)).clone() });
+        assert_eq!(ring.before_unseen(|_| true), Ok(at(9, u32::MAX)));
+        for (xid, position) in [(7, at(20, 0)), (6, at(30, 0)), (8, at(40, 0))] {
+            ring.append(&of(xid, position), now);
+        }
+        assert_eq!(ring.before_unseen(|xid| xid == 6), Ok(at(20, 0)));
+        assert_eq!(ring.before_unseen(|xid| xid == 7), Ok(at(9, u32::MAX)));
+        assert_eq!(ring.before_unseen(|xid| xid == 9), Ok(at(40, 0)));
+        assert_eq!(positions(&ring, at(9, u32::MAX)).unwrap().len(), 3, "nothing before it is needed");
+        ring.trim(now + Duration::from_mins(1));
+        assert_eq!(ring.before_unseen(|xid| xid == 6), Err(Expired));
+        assert_eq!(ring.before_unseen(|xid| xid == 9), Ok(at(40, 0)));
+        assert!(ring.has_come_to(Lsn(40)) && !ring.has_come_to(Lsn(41)));
+    }
+
+    #[test]
     fn events_go_when_they_are_too_many_bytes() {
         let (mut ring, now) = ring(10_000);
         (0..100).for_each(|n| ring.append(&event(at(20 + n, 0), 1_000), now));
         assert!(ring.bytes() <= 10_000);
         assert_eq!(positions(&ring, at(20, 0)), Err(Expired));
         assert_eq!(positions(&ring, at(119, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_was_let_go_long_ago_is_not_asked_for_and_what_went_since_is() {
+        let window = Window { bytes_max: 0, age_max: Duration::MAX };
+        let mut ring = Ring::new(window, Lsn(0), Lsn(0));
+        let (mut xid, now) = (0, Instant::now());
+        let mut go = |ring: &mut Ring, transactions: usize| {
+            for _ in 0..transactions {
+                xid += 1;
+                let event = event(at(u64::from(xid), 0), 1);
+                ring.append(&Arc::new(Event { xid, ..(*event).clone() }), now);
+            }
+        };
+        go(&mut ring, GONE_MAX + 10);
+        let since = ring.gone();
+        assert!(ring.remembers(since));
+        go(&mut ring, GONE_MAX);
+        assert!(ring.remembers(since), "all of them, and no other");
+        go(&mut ring, 1);
+        assert!(!ring.remembers(since), "one is not known any more");
+        assert!(!Ring::new(window, Lsn(0), Lsn(0)).remembers(since), "another stream");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub struct OperationSet(u8);
 
 impl OperationSet {
     /// Every operation.
-    pub const ALL: OperationSet = OperationSet(0b1_1111);
+    pub const ALL: OperationSet = OperationSet(0b111_1111);
 
     /// Whether the operation was asked for.
     pub fn contains(self, operation: Operation) -> bool {
@@ -29,6 +29,8 @@ fn bit(operation: Operation) -> u8 {
         Operation::Delete => 1 << 2,
         Operation::Truncate => 1 << 3,
         Operation::Message => 1 << 4,
+        Operation::Snapshot => 1 << 5,
+        Operation::SnapshotEnd => 1 << 6,
     }
 }
 

@@ -18,10 +18,10 @@ use crate::predicate::Truth;
 /// - a row of which it cannot be proven that it was in view does not leave: the key alone would tell of its existence.
 pub fn transition(operation: Operation, old: Truth, new: Truth) -> Option<Transition> {
     match operation {
-        Operation::Insert => new.is_true().then_some(Transition::Enter),
+        Operation::Insert | Operation::Snapshot => new.is_true().then_some(Transition::Enter),
         Operation::Delete => old.is_true().then_some(Transition::Leave),
         Operation::Update => update(old, new),
-        Operation::Truncate | Operation::Message => None,
+        Operation::Truncate | Operation::Message | Operation::SnapshotEnd => None,
     }
 }
 

@@ -42,14 +42,16 @@ pub enum Change {
     Truncate(Arc<Table>),
     /// Somebody called `rowcast.publish`.
     Message(Message),
+    /// The rows that a table had have been told to one subscriber. Never in the stream.
+    SnapshotEnd(Arc<Table>),
 }
 
-/// A changed row: INSERT has `new`, DELETE has `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
+/// A changed row: INSERT (and SNAPSHOT) has `new`, DELETE has `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowChange {
     /// The table (the root, when a partition changed).
     pub table: Arc<Table>,
-    /// `Insert`, `Update` or `Delete`.
+    /// `Insert`, `Update`, `Delete` or `Snapshot`.
     pub operation: Operation,
     /// The row before; columns that the replica identity does not cover are `Absent`.
     pub old: Option<Tuple>,
@@ -81,6 +83,10 @@ pub enum Operation {
     Truncate,
     /// `MESSAGE`
     Message,
+    /// `SNAPSHOT`: nothing was done, the row was there.
+    Snapshot,
+    /// `SNAPSHOT_END`: there are no more of these.
+    SnapshotEnd,
 }
 
 impl Operation {
@@ -92,6 +98,8 @@ impl Operation {
             Operation::Delete => "DELETE",
             Operation::Truncate => "TRUNCATE",
             Operation::Message => "MESSAGE",
+            Operation::Snapshot => "SNAPSHOT",
+            Operation::SnapshotEnd => "SNAPSHOT_END",
         }
     }
 }
@@ -125,6 +133,7 @@ impl Event {
             Change::Row(row) => row.operation,
             Change::Truncate(_) => Operation::Truncate,
             Change::Message(_) => Operation::Message,
+            Change::SnapshotEnd(_) => Operation::SnapshotEnd,
         }
     }
 
@@ -133,7 +142,7 @@ impl Event {
         let datum = |datum: &Datum| size_of::<Datum>() + datum.text().map_or(0, <[u8]>::len);
         let values = match &self.change {
             Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum).sum(),
-            Change::Truncate(_) => 0,
+            Change::Truncate(_) | Change::SnapshotEnd(_) => 0,
             Change::Message(message) => message.payload.len(),
         };
         size_of::<Event>() + values
@@ -146,6 +155,7 @@ impl Event {
         let change = match &self.change {
             Change::Row(row) => Change::Row(row.reshaped(table)),
             Change::Truncate(_) => Change::Truncate(Arc::clone(table)),
+            Change::SnapshotEnd(_) => Change::SnapshotEnd(Arc::clone(table)),
             Change::Message(message) => Change::Message(message.clone()),
         };
         Event { change, ..*self }

@@ -46,7 +46,7 @@ impl Body {
 /// What `extensions.rowcast` tells of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
-    /// Where to resume.
+    /// Where to resume; empty where nobody can, inside a snapshot.
     pub cursor: &'a str,
     /// The kind of change, or `TRANSACTION`.
     pub operation: &'static str,
@@ -120,7 +120,10 @@ pub(super) fn close(errors: &[FieldError], meta: &Meta<'_>, out: &mut Vec<u8>) {
         out.push(b']');
     }
     out.extend_from_slice(br#","extensions":{"rowcast":{"cursor":"#);
-    json::write_string(meta.cursor, out);
+    match meta.cursor {
+        "" => out.extend_from_slice(b"null"),
+        cursor => json::write_string(cursor, out),
+    }
     out.extend_from_slice(br#","operation":""#);
     out.extend_from_slice(meta.operation.as_bytes());
     out.extend_from_slice(br#"","committedAt":"#);

@@ -110,7 +110,7 @@ fn visible(event: &Event, transition: Transition) -> Visible<'_> {
             (_, Some(new), _) => Image::Row(change, new),
             _ => Image::None,
         },
-        Change::Truncate(_) | Change::Message(_) => Image::None,
+        Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_) => Image::None,
     };
     Visible::for_test(event, image, transition)
 }

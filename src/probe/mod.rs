@@ -13,6 +13,7 @@
 mod error;
 mod fetch;
 mod image;
+mod pages;
 mod session;
 mod split;
 mod statement;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 pub use error::ProbeError;
 pub use fetch::{Fetch, Fetched};
 pub use image::image;
+pub use pages::{Moment, Pages, Scan, Texts};
 
 use crate::security::{Question, Reads};
 use error::Trouble;

@@ -42,7 +42,7 @@ impl Event {
     fn table(&self) -> PyResult<Option<String>> {
         Ok(match &self.visible()?.event().change {
             Change::Row(row) => Some(row.table.name.to_string()),
-            Change::Truncate(table) => Some(table.name.to_string()),
+            Change::Truncate(table) | Change::SnapshotEnd(table) => Some(table.name.to_string()),
             Change::Message(_) => None,
         })
     }
@@ -51,7 +51,7 @@ impl Event {
     fn topic(&self) -> PyResult<Option<&str>> {
         Ok(match &self.visible()?.event().change {
             Change::Message(message) => Some(&message.topic),
-            Change::Row(_) | Change::Truncate(_) => None,
+            Change::Row(_) | Change::Truncate(_) | Change::SnapshotEnd(_) => None,
         })
     }
 
@@ -91,7 +91,7 @@ impl Event {
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         kept(py, &self.payload, || match &self.visible()?.event().change {
             Change::Message(message) => convert::loads(py, convert::utf8(&message.payload)?),
-            Change::Row(_) | Change::Truncate(_) => Ok(py.None().into_bound(py)),
+            Change::Row(_) | Change::Truncate(_) | Change::SnapshotEnd(_) => Ok(py.None().into_bound(py)),
         })
     }
 

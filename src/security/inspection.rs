@@ -54,9 +54,10 @@ impl<'a> Inspection<'a> {
                 };
                 (standing(&self.old, &change.old), standing(&self.new, &change.new))
             }
-            (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => {
-                (Standing::Known(Truth::Unavailable), Standing::Known(Truth::Unavailable))
-            }
+            (
+                Change::Row(_) | Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_),
+                Rule::Rows(_) | Rule::Topic(_),
+            ) => (Standing::Known(Truth::Unavailable), Standing::Known(Truth::Unavailable)),
         }
     }
 
@@ -72,10 +73,13 @@ impl<'a> Inspection<'a> {
                 seen_before = self.was_visible(change, rule, judged);
                 self.row(change, rule, transition, judged)?
             }
-            // That the table was emptied tells of no row.
-            (Change::Truncate(_), Rule::Rows(_)) => Image::None,
+            // That the table was emptied tells of no row, nor does it that there were no more.
+            (Change::Truncate(_) | Change::SnapshotEnd(_), Rule::Rows(_)) => Image::None,
             (Change::Message(message), Rule::Topic(rule)) if rule.shows(message) => Image::None,
-            (Change::Row(_) | Change::Truncate(_) | Change::Message(_), Rule::Rows(_) | Rule::Topic(_)) => return None,
+            (
+                Change::Row(_) | Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_),
+                Rule::Rows(_) | Rule::Topic(_),
+            ) => return None,
         };
         Some(Visible::new(self.event, image, transition, admission.columns(), seen_before))
     }

@@ -10,7 +10,7 @@ pub enum Image<'a> {
     Row(&'a RowChange, &'a Tuple),
     /// The key alone, out of this old image: the row left the view.
     Key(&'a RowChange, &'a Tuple),
-    /// No row: a TRUNCATE or a message.
+    /// No row: a TRUNCATE, a message or the end of a snapshot.
     None,
 }
 

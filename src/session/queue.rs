@@ -109,6 +109,18 @@ impl Queue {
         }
     }
 
+    /// An operation begins. What it is told may come `behind` what others were told that committed later: it replays,
+    /// or somebody has to be asked before each result.
+    pub fn begins(&mut self, behind: bool) {
+        self.progress.begins(behind);
+    }
+
+    /// What was queued until now is delivered, but nobody is told to resume from it.
+    pub fn forget_positions(&mut self) {
+        self.data.iter_mut().for_each(|queued| queued.position = None);
+        self.progress.forget();
+    }
+
     /// Queues a frame of an operation. `position` is where the client may resume once it has it; a frame that is no
     /// resting point (a snapshot's row, a `complete`) has none.
     pub fn push(&mut self, id: &OperationId, frame: Frame, position: Option<Position>, now: Instant) -> Pushed {

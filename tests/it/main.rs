@@ -72,6 +72,8 @@ mod engine {
     mod slots;
     /// Clients that read too slowly: what they are told, and what they may not do to others.
     mod slow;
+    /// Who asks for the rows that are there is told them, and then exactly what follows.
+    mod snapshot;
     /// From a committed row to a frame.
     mod stream;
     mod transactions;

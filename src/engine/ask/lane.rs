@@ -306,7 +306,7 @@ fn overload(question: &Question) -> Failure {
 fn weight(judgement: &Judgement) -> usize {
     let tuples = match &judgement.event.change {
         Change::Row(row) => row.old.iter().chain(&row.new).flat_map(Tuple::values).map(datum_weight).sum(),
-        Change::Truncate(_) | Change::Message(_) => 0,
+        Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_) => 0,
     };
     size_of::<Judgement>()
         + size_of::<Event>()

@@ -65,7 +65,7 @@ struct Told(Mutex<Vec<(u64, Truth)>>);
 
 impl Teller for Told {
     fn tell_judged(&self, judgement: &Judgement) {
-        self.0.lock().push((judgement.stamp.position.commit_lsn.0, judgement.new.truth()));
+        self.0.lock().push((judgement.stamp.position.unwrap().commit_lsn.0, judgement.new.truth()));
     }
 }
 
@@ -169,7 +169,7 @@ impl Office {
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };
         let judgement = Judgement {
             event: Arc::new(Event { position, committed_at: Timestamp(0), xid: 0, change: Change::Message(message) }),
-            stamp: Stamp { position, cursor: "".into(), row: None, committed_at: Timestamp::default() },
+            stamp: Stamp { position: Some(position), cursor: "".into(), row: None, committed_at: Timestamp::default() },
             audience: vec![Candidate { subscription, old: Truth::False, new: Truth::True }],
             old: Image::known(Truth::False),
             new,

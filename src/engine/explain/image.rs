@@ -48,7 +48,7 @@ fn operation(inquiry: &Inquiry) -> Result<Option<Operation>, Error> {
         Operation::Insert => row && !old,
         Operation::Update => row,
         Operation::Delete => old && !row,
-        Operation::Truncate | Operation::Message => false,
+        Operation::Truncate | Operation::Message | Operation::Snapshot | Operation::SnapshotEnd => false,
     };
     if fits {
         return Ok(Some(operation));

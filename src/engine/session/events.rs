@@ -6,7 +6,8 @@ use super::{Conversation, SessionHandle, TAKE_BYTES};
 use crate::engine::failure::Failure;
 use crate::engine::rate::RetryAfter;
 use crate::graphql::Request;
-use crate::model::{OperationId, Position};
+use crate::journal::Cursor;
+use crate::model::OperationId;
 use crate::payload::Frame;
 use crate::session::{Admission, Dialect, Input, Lane};
 
@@ -22,10 +23,10 @@ impl SessionHandle {
             Some(Admission::Full) => return Err(full()),
             None => return Err(closed()),
         };
-        let position = self.core.ring.lock().position();
+        let here = self.core.here();
         let begun = self.begin(&mut conversation, &id, request);
         match &begun {
-            Ok(()) => self.tell_start(&conversation, &id, position),
+            Ok(()) => self.tell_start(&conversation, &id, here),
             Err(failure) => {
                 self.refuse_operation(&id, failure);
                 conversation.machine.handle(Input::OperationEnded(&id), self.core.clock.now());
@@ -51,10 +52,13 @@ impl SessionHandle {
         let mut queue = self.queue.lock();
         queue.take_each(limit, TAKE_BYTES, |frame, position| events.push((frame, position)));
         self.sender.came(queue.bytes(), &self.core.pace);
+        // Positions that are still in the queue are of the history that is followed now.
+        let origin = self.core.origin();
         drop(queue);
         let mut text = Vec::with_capacity(events.iter().map(|(frame, _)| frame.len() + 64).sum());
         for (frame, position) in &events {
-            let cursor = position.filter(|_| self.dialect == Dialect::Distinct).map(|position| self.cursor(position));
+            let position = position.filter(|_| self.dialect == Dialect::Distinct);
+            let cursor = position.map(|position| Cursor { origin, position }.to_string());
             self.dialect.write(frame, cursor.as_deref(), &mut text);
         }
         text
@@ -68,13 +72,17 @@ impl SessionHandle {
     }
 
     /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
-    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that.
-    fn tell_start(&self, conversation: &Conversation, id: &OperationId, position: Option<Position>) {
-        let (Dialect::Distinct, Some(position)) = (self.dialect, position) else { return };
-        let subscription = conversation.operations.get(id).and_then(|id| self.core.index.lock().find(*id));
+    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that. Inside of a
+    /// snapshot nobody can go on from where he is.
+    fn tell_start(&self, conversation: &Conversation, id: &OperationId, here: Option<Cursor>) {
+        let (Dialect::Distinct, Some(here)) = (self.dialect, here) else { return };
+        let subscription = conversation.operations.get(id).and_then(|id| {
+            let index = self.core.index.lock();
+            index.find(*id).filter(|_| !index.is_held(*id))
+        });
         if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
             let mut queue = self.queue.lock();
-            let frame = Frame::whole(format!("id: {}\n\n", self.cursor(position)));
+            let frame = Frame::whole(format!("id: {here}\n\n"));
             let pushed = queue.transmit(Lane::Control, frame, self.core.clock.now());
             self.pushed(queue, pushed);
         }

@@ -165,6 +165,35 @@ fn no_cursor_is_told_when_one_operation_replays_behind_another() {
 }
 
 #[test]
+fn no_cursor_is_told_beside_an_operation_that_may_be_behind_without_having_queued_anything() {
+    for (others, behind, due) in [(1, false, Some(2)), (1, true, None), (0, true, Some(2))] {
+        let (mut queue, now) = queue(1000);
+        queue.begins(behind);
+        (0..others).for_each(|_| queue.begins(false));
+        for n in 1..=2 {
+            let _ = queue.push(&id("live"), frame("x"), Some(position(n)), now);
+        }
+        let _ = take(&mut queue, 2, 1000);
+        let overflow = overflow(&mut queue, now, (3..).map(|n| Some(position(n))));
+        assert_eq!(overflow.resume_after, due.map(position), "{others} {behind}");
+    }
+}
+
+#[test]
+fn nobody_resumes_in_a_new_history_from_what_was_told_or_queued_in_the_last_one() {
+    let (mut queue, now) = queue(1000);
+    for n in 101..=102 {
+        let _ = queue.push(&id("a"), frame("x"), Some(position(n)), now);
+    }
+    let _ = take(&mut queue, 1, 1000);
+    queue.forget_positions();
+    let mut positions = Vec::new();
+    queue.take_each(1, 1000, |_, position| positions.push(position));
+    assert_eq!(positions, [None], "it is told all the same");
+    assert_eq!(overflow(&mut queue, now, (1..).map(|n| Some(position(n)))).resume_after, None);
+}
+
+#[test]
 fn no_cursor_is_told_when_a_frame_without_one_is_lost() {
     let (mut queue, now) = queue(1000);
     let _ = queue.push(&id("a"), frame("x"), Some(position(1)), now);

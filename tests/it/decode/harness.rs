@@ -50,6 +50,7 @@ fn check(event: &Event, last: &mut Option<u32>) {
         Change::Row(row) => [&row.old, &row.new].into_iter().flatten().for_each(|tuple| check_tuple(row, tuple)),
         Change::Message(message) => assert!(is_json(&message.payload)),
         Change::Truncate(_) => {}
+        Change::SnapshotEnd(_) => panic!("no stream has it"),
     }
 }
 

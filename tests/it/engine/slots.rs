@@ -34,6 +34,12 @@ async fn told(client: &mut Client) -> (i64, Value) {
     (id, frame["payload"]["extensions"]["rowcast"]["cursor"].clone())
 }
 
+/// The next operation and its row's id.
+async fn change(client: &mut Client) -> (String, Option<i64>) {
+    let event = client.next().await;
+    (event["operation"].as_str().unwrap().to_owned(), event["row"]["id"].as_i64())
+}
+
 async fn slots(server: &Server) -> String {
     let slots = "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots";
     server.value(slots).await.unwrap_or_default()
@@ -43,9 +49,12 @@ async fn slots(server: &Server) -> String {
 async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     let server = prepared(&["wal_level=logical"]).await;
     let engine = serving(&server, &fields()).await;
-    let mut client = subscribed(&engine, &Value::Null);
+    let (mut client, mut keeper) = (subscribed(&engine, &Value::Null), Client::of(&engine, "acme"));
+    keeper.subscribe("1", "subscription { t(snapshot: true) { operation row { id } } }");
+    assert_eq!(change(&mut keeper).await, ("SNAPSHOT_END".to_owned(), None));
     server.sql("insert into t values (1)").await;
     let (_, cursor) = told(&mut client).await;
+    assert_eq!(change(&mut keeper).await, ("INSERT".to_owned(), Some(1)));
     server
         .sql(
             "do $$ begin
@@ -62,12 +71,17 @@ async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
         .await;
     let frame = client.frame().await;
     assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
+    for due in [("SNAPSHOT", Some(1)), ("SNAPSHOT", Some(2)), ("SNAPSHOT_END", None)] {
+        assert_eq!(change(&mut keeper).await, (due.0.to_owned(), due.1), "who keeps the rows is told them anew");
+    }
     assert_eq!(frame["payload"][0]["extensions"]["rowcast"]["cursor"], cursor);
     let mut back = subscribed(&engine, &cursor);
     assert_eq!(back.error().await.0, "CURSOR_EXPIRED");
     client.send("2", &json!({ "query": IDS }));
     server.sql("insert into t values (3)").await;
     assert_eq!(told(&mut client).await.0, 3);
+    assert_eq!(change(&mut keeper).await, ("INSERT".to_owned(), Some(3)));
+    keeper.is_quiet().await;
     assert_eq!((metric(&engine, "gaps_total"), metric(&engine, "capture_streaming")), (1, 1));
     engine.stop(PATIENCE).await;
 }
@@ -132,4 +146,40 @@ async fn a_slot_that_nobody_claims_is_dropped_and_ours_is_not() {
     }
     until("the health of ours", || metric(&first, "slot_safe_bytes") == u64::MAX).await;
     first.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_starts_before_the_last_one_has_left_waits_for_its_slot() {
+    let server = prepared(&["wal_level=logical", "max_replication_slots=1"]).await;
+    let first = serving(&server, &fields()).await;
+    let second = Engine::new(bus(&server), Settings::default());
+    let fields = fields().to_string();
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        first.stop(PATIENCE).await;
+    };
+    let (started, ()) = tokio::join!(second.start(&fields), leave);
+    started.unwrap();
+    assert_eq!(slots(&server).await, "rowcast_it");
+    let third = Engine::new(bus(&server), Settings::default());
+    let error = third.start(&fields).await.unwrap_err();
+    assert_eq!(error.code(), "SLOTS_EXHAUSTED");
+    assert!(error.to_string().contains("raise max_replication_slots"), "{error}");
+    second.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_the_same_time_all_get_a_slot() {
+    let server = prepared(&["wal_level=logical"]).await;
+    let mut starting = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let engine = Engine::new(bus(&server), Settings::default());
+        starting.spawn(async move { engine.start(&fields().to_string()).await.map(|()| engine) });
+    }
+    let engines = starting.join_all().await;
+    assert_eq!(slots(&server).await.split(' ').count(), 6);
+    for engine in engines {
+        let engine = engine.unwrap();
+        engine.stop(PATIENCE).await;
+    }
 }

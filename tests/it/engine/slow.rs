@@ -40,6 +40,33 @@ async fn one_slow_client_among_a_thousand_changes_nothing_for_the_others() {
     assert_eq!((metric(&engine, "slow_clients_total"), metric(&engine, "queue_bytes")), (1, 0));
 }
 
+/// Chaos, seed 1018 on PostgreSQL 18: an operation that was still replaying lost what it had not been told.
+#[tokio::test]
+async fn a_close_names_a_cursor_only_if_no_operation_can_be_behind_it() {
+    let fields = json!([{ "topic": "alerts", "public": true }]);
+    let patient = json!({ "queue_bytes_max": 20_000, "queue_age_max_s": 600, "pong_timeout_s": 600 });
+    let engine = in_memory(patient, &fields).await;
+    let (mut alone, mut beside) = (Client::of(&engine, "a"), Client::of(&engine, "b"));
+    for client in [&mut alone, &mut beside] {
+        client.subscribe("1", ALERTS);
+    }
+    engine.publish("alerts", "0", None).await.unwrap();
+    let first = alone.frame().await;
+    beside.frame().await;
+    let cursor = &first["payload"]["extensions"]["rowcast"]["cursor"];
+    beside.send("2", &json!({ "query": ALERTS, "extensions": { "rowcast": { "after": cursor } } }));
+    let slow = || metric(&engine, "slow_clients_total") == 2;
+    for n in 1.. {
+        if slow() {
+            break;
+        }
+        engine.publish("alerts", &n.to_string(), None).await.unwrap();
+    }
+    let reason = |client: &Client| client.session.closing().unwrap().reason().to_owned();
+    assert!(reason(&alone).contains(cursor.as_str().unwrap()), "{}", reason(&alone));
+    assert!(!reason(&beside).contains("resume after"), "{}", reason(&beside));
+}
+
 async fn shop(fields: &Value) -> (Server, Arc<Engine>) {
     let server = Server::logical();
     server.sql(ORDERS).await;

@@ -1,4 +1,5 @@
-"""The application under chaos, served by ``rig.serve``. The token of connection_init is the name of an owner."""
+"""The application under chaos, served by ``rig.serve``. The token of connection_init, or of the
+authorization header, is the name of an owner."""
 
 import logging
 import os
@@ -30,7 +31,8 @@ manager.subscription("files")
 
 async def authenticate(connection: Connection) -> Principal:
     """Whom the token names."""
-    name = str(connection.payload.get("token"))
+    bearer = connection.headers.get("authorization", "").removeprefix("Bearer ")
+    name = bearer or str(connection.payload.get("token"))
     if name not in TENANTS:
         raise Forbidden
     return Principal(user_id=name, tenant_id=name, role=ROLE, settings={"app.user": name})

@@ -84,6 +84,8 @@ class Check:
         self._verdict = verdict
         self._place = 0
         """Where in the account the next event is expected."""
+        self._had = 0
+        """What lies behind the last event that came: what was owed and not told before an open end may still come."""
         self._got: set[int] = set()
         self._policies = 0
         self._where = ""
@@ -111,7 +113,7 @@ class Check:
     def _begin(self, segment: Segment) -> None:
         """A fresh segment may begin anywhere behind what was had before, but not behind what it has to have."""
         before = self._place
-        bound = None if segment.since is None else max(before, self._account.first_at(segment.since))
+        bound = None if segment.since is None else max(self._had, self._account.first_at(segment.since))
         start = self._start(segment)
         if bound is not None and (start is None or start > bound):
             start = bound
@@ -123,8 +125,8 @@ class Check:
         """Where the first of its events fit best."""
         if not segment.heard:
             return None
-        places = [place for place in self._account.places(segment.heard[0].told) if place >= self._place]
-        return max(places, key=lambda place: (self._fit(place, segment), -place), default=None)
+        places = [place for place in self._account.places(segment.heard[0].told) if place >= self._had]
+        return max(places, key=lambda place: (self._fit(place, segment), place >= self._place, -place), default=None)
 
     def _fit(self, place: int, segment: Segment) -> int:
         following = self._account.owed[place : place + 5]
@@ -137,7 +139,7 @@ class Check:
         if place is not None:
             self._skip_to(place)
             self._got.add(place)
-            self._place = place + 1
+            self._place = self._had = place + 1
         else:
             self._unexpected(told)
 

@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from chaos.checker import Heard, Segment, Transcript
 from chaos.history import Told, View
-from chaos.proxy import BUFFER
+from rig.proxy import BUFFER
 
 Position = Callable[[], Awaitable[int]]
 """The position in the WAL behind everything that has committed by now."""
@@ -211,9 +211,12 @@ class Client:
     def _fenced(self, fence: str) -> None:
         """The server has taken up what stood before the fence: from now on everything is owed."""
         for _, segment in self._fences.pop(fence, []):
-            task = asyncio.create_task(self._note_position(segment))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._note(segment)
+
+    def _note(self, segment: Segment) -> None:
+        task = asyncio.create_task(self._note_position(segment))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     async def _note_position(self, segment: Segment) -> None:
         ended = segment.end

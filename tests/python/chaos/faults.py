@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import psycopg
 
 from chaos.clients import Client, Ledger
+from chaos.clock import Clock
 from chaos.processes import Application, server_processes, signal_all, sql
-from chaos.proxy import Proxy
 from chaos.world import POLICIES, World
 from rig.postgres import Cluster
+from rig.proxy import Proxy
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Stage:
     """Between the clients and the application."""
     back: Proxy
     """Between the application and PostgreSQL."""
+    clocks: dict[str, Clock]
+    """Of PostgreSQL and of the application."""
     ledger: Ledger
     chance: random.Random
     server: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -177,6 +180,24 @@ async def _(stage: Stage) -> None:
     stage.application.signal(signal.SIGSTOP)
     await asyncio.sleep(stage.chance.uniform(0.2, 3))
     stage.application.signal(signal.SIGCONT)
+
+
+# --- the wall clock of one of them ---
+
+
+def _clock(name: str) -> None:
+    @fault(f"{name}'s clock: steps", 0.7)
+    async def _(stage: Stage) -> None:
+        for _ in range(stage.chance.randint(1, 3)):
+            size = 10 ** stage.chance.uniform(0, 5)
+            stage.clocks[name].wrong_by(size * stage.chance.choice((-1, 1)))
+            await asyncio.sleep(stage.chance.uniform(0.1, 3))
+        if stage.chance.random() < 0.5:
+            stage.clocks[name].wrong_by(0)
+
+
+_clock("postgres")
+_clock("application")
 
 
 # --- clients ---

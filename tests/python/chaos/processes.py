@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psycopg
 
-from chaos.proxy import BUFFER, Proxy
 from chaos.world import World
 from rig.postgres import Cluster
+from rig.proxy import BUFFER, Proxy
 from rig.server import Server, serve
 
 

@@ -25,12 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from chaos import faults
 from chaos.checker import WRONGS, Transcript, Verdict, check
 from chaos.clients import Client, Ledger
+from chaos.clock import Clock
 from chaos.history import History, View, read
+from chaos.listeners import Listener
 from chaos.processes import Application, sql
-from chaos.proxy import BUFFER, Proxy
 from chaos.world import TABLES, TENANTS, World
 from chaos.writers import Writer, settle_prepared
 from rig.postgres import Cluster, bindir, running
+from rig.proxy import BUFFER, Proxy
 from rig.wait import until_async
 
 SETTLE_S = 90.0
@@ -106,14 +108,20 @@ class Report:
 async def run(cluster: Cluster, plan: Plan) -> Report:
     """A whole run on a running cluster, in a database of its own."""
     with cluster.database() as database, contextlib.ExitStack() as stack:
+        clocks = {"postgres": Clock(), "application": Clock()}
+        for clock in clocks.values():
+            stack.callback(clock.close)
+        stack.callback(_give_clock, cluster, {})
+        await asyncio.to_thread(_give_clock, cluster, clocks["postgres"].environment)
         world = World(database, f"chaos_{uuid4().hex[:12]}").open()
         stack.callback(world.close)
         front, back = Proxy(buffer=BUFFER), Proxy(("127.0.0.1", cluster.port))
         ledger = Ledger()
-        application = Application(world, back, front, ledger.counts, plan.window())
+        environment = plan.window() | clocks["application"].environment
+        application = Application(world, back, front, ledger.counts, environment)
         try:
             await application.start()
-            report = await Run(plan, cluster, world, application, front, back, ledger).run()
+            report = await Run(plan, cluster, world, application, front, back, clocks, ledger).run()
         except BaseException:
             print(f"seed {plan.seed}, so far: {dict(ledger.counts)}\n{application.said()[-4000:]}")
             raise
@@ -123,6 +131,12 @@ async def run(cluster: Cluster, plan: Plan) -> Report:
             await back.close()
         report.outputs = application.outputs
         return report
+
+
+def _give_clock(cluster: Cluster, environment: dict[str, str]) -> None:
+    cluster.stop()
+    cluster.environment = environment
+    cluster.start()
 
 
 class Run:
@@ -136,6 +150,7 @@ class Run:
         application: Application,
         front: Proxy,
         back: Proxy,
+        clocks: dict[str, Clock],
         ledger: Ledger,
     ) -> None:
         self._plan = plan
@@ -146,7 +161,7 @@ class Run:
         self._clients = [self._client(number) for number in range(plan.clients)]
         self._writers = [Writer(world.database, plan.seed, number, plan.rate) for number in range(1, plan.writers + 1)]
         chance = random.Random(f"{plan.seed}/faults")
-        self._stage = faults.Stage(cluster, world, application, self._clients, front, back, ledger, chance)
+        self._stage = faults.Stage(cluster, world, application, self._clients, front, back, clocks, ledger, chance)
 
     async def run(self) -> Report:
         """Everything, in order."""
@@ -170,12 +185,18 @@ class Run:
 
     async def _hurt(self) -> None:
         deadline = time.monotonic() + self._plan.seconds
-        names = faults.schedule(self._stage.chance, self._plan.only)
+        names = faults.schedule(self._stage.chance, self._possible())
         while time.monotonic() < deadline:
             count = 1 + (self._stage.chance.random() < self._plan.together)
             chosen = {next(names) for _ in range(count)}
             await asyncio.gather(*(faults.inflict(self._stage, name, self._faults) for name in sorted(chosen)))
             await asyncio.sleep(self._stage.chance.uniform(0, 2) * self._plan.pause)
+
+    def _possible(self) -> list[str]:
+        """Without a C compiler clocks cannot be stepped."""
+        names = self._plan.only or list(faults.FAULTS)
+        steps = all(clock.can_be_wrong for clock in self._stage.clocks.values())
+        return [name for name in names if steps or "clock" not in name]
 
     async def _make_peace(self) -> list[str]:
         """Let everybody become well, and tell each a last thing; who was not told it."""
@@ -225,7 +246,9 @@ class Run:
         states = None if number < len(TENANTS) else ("open", "done", "secret")
         views = [View(owner, table, states) for table in TABLES]
         chance = random.Random(f"{self._plan.seed}/client/{number}")
-        return Client(f"{owner}-{number}", views, chance, self._ledger, self._position)
+        # A third has event streams, some of each kind of view.
+        kind = Listener if number % 4 >= 2 else Client
+        return kind(f"{owner}-{number}", views, chance, self._ledger, self._position)
 
     def _all_heard_something(self) -> bool:
         return all(operation.transcript.events for client in self._clients for operation in client.operations)

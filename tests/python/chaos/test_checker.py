@@ -50,6 +50,17 @@ def test_what_is_right_is_not_complained_about() -> None:
     assert verdict.counts["checked"] == len(history.account(RED).owed) > 20
 
 
+def test_what_was_owed_before_an_open_end_may_still_come_afterwards() -> None:
+    """Seed 1018: where a silent segment began was found out late; the next told of what committed before."""
+    history = story()
+    transcript = perfect(history, RED)
+    silent = fresh("error GAP", since=history.account(RED).owed[20].lsn, end="error GAP")
+    late = fresh("error GAP", heard=transcript.segments[1].heard[2:])
+    transcript.segments = [transcript.segments[0], silent, late]
+    assert check(history, [transcript]).clean
+    assert check(history, [without(transcript, 2, late.heard[:3] + late.heard[4:])]).counts["lost"] == 1
+
+
 Mutation = Callable[[list[Heard]], list[Heard]]
 
 

@@ -49,6 +49,8 @@ class Writer:
         self._pause = 1 / rate
         self._keys = itertools.count(number * 1_000_000_000 + 1)
         self._known: dict[str, list[int]] = {table: [] for table in TABLES}
+        self._doubt: str | None = None
+        """What was prepared and has not been seen to end."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"writer-{number}", daemon=True)
 
@@ -68,6 +70,7 @@ class Writer:
     def _run(self) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError), self._connect() as session:
+                self._settle(session)
                 while not self._stop.wait(self._pause * self._chance.uniform(0.2, 1.8)):
                     self._transaction(session)
             self._stop.wait(0.1)
@@ -103,13 +106,23 @@ class Writer:
                 self._step(session)
             session.commit()
 
+    def _settle(self, session: Session) -> None:
+        """As a coordinator does after a crash: else no slot could be made until the end."""
+        if self._doubt is not None:
+            session.autocommit = True
+            with contextlib.suppress(psycopg.errors.UndefinedObject):
+                session.execute(f"commit prepared '{self._doubt}'")
+            self._doubt = None
+            session.autocommit = False
+
     def _two_phases(self, session: Session) -> None:
-        name = f"chaos-{self._number}-{next(self._numbers)}"
+        name = self._doubt = f"chaos-{self._number}-{next(self._numbers)}"
         session.execute(f"prepare transaction '{name}'")
         session.autocommit = True
         try:
             time.sleep(self._chance.uniform(0, 0.3))
             session.execute(f"{self._chance.choice(('commit', 'commit', 'rollback'))} prepared '{name}'")
+            self._doubt = None
         finally:
             if not session.closed:
                 session.autocommit = False

@@ -80,21 +80,34 @@ def free_port() -> int:
 class Cluster:
     """One data folder and its server."""
 
-    def __init__(self, major: int, binaries: Path) -> None:
+    def __init__(self, major: int, binaries: Path, primary: "Cluster | None" = None) -> None:
+        """``primary`` is the server whose standby this one becomes when it is started."""
         self.major = major
         self.port = free_port()
-        self._binaries = binaries
+        self.binaries = binaries
+        self.environment: dict[str, str] = {}
+        """Of the server, from its next start on; beside ours."""
         self._home = Path(tempfile.mkdtemp(prefix=f"rowcast-pg{major}-"))
         self._data = self._home / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._as_user = _step_down(self._home)
-        self._initdb()
+        if primary is None:
+            self._initdb()
+        else:
+            self._copy(primary)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [*self._as_user, str(self._binaries / "postgres"), "-D", str(self._data)]
+        command = [*self._as_user, str(self.binaries / "postgres"), "-D", str(self._data)]
         with (self._home / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self._home)
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self._home,
+                env=os.environ | self.environment,
+            )
         until(self._answers, f"PostgreSQL {self.major} to start; its log:\n{self.log()}")
 
     def stop(self) -> float:
@@ -120,6 +133,18 @@ class Cluster:
         self._process.wait()
         until(lambda: not any(_alive(pid) for pid in family), "killed server processes to disappear")
         self._process = None
+
+    def configure(self, **settings: str) -> None:
+        """Change settings, now if the server runs and they can be changed then."""
+        with (self._data / "postgresql.auto.conf").open("a") as config:
+            config.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            assert connection.execute("select pg_promote()").fetchone() == (True,)
 
     def postmaster(self) -> int:
         """The process id of the running server."""
@@ -153,12 +178,22 @@ class Cluster:
             database.drop()
 
     def _initdb(self) -> None:
-        command = [*self._as_user, str(self._binaries / "initdb"), "-D", str(self._data), "-U", "postgres"]
+        command = [*self._as_user, str(self.binaries / "initdb"), "-D", str(self._data), "-U", "postgres"]
         command += ["-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._home)
-        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": f"'{self._home}'"}
+        self._settle(SETTINGS)
+
+    def _copy(self, primary: "Cluster") -> None:
+        """A base backup that follows its primary through a physical slot called `standby`."""
+        command = [*self._as_user, str(self.binaries / "pg_basebackup"), "-D", str(self._data)]
+        command += ["-d", primary.url("postgres"), "-R", "-C", "-S", "standby", "-c", "fast", "--no-sync"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self._home)
+        self._settle({})
+
+    def _settle(self, settings: dict[str, str]) -> None:
+        own = settings | {"port": str(self.port), "unix_socket_directories": f"'{self._home}'"}
         with (self._data / "postgresql.conf").open("a") as config:
-            config.writelines(f"{name} = {value}\n" for name, value in settings.items())
+            config.writelines(f"{name} = {value}\n" for name, value in own.items())
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -170,9 +205,9 @@ class Cluster:
 
 
 @contextmanager
-def running(major: int, binaries: Path) -> Iterator[Cluster]:
-    """A started server, removed in the end."""
-    cluster = Cluster(major, binaries)
+def running(major: int, binaries: Path, primary: Cluster | None = None) -> Iterator[Cluster]:
+    """A started server, removed in the end; a standby if it is given a primary."""
+    cluster = Cluster(major, binaries, primary)
     try:
         cluster.start()
         yield cluster

@@ -89,6 +89,8 @@ def test_what_declares_nothing_is_refused(nothing):
         ({"table": 7}, "table must be non-empty"),
         ({"topic": "t", "tenant": "c"}, "publish"),
         ({"table": "a", "tenant": "c", "public": True}, "choose one"),
+        ({"topic": "a", "transactions": True}, "need a table"),
+        ({"table": "a", "transactions": True, "slow_client": "coalesce"}, "choose one"),
         ({"table": "a", "name": "no good"}, "no GraphQL name"),
         ({"table": "a", "name": "__x"}, "no GraphQL name"),
         ({"table": "a", "timeout": 0}, "positive"),
@@ -203,6 +205,7 @@ def test_the_engine_is_told_every_field():
             "service": None,
             "resolver": None,
             "slow_client": None,
+            "transactions": False,
         },
         {
             "name": "orderViews",
@@ -232,6 +235,7 @@ def test_the_engine_is_told_every_field():
                 "leave": True,
             },
             "slow_client": "coalesce",
+            "transactions": False,
         },
     )
     assert told.as_json().startswith('[{"name": "alerts"')

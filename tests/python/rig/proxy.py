@@ -1,4 +1,4 @@
-"""A TCP proxy of our own, between the clients and the application, and between the application and PostgreSQL.
+"""A TCP proxy of our own, between clients and the application, and between the application and PostgreSQL.
 
 It can do to a connection what networks do: cut it (also in the middle of a message), close one direction of it, hold it
 up, or swallow it whole until it is let go or cut.

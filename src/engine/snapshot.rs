@@ -1,0 +1,247 @@
+//! The rows that are there, and then what changes: without a gap, a repeat or a lock.
+//!
+//! What comes in: a subscription that is held. What is promised: the rows of one moment, as its principal sees them, each
+//! once; then every event of a transaction that this moment does not see, whether it was in the stream before or came
+//! meanwhile, in commit order; then the mark of the end, with the first cursor; then it listens. What is never done: two
+//! transactions are never compared by their LSNs, since the stream tells of some up to 0.1 s before others see them (for
+//! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
+//! reads slowly costs no more memory than a page.
+
+mod rows;
+mod seen;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::dispatch::Telling;
+use super::failure::Failure;
+use super::index::{Concern, Condition};
+use super::replay::Beginning;
+use super::subscription::{Source, Subscription};
+use crate::journal::Expired;
+use crate::model::{Change, Event, Lsn, Position, SubscriptionId, Table, Timestamp, Transition};
+use crate::predicate::Truth;
+use crate::probe::{Pages, Probe, Scan};
+use seen::Seen;
+
+/// Sessions in which rows are read; more subscribers than that wait for their turn.
+pub(super) const SESSIONS: usize = 4;
+/// How long between two looks.
+const GLANCE: Duration = Duration::from_millis(2);
+/// The stream of a busy server passes the snapshot by itself within this time.
+const MOMENT: Duration = Duration::from_millis(20);
+/// How long between two attempts to take a snapshot, or to move a stream that stands still.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a snapshot that sees what was told long ago is waited for.
+const SETTLED: Duration = Duration::from_secs(10);
+/// A transaction of its own in the WAL. Only what is written to disk is in the stream, and an idle server takes its time.
+const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true); \
+                    select pg_catalog.pg_logical_emit_message(true, 'rowcast.fence', '')";
+
+/// What ends a snapshot and begins what follows.
+pub(super) struct Fence {
+    seen: Seen,
+    /// When the snapshot was taken.
+    at: Timestamp,
+    table: Arc<Table>,
+}
+
+/// A snapshot that was taken.
+struct Taken {
+    pages: Pages,
+    fence: Fence,
+    /// What it sees is in the stream before this position.
+    written: Lsn,
+    /// How many transactions the ring had let go of by then.
+    gone: u64,
+}
+
+impl Fence {
+    /// Whether its transaction's work is not in the snapshot's rows.
+    pub(super) fn lets_pass(&self, event: &Event) -> bool {
+        !self.seen.sees(event.xid)
+    }
+}
+
+impl Core {
+    /// Whether a snapshot can be given, if one may have to be.
+    pub(super) fn check_snapshot(&self, subscription: &Subscription, beginning: Beginning) -> Result<(), Failure> {
+        match (beginning, &subscription.source) {
+            (Beginning::Now | Beginning::After(_), _) => Ok(()),
+            (_, Source::Topic(_)) => Err(unsupported("a topic has no rows")),
+            (_, Source::Table(_)) if self.snapshots.get().is_none() => Err(unsupported("the engine has no database")),
+            (_, Source::Table(_)) => Ok(()),
+        }
+    }
+
+    /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
+    /// still on its way.
+    pub(super) fn tell_rows_anew(
+        self: &Arc<Self>,
+        subscription: &Arc<Subscription>,
+        gap: &Failure,
+    ) -> Result<(), Failure> {
+        let (core, old, gap) = (Arc::clone(self), Arc::clone(subscription), gap.clone());
+        if !self.hold_again(subscription)? {
+            return Ok(());
+        }
+        self.in_background(subscription.id, async move {
+            let deadline = Instant::now() + SETTLED;
+            while !old.is_idle() {
+                if Instant::now() >= deadline {
+                    return Err(gap);
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+            core.transactions.forget(old.id);
+            old.forget();
+            core.snapshot(old.id).await
+        })
+    }
+
+    /// Tells a held subscription the rows and whatever the snapshot does not see, and lets it in.
+    pub(super) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
+        let (Some(probe), Ok(_turn)) = (self.snapshots.get(), self.snapshot_turns.acquire().await) else {
+            return Err(unsupported("this engine has no database to read rows from"));
+        };
+        self.metrics.snapshots_total.add(1);
+        let Some(mut taken) = self.take_snapshot(probe, id).await? else { return Ok(()) };
+        if !self.tell_rows(id, &mut taken.pages, &taken.fence).await? {
+            return Ok(());
+        }
+        let interruptions = self.metrics.capture_interruptions_total.get();
+        let Taken { pages, fence, written, gone } = taken;
+        pages.close().await?;
+        self.pass(id, written).await;
+        // A server that crashed may have lost what was seen but not yet on disk, and gives its number to another one.
+        if self.metrics.capture_interruptions_total.get() != interruptions {
+            let message = "the stream was interrupted before it had passed the snapshot: subscribe again";
+            return Err(Failure::new("SNAPSHOT_INTERRUPTED", message));
+        }
+        let from = self.from(&fence, gone)?;
+        self.go_on(id, from, Some(&fence)).await
+    }
+
+    /// `None` when it has ended meanwhile.
+    async fn take_snapshot(&self, probe: &Probe, id: SubscriptionId) -> Result<Option<Taken>, Failure> {
+        let deadline = Instant::now() + SETTLED;
+        loop {
+            let held = self.index.lock().held(id);
+            let Some((subscription, Some(condition))) = held else { return Ok(None) };
+            if let Some(taken) = self.try_snapshot(probe, &subscription, &condition).await? {
+                return Ok(Some(taken));
+            }
+            if Instant::now() >= deadline {
+                return Err(expired());
+            }
+            tokio::time::sleep(PATIENCE / 10).await;
+        }
+    }
+
+    /// `None` when another one has to be taken.
+    async fn try_snapshot(
+        &self,
+        probe: &Probe,
+        subscription: &Subscription,
+        condition: &Condition,
+    ) -> Result<Option<Taken>, Failure> {
+        let Source::Table(table) = &subscription.source else { return Err(unsupported("a topic has no rows")) };
+        let columns = readable(subscription, condition, table)?;
+        let principal = &subscription.principal;
+        let scan = Scan {
+            table,
+            columns: &columns,
+            tenant: table.tenant.and(principal.tenant_id.as_deref()),
+            role: principal.role.as_deref(),
+            settings: &principal.settings,
+        };
+        let Some(pages) = probe.pages(&scan).await? else { return Ok(None) };
+        let moment = pages.moment().clone();
+        let seen: Seen = moment.snapshot.parse().map_err(|_| Failure::new("DEFECT", "the snapshot has no form"))?;
+        let (known, gone) = {
+            let ring = self.ring.lock();
+            (ring.before_unseen(|xid| !seen.sees(xid)), ring.gone())
+        };
+        if known.is_ok() {
+            let fence = Fence { seen, at: moment.at, table: Arc::clone(table) };
+            return Ok(Some(Taken { pages, fence, written: moment.written, gone }));
+        }
+        pages.close().await?;
+        Ok(None)
+    }
+
+    /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
+    /// and went.
+    fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
+        let ring = self.ring.lock();
+        let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
+        if ring.remembers(gone) { Ok(from) } else { Err(expired()) }
+    }
+
+    /// Waits until the stream has told all that the snapshot sees.
+    async fn pass(&self, id: SubscriptionId, written: Lsn) {
+        let mut look = Instant::now() + MOMENT;
+        while !self.ring.lock().has_come_to(written) && self.is_held(id) {
+            if Instant::now() >= look {
+                self.move_stream().await;
+                look = Instant::now() + PATIENCE;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Where this cannot be done, on a standby, the stream comes on by itself.
+    async fn move_stream(&self) {
+        let Some(pool) = self.pool.get() else { return };
+        let Ok(client) = pool.get().await else { return };
+        if let Err(error) = client.batch_execute(STEP).await {
+            tracing::debug!("the stream was not moved: {error}");
+        }
+    }
+
+    /// Tells the mark of the end; what came before it is in the stream up to `position`.
+    pub(super) fn tell_end(&self, subscription: &Arc<Subscription>, fence: &Fence, position: Position) {
+        let change = Change::SnapshotEnd(Arc::clone(&fence.table));
+        let event = Arc::new(Event { position, committed_at: fence.at, xid: 0, change });
+        let concern = Concern { transition: Transition::Stay, old: Truth::Unavailable, new: Truth::Unavailable };
+        let mut telling = Telling::new(self, &event);
+        telling.tell(subscription, concern);
+        telling.finish();
+    }
+}
+
+/// The columns to read. What decides about a row must be among them, or rows would be missing that the stream tells of.
+fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -> Result<Vec<usize>, Failure> {
+    let columns = subscription.admission.columns();
+    let all = || 0..table.columns.len();
+    let asked = subscription.admission.question().map(|question| &question.reads);
+    let mut decisive = condition.predicate.columns().into_iter().chain(all().filter(|index| {
+        asked.is_some_and(|reads| match reads {
+            crate::security::Reads::Row => true,
+            crate::security::Reads::Columns(columns) => columns.contains(index),
+        })
+    }));
+    match decisive.find(|index| !columns.contains(*index)) {
+        None => Ok(all().filter(|index| columns.contains(*index)).collect()),
+        Some(index) => Err(Failure::new(
+            "SNAPSHOT_FORBIDDEN",
+            format!(
+                "which rows of {} are visible depends on column {}, which the role may not read: grant it, or subscribe \
+                 without snapshot",
+                table.name, table.columns[index].name
+            ),
+        )),
+    }
+}
+
+pub(super) fn unsupported(reason: &str) -> Failure {
+    Failure::new("SNAPSHOT_UNSUPPORTED", format!("no snapshot can be given: {reason}"))
+}
+
+/// The ring of recent events has passed what would have to be told.
+pub(super) fn expired() -> Failure {
+    let message = "what changed since the snapshot is not kept any more: read faster, ask for fewer rows, or raise \
+                   replay_window_bytes and replay_window_s; then subscribe again";
+    Failure::new("SNAPSHOT_EXPIRED", message)
+}

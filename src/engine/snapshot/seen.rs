@@ -1,0 +1,80 @@
+//! Which transactions a snapshot sees.
+
+use std::str::FromStr;
+
+/// `pg_snapshot` (manual, section 9.27.8 "Transaction ID and Snapshot Information Functions").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// All before it have ended.
+    xmin: u64,
+    /// It and all that follow had not ended.
+    xmax: u64,
+    /// Those between that had not ended, ascending.
+    running: Box<[u64]>,
+}
+
+/// The text is not of that form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoSnapshot;
+
+impl Seen {
+    /// Whether it sees a committed top-level transaction, of which the stream tells 32 bits: as far apart as half of them
+    /// nothing in the stream is.
+    pub(super) fn sees(&self, xid: u32) -> bool {
+        let xid = self.widened(xid);
+        xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
+    }
+
+    /// The number nearest to the snapshot that has these bits.
+    fn widened(&self, xid: u32) -> u64 {
+        let distance = xid.wrapping_sub(self.xmax as u32).cast_signed();
+        self.xmax.saturating_add_signed(i64::from(distance))
+    }
+}
+
+impl FromStr for Seen {
+    type Err = NoSnapshot;
+
+    fn from_str(text: &str) -> Result<Self, NoSnapshot> {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| NoSnapshot);
+        let mut parts = text.splitn(3, ':');
+        let mut part = || parts.next().ok_or(NoSnapshot);
+        let (xmin, xmax, running) = (number(part()?)?, number(part()?)?, part()?);
+        let running = running.split(',').filter(|xid| !xid.is_empty());
+        let mut running: Vec<u64> = running.map(number).collect::<Result<_, _>>()?;
+        running.sort_unstable();
+        Ok(Seen { xmin, xmax, running: running.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    fn seen(text: &str) -> Seen {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_had_not_ended_is_not_seen() {
+        let snapshot = seen("730:735:730,733");
+        let sees: Vec<u32> = (728..737).filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(sees, [728, 729, 731, 732, 734]);
+        assert!(seen("728:728:").sees(727) && !seen("728:728:").sees(728));
+    }
+
+    #[test]
+    fn numbers_go_on_where_32_bits_end() {
+        let epoch = 1_u64 << 32;
+        let snapshot = seen(&format!("{}:{}:{}", epoch - 2, epoch + 5, epoch - 2));
+        assert!(snapshot.sees(u32::MAX) && snapshot.sees(u32::MAX - 2) && !snapshot.sees(u32::MAX - 1));
+        assert!(snapshot.sees(3) && !snapshot.sees(5) && !snapshot.sees(1000));
+    }
+
+    #[test]
+    fn what_is_no_snapshot_is_refused() {
+        for text in ["", "1", "1:2", "a:2:", "1:2:x", "-1:2:"] {
+            assert!(text.parse::<Seen>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! All rows of a table, read as somebody, page by page out of one snapshot: PostgreSQL itself applies grants and policies.
+//!
+//! What comes in: a table, and as whom to read it. What goes out: which transactions the snapshot sees, and then the rows as
+//! text in the formats of the replication stream, in the order of the primary key. What is promised: nothing is kept of a
+//! page that was given, here or on the server; a session that is not given back is closed. What is never done: a row is
+//! not left out but for its tenant and for what PostgreSQL hides from the role.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+
+use super::error::Trouble;
+use super::session::{Lease, Names, Session};
+use super::statement::quoted;
+use super::{Probe, ProbeError};
+use crate::model::{Lsn, Table, Timestamp};
+
+/// The server's limit for one page of a large table, and ours for its answer.
+const PAGE: Duration = Duration::from_secs(30);
+/// How long nobody may want the next page.
+const IDLE: &str = "60s";
+
+/// The snapshot is the one of the first statement that needs one.
+const BEGIN: &str = "begin transaction isolation level repeatable read, read only";
+/// What has the snapshot sees was written to the WAL before the position that is read behind it.
+const MOMENT: &str = "\
+    select pg_catalog.pg_current_snapshot()::pg_catalog.text, \
+    (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() \
+     else pg_catalog.pg_current_wal_insert_lsn() end - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, \
+    (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8, \
+    (select c.relkind operator(pg_catalog.=) 'p' from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1), \
+    pg_catalog.format_type($2, null)";
+/// TRUNCATE and whatever rewrites a table empty it for older snapshots as well: its file is not the one that the snapshot
+/// knows then. Asked once the table is locked.
+const REWRITTEN: &str = "\
+    select exists (select from pg_catalog.pg_class c where c.relkind operator(pg_catalog.=) 'r' \
+    and (c.oid operator(pg_catalog.=) $1 or c.oid in (select p.relid from pg_catalog.pg_partition_tree($1) p)) \
+    and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid))";
+
+/// What to read, and as whom.
+#[derive(Clone, Debug)]
+pub struct Scan<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The columns to read, as indexes.
+    pub columns: &'a [usize],
+    /// The value of the table's tenant column that rows must have; without one all are given.
+    pub tenant: Option<&'a str>,
+    /// The role to read as; without one as rowcast's own user.
+    pub role: Option<&'a str>,
+    /// Settings that policies read.
+    pub settings: &'a BTreeMap<String, String>,
+}
+
+/// What is known of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Which transactions it sees, as `pg_snapshot` prints it.
+    pub snapshot: String,
+    /// Whatever it sees had its commit record before this position.
+    pub written: Lsn,
+    /// When it was taken.
+    pub at: Timestamp,
+}
+
+/// A transaction in which pages are read.
+pub struct Pages {
+    lease: Lease,
+    table: String,
+    role: Box<str>,
+    columns: usize,
+    moment: Moment,
+}
+
+/// A row's columns in text form.
+pub type Texts = Vec<Option<String>>;
+
+/// What the first statement tells, and what the others need of it.
+struct Begun {
+    moment: Moment,
+    partitioned: bool,
+    tenant_type: Option<String>,
+}
+
+impl Probe {
+    /// Takes a snapshot. `None` when the table was rewritten at that moment: another one will do.
+    pub async fn pages(&self, scan: &Scan<'_>) -> Result<Option<Pages>, ProbeError> {
+        let names = Names::these(scan.settings.keys().map(String::as_str));
+        let mut lease = self.session(&names).await?;
+        let Some(session) = lease.session() else { return Err(lost("it is closed".to_owned())) };
+        session.remember(&names);
+        let (table, role) = (scan.table.name.to_string(), Box::from(scan.role.unwrap_or_default()));
+        let begun = within(scan.begin(session)).await.map_err(|trouble| blame(&table, &role, trouble))?;
+        let pages = begun.map(|moment| (moment, scan.columns.len()));
+        let Some((moment, columns)) = pages else {
+            let ended = within(end(session)).await;
+            ended.map_err(|trouble| blame(&table, &role, trouble))?;
+            lease.give_back();
+            return Ok(None);
+        };
+        Ok(Some(Pages { lease, table, role, columns, moment }))
+    }
+}
+
+impl Pages {
+    /// Of the snapshot.
+    pub fn moment(&self) -> &Moment {
+        &self.moment
+    }
+
+    /// The next so many rows; fewer when there are no more.
+    pub async fn page(&mut self, rows: usize) -> Result<Vec<Texts>, ProbeError> {
+        let columns = self.columns;
+        let Some(session) = self.lease.session() else { return Err(lost("it is closed".to_owned())) };
+        let read = within(async {
+            let rows = session.client.query_typed(&format!("fetch forward {rows} from pages"), &[]).await;
+            let rows = rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
+            rows.iter().map(|row| texts(row, columns)).collect::<Result<_, _>>().map_err(|error| told(&error))
+        });
+        let read = read.await;
+        read.map_err(|trouble| blame(&self.table, &self.role, trouble))
+    }
+
+    /// Ends the transaction.
+    pub async fn close(mut self) -> Result<(), ProbeError> {
+        let Some(session) = self.lease.session() else { return Err(lost("it is closed".to_owned())) };
+        let ended = within(end(session)).await;
+        ended.map_err(|trouble| blame(&self.table, &self.role, trouble))?;
+        self.lease.give_back();
+        Ok(())
+    }
+}
+
+impl Scan<'_> {
+    async fn begin(&self, session: &Session) -> Result<Option<Moment>, Trouble> {
+        let lost = |error: Error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}")));
+        session.client.batch_execute(BEGIN).await.map_err(lost)?;
+        let begun = self.moment(session).await?;
+        let role = self.role.map(|role| ("role", role));
+        let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        set(session, role.into_iter().chain(settings)).await?;
+        let timeout = PAGE.as_millis().to_string();
+        let timeouts = [("statement_timeout", &*timeout), ("idle_in_transaction_session_timeout", IDLE)];
+        set(session, FORMATS.into_iter().chain(timeouts)).await?;
+        let declare = self.declare(&begun);
+        let tenant = self.tenant.filter(|_| begun.tenant_type.is_some());
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            tenant.iter().map(|tenant| (tenant as &(dyn ToSql + Sync), Type::TEXT)).collect();
+        let declared = session.client.query_typed(&declare, &parameters).await;
+        declared.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
+        let rewritten = session.client.query_typed(REWRITTEN, &[(&self.table.oid, Type::OID)]).await;
+        let rewritten = rewritten.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
+        let rewritten: bool = first(&rewritten, 0)?;
+        Ok((!rewritten).then_some(begun.moment))
+    }
+
+    async fn moment(&self, session: &Session) -> Result<Begun, Trouble> {
+        let tenant =
+            self.table.tenant.filter(|_| self.tenant.is_some()).map(|index| self.table.columns[index].type_oid);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&self.table.oid, Type::OID), (&tenant, Type::OID)];
+        let rows = session.client.query_typed(MOMENT, &parameters).await;
+        let rows = rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
+        let written: i64 = first(&rows, 1)?;
+        let moment = Moment {
+            snapshot: first(&rows, 0)?,
+            written: Lsn(u64::try_from(written).unwrap_or_default()),
+            at: Timestamp(first(&rows, 2)?),
+        };
+        let partitioned: Option<bool> = first(&rows, 3)?;
+        Ok(Begun { moment, partitioned: partitioned.unwrap_or_default(), tenant_type: first(&rows, 4)? })
+    }
+
+    /// A table that others inherit from has their rows as well, of which the stream tells as theirs.
+    fn declare(&self, begun: &Begun) -> String {
+        let name = |index: &usize| format!("t.{}", quoted(&self.table.columns[*index].name));
+        let columns: Vec<_> = self.columns.iter().map(|index| text(&name(index))).collect();
+        let only = if begun.partitioned { "" } else { "only " };
+        let table = format!("{}.{}", quoted(&self.table.name.schema), quoted(&self.table.name.name));
+        let tenant = self.table.tenant.zip(begun.tenant_type.as_ref());
+        let tenant = tenant.map(|(index, of)| format!(" where {} = $1::pg_catalog.text::{of}", name(&index)));
+        let is_read = |index: &usize| self.columns.contains(index);
+        let key: Vec<_> = self.table.key.iter().map(name).collect();
+        let sorted = !key.is_empty() && self.table.key.iter().all(is_read);
+        let order = if sorted { format!(" order by {}", key.join(", ")) } else { String::new() };
+        let columns = if columns.is_empty() { "null".to_owned() } else { columns.join(", ") };
+        let tenant = tenant.unwrap_or_default();
+        format!("declare pages no scroll cursor for select {columns} from {only}{table} as t{tenant}{order}")
+    }
+}
+
+/// By its output function, which a cast to text need not be.
+fn text(column: &str) -> String {
+    format!("case when {column} is distinct from null then pg_catalog.format('%s', {column}) end")
+}
+
+/// As the replication stream writes values.
+const FORMATS: [(&str, &str); 5] = [
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+];
+
+async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) -> Result<(), Trouble> {
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.unzip();
+    let refused = |code: Box<str>| match &*code {
+        "22023" | "42501" | "42704" => Trouble::Role(code),
+        _ => Trouble::Setting(code),
+    };
+    let done = session.client.query(&session.set, &[&names, &values]).await;
+    done.map(drop).map_err(|error| Trouble::of(&error, refused))
+}
+
+async fn end(session: &Session) -> Result<(), Trouble> {
+    let ended = session.client.execute(&session.end, &[]).await;
+    ended.map(drop).map_err(|error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}"))))
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    timeout_at(Instant::now() + PAGE, work).await.unwrap_or(Err(Trouble::Unanswered))
+}
+
+fn first<'r, T: tokio_postgres::types::FromSql<'r>>(rows: &'r [Row], at: usize) -> Result<T, Trouble> {
+    let row = rows.first().ok_or_else(|| Trouble::Lost("no answer".to_owned()))?;
+    row.try_get(at).map_err(|error| told(&error))
+}
+
+fn texts(row: &Row, columns: usize) -> Result<Texts, Error> {
+    (0..columns).map(|at| row.try_get(at)).collect()
+}
+
+fn blame(table: &str, role: &str, trouble: Trouble) -> ProbeError {
+    let unanswerable = |sqlstate| ProbeError::Unanswerable { table: table.to_owned(), role: role.into(), sqlstate };
+    match trouble {
+        Trouble::Lost(reason) => lost(reason),
+        Trouble::Unanswered => lost("it did not answer".to_owned()),
+        Trouble::TimedOut => unanswerable("57014".into()),
+        Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
+        Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role.into(), sqlstate },
+        Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
+        Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
+    }
+}
+
+fn told(error: &Error) -> Trouble {
+    Trouble::Lost(error.to_string())
+}
+
+fn lost(reason: String) -> ProbeError {
+    ProbeError::ConnectionLost { reason }
+}
