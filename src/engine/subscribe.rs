@@ -64,7 +64,8 @@ impl Core {
                         keeps_rows: beginning.keeps_rows(),
                     };
                     let made = self.make(&live, *compiled, &draft, lasting)?;
-                    if made.subscription.policy.is_some() {
+                    if let Some(lane) = &made.subscription.policy {
+                        self.check_askable(lane.question())?;
                         self.check_asked(principal, &draft.sink)?;
                     }
                     self.check_snapshot(&made.subscription, beginning)?;
