@@ -34,12 +34,28 @@ use crate::security::Question;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, tag = "operation", rename_all = "UPPERCASE")]
 enum Written {
-    Insert { table: String, new: Row },
-    Update { table: String, old: Option<Row>, new: Row },
-    Delete { table: String, old: Row },
-    Truncate { table: String },
+    Insert {
+        table: String,
+        new: Row,
+    },
+    Update {
+        table: String,
+        old: Option<Row>,
+        new: Row,
+    },
+    Delete {
+        table: String,
+        old: Row,
+    },
+    Truncate {
+        table: String,
+    },
     /// The payload is JSON text.
-    Message { topic: String, tenant: Option<Box<str>>, payload: String },
+    Message {
+        topic: String,
+        tenant: Option<Box<str>>,
+        payload: String,
+    },
 }
 
 /// Texts in PostgreSQL's output format, by column; one that is left out is not carried.
