@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::capture::{Naming, WrittenTable};
+use crate::capture::{CaptureMode, Naming, WrittenTable};
 use crate::graphql::{self, DEPTH_MOST};
 use crate::journal::Window;
 use crate::model::Timestamp;
@@ -43,6 +43,8 @@ pub struct PostgreSqlBus {
     pub slot: String,
     /// The publication that migrations create.
     pub publication: String,
+    /// How changes are captured; `None` leaves it to what the database has and allows.
+    pub capture: Option<CaptureMode>,
 }
 
 impl std::fmt::Debug for PostgreSqlBus {
@@ -51,6 +53,7 @@ impl std::fmt::Debug for PostgreSqlBus {
         f.debug_struct("PostgreSqlBus")
             .field("slot", &self.slot)
             .field("publication", &self.publication)
+            .field("capture", &self.capture)
             .finish_non_exhaustive()
     }
 }

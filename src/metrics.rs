@@ -96,7 +96,7 @@ metrics! {
     capture_failed,
     /// 1 while the catalog has changed and could not be read again.
     catalog_stale,
-    /// Commit LSN of the newest event.
+    /// Commit LSN of the newest event; of an outbox, its position.
     commit_lsn,
     /// LSN confirmed to the server.
     confirmed_lsn,
@@ -104,6 +104,11 @@ metrics! {
     slot_retained_bytes,
     /// Bytes that may be written before the server gives the slot up; the greatest number when there is no limit.
     slot_safe_bytes,
+    /// Bytes of the outbox, as they were looked up last.
+    outbox_bytes,
+    /// Milliseconds since the oldest transaction began that is open and may hold the outbox back: nothing behind it is told
+    /// before it ends.
+    outbox_held_back_ms,
 }
 
 /// One number.

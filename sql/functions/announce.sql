@@ -1,16 +1,17 @@
--- Tells every streaming engine, at the position of this transaction's commit, that the watched tables changed.
--- Called by rowcast.watch and rowcast.unwatch. The stream carries it even when no row changes.
+-- Tells every engine, at the position of this transaction's commit, that the watched tables changed. Called by
+-- rowcast.watch, rowcast.unwatch and rowcast.start_outbox. The stream carries it even when no row changes.
 create or replace function rowcast.announce(change text, relation oid)
 returns void
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $function$
-    select pg_logical_emit_message(
-        true,
-        'rowcast.catalog',
-        convert_to(json_build_object('change', change, 'oid', relation::int8)::text, 'UTF8')
-    )
+declare
+    content text := json_build_object('change', change, 'oid', relation::int8)::text;
+begin
+    perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
+    perform rowcast.append_message('rowcast.catalog', content);
+end
 $function$;
-comment on function rowcast.announce(text, oid) is 'Sends a transactional logical message with prefix rowcast.catalog.';
+comment on function rowcast.announce(text, oid) is 'Sends a transactional message with prefix rowcast.catalog, in the WAL and in the outbox.';
 revoke all on function rowcast.announce(text, oid) from public;

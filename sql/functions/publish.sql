@@ -12,6 +12,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    content text := jsonb_build_object('topic', topic, 'tenant', tenant, 'payload', payload)::text;
 begin
     if topic is null or topic = '' or octet_length(topic) > 255 then
         raise exception 'a topic has 1 to 255 bytes, this one has %', coalesce(octet_length(topic)::text, 'none: it is null')
@@ -26,11 +28,8 @@ begin
         raise exception 'a payload has at most 1048576 bytes, this one has %', octet_length(payload::text)
             using errcode = 'RC006', hint = 'Store it in a table and publish its key.';
     end if;
-    return pg_logical_emit_message(
-        true,
-        'rowcast.publish',
-        convert_to(jsonb_build_object('topic', topic, 'tenant', tenant, 'payload', payload)::text, 'UTF8')
-    );
+    perform rowcast.append_message('rowcast.publish', content);
+    return pg_logical_emit_message(true, 'rowcast.publish', convert_to(content, 'UTF8'));
 end
 $function$;
 comment on function rowcast.publish(text, jsonb, text) is

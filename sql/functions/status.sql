@@ -1,6 +1,6 @@
 -- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
 -- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
--- Reads catalogs and statistics alone, so any role with EXECUTE sees the same. Without jit, as rowcast.watch.
+-- Reads catalogs, statistics and rowcast's own tables. Without jit, as rowcast.watch.
 create or replace function rowcast.status()
 returns table (name text, value text, ok boolean, hint text)
 language sql
@@ -18,8 +18,9 @@ with line (place, name, value, ok, hint) as (
     select 3, 'primary', case when pg_is_in_recovery() then 'no' else 'yes' end, not pg_is_in_recovery(),
         'This is a standby: watch, unwatch and publish need the primary.'
     union all
-    select 4, 'wal_level', current_setting('wal_level'), current_setting('wal_level') = 'logical',
-        'Run: alter system set wal_level = logical, and restart the server.'
+    select 4, 'wal_level', current_setting('wal_level'),
+        current_setting('wal_level') = 'logical' or exists (select from rowcast.outbox_state),
+        'Run: alter system set wal_level = logical, and restart the server; or have changes captured by triggers: select rowcast.start_outbox()'
     union all
     select 5, 'publication', case
             when count(*) = 0 then 'missing'
@@ -64,7 +65,28 @@ with line (place, name, value, ok, hint) as (
     from pg_event_trigger e
     where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
     union all
-    select 11, 'slot ' || s.slot_name,
+    -- Of other users' sessions only who may read all statistics sees since when they write.
+    select 11, 'outbox',
+        format('%s bytes kept for %s readers%s',
+            (select sum(pg_relation_size(i.inhrelid)) from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass),
+            (select count(*) from rowcast.outbox_reader),
+            ', held back for ' || extract(epoch from clock_timestamp() - oldest.since)::int8 || ' s'),
+        oldest.since is null and exists (select from rowcast.outbox_reader),
+        case when oldest.since is not null then
+            'A transaction that writes is open (pg_stat_activity, pg_prepared_xacts): whatever is younger is told when it ends.'
+            else 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()' end
+    from rowcast.outbox_state
+    cross join (
+        select min(o.since) as since
+        from (
+            select a.xact_start from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
+            union all
+            select p.prepared from pg_prepared_xacts p
+        ) o (since)
+        where o.since < clock_timestamp() - interval '10 seconds'
+    ) oldest
+    union all
+    select 12, 'slot ' || s.slot_name,
         format('%s, %s bytes of WAL retained, %s',
             case when s.active then 'active' else 'inactive' end,
             coalesce(pg_wal_lsn_diff(newest.lsn, s.restart_lsn)::text, 'no'),
@@ -76,7 +98,7 @@ with line (place, name, value, ok, hint) as (
     cross join (select case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end) newest (lsn)
     where s.plugin = 'pgoutput' and s.database = current_database()
     union all
-    select 12, 'table ' || format('%I.%I', t.schema, t.name),
+    select 13, 'table ' || format('%I.%I', t.schema, t.name),
         concat_ws(', ',
             'identity ' || case t.identity when 'f' then 'full' when 'd' then 'default' when 'i' then 'index' else 'nothing' end,
             case when t.public then 'public' end,
@@ -86,7 +108,7 @@ with line (place, name, value, ok, hint) as (
         (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
     from rowcast.tables t
     union all
-    select 13, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
+    select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
     from pg_publication p
     join pg_publication_rel r on r.prpubid = p.oid

@@ -1,6 +1,7 @@
 -- Stops following a table; whether it was followed. Called from the user's migrations.
 -- The replica identity stays as it is: what it was before is not known, and others may rely on it by now.
--- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table.
+-- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
+-- ACCESS EXCLUSIVE where it has triggers for the outbox.
 create or replace function rowcast.unwatch(relation regclass)
 returns boolean
 language plpgsql
@@ -20,6 +21,7 @@ begin
         execute format('alter publication rowcast drop table only %s', relation);
     end if;
     if removed is not null then
+        perform rowcast.remove_outbox_triggers(relation);
         perform rowcast.announce('unwatch', removed);
     end if;
     return removed is not null;

@@ -7,10 +7,12 @@
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
 -- replica identity must change (see set_identity_full); SHARE UPDATE EXCLUSIVE on the table to publish it, which
 -- writers do not notice. The publication cuts inside transactions that are open meanwhile: rows that they wrote
--- before are not in the stream, rows that they write after are.
+-- before are not in the stream, rows that they write after are. Where changes are captured by triggers it waits for them
+-- (see install_outbox_triggers).
 --
--- Partitions that are attached later follow their root, but have a replica identity of their own ('default'): call watch
--- again after attaching one. Until then rowcast.status says so, and without a primary key UPDATEs of it fail.
+-- Partitions that are attached later follow their root, but have a replica identity of their own ('default'), and no triggers
+-- for the outbox: call watch again after attaching one. Until then rowcast.status says so, and without a primary key UPDATEs
+-- of it fail.
 --
 -- Without jit: rowcast.tables takes 70 ms for 200 watched tables of 2000 (PostgreSQL 15). The planner's estimate grows with
 -- the catalog, and once it passed the threshold, an earlier form of the view took 1.1 s to compile for 35 ms of work.
@@ -49,7 +51,7 @@ begin
           and w.tenant_attnum is not distinct from wanted_attnum
           and w.public = watch.public
           and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,identity_missing,row_filter,column_list}'
+          and not t.problems && '{not_published,not_captured,identity_missing,row_filter,column_list}'
     ) then
         return false;
     end if;
@@ -77,6 +79,9 @@ begin
     end if;
     if exists (select from rowcast.tables t where t.oid = watch.relation and not t.published) then
         execute format('alter publication rowcast add table only %s', relation);
+    end if;
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems @> '{not_captured}') then
+        perform rowcast.install_outbox_triggers(relation);
     end if;
     perform rowcast.announce('watch', relation);
     return true;

@@ -17,6 +17,7 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
+        case when not member.captured then 'not_captured' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
@@ -41,7 +42,14 @@ cross join lateral (
             where i.indrelid = m.oid and i.indisvalid and i.indimmediate
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
-        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
+        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
+        -- Each has the three triggers that tell of rows, and a partition's know whose partition it is.
+        bool_and(m.relkind not in ('r', 'p') or (
+            select count(*) = 3
+            from pg_catalog.pg_trigger g
+            where g.tgrelid = m.oid and g.tgenabled = 'A' and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete')
+              and g.tgargs = case when m.oid = c.oid then ''::bytea else convert_to(c.oid::text, 'UTF8') || '\x00' end
+        )) or not exists (select from rowcast.outbox_state) as captured
     from (
         with recursive tree (oid) as (
             select c.oid

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
+use super::mode::CaptureMode;
 use super::naming::Naming;
 use crate::model::{Roles, Table, TableName};
 use crate::store::StoreError;
@@ -121,9 +122,9 @@ impl From<tokio_postgres::Error> for CatalogError {
 }
 
 impl Tables {
-    /// Read the catalog, with names in camelCase.
+    /// Read the catalog, with names in camelCase, for the replication stream.
     pub async fn load(client: &Client) -> Result<Tables, CatalogError> {
-        Self::load_named(client, Naming::Camel).await
+        Self::load_named(client, Naming::Camel, CaptureMode::Wal).await
     }
 
     /// The same, but what is equal in `before` (a table, the roles, the defaults) is that very value, so that nothing that
@@ -150,9 +151,9 @@ impl Tables {
         self.roles == before.roles && self.setting_defaults == before.setting_defaults && self.by_oid == before.by_oid
     }
 
-    /// Read the catalog, with names as `naming` makes them.
-    pub async fn load_named(client: &Client, naming: Naming) -> Result<Tables, CatalogError> {
+    /// Read the catalog, with names as `naming` makes them, for changes that are captured in this way.
+    pub async fn load_named(client: &Client, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
         let catalog = queries::read(client).await?;
-        assemble::tables(catalog, naming)
+        assemble::tables(catalog, naming, mode)
     }
 }

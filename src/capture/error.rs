@@ -9,6 +9,8 @@ use std::sync::Arc;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
 
+use crate::model::Lsn;
+
 /// An `ErrorResponse` or `NoticeResponse`, in its fields (manual, section 55.8). DETAIL and HINT are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerError {
@@ -250,6 +252,34 @@ pub enum CaptureError {
         /// The publication.
         publication: String,
     },
+    /// Nobody has made an outbox, it was removed, or it was written in another cluster.
+    #[error(
+        "there is no outbox at {place}. Run rowcast migrate, then select rowcast.start_outbox() as the owner of the watched \
+         tables (the engine does both where it may)."
+    )]
+    OutboxMissing {
+        /// Which server.
+        place: String,
+    },
+    /// What had not been read was emptied: this reader was not heard of for a minute.
+    #[error(
+        "the outbox at {place} keeps nothing from {position} on any more: this process was stopped or cut off for more than a \
+         minute. The changes since then are gone; start again with fresh snapshots."
+    )]
+    OutboxTrimmed {
+        /// Which server.
+        place: String,
+        /// Where this reader would have gone on.
+        position: Lsn,
+    },
+    /// The outbox has a row that no trigger wrote.
+    #[error("the outbox at {place} has a row that cannot be meant: {reason}. Only rowcast's triggers may write to it.")]
+    OutboxMalformed {
+        /// Which server.
+        place: String,
+        /// Which row, and what is wrong with it; never its values.
+        reason: String,
+    },
     /// The database does not exist (3D000).
     #[error("database {database:?} does not exist at {place}. Create it, or correct the connection string.")]
     DatabaseMissing {
@@ -315,6 +345,9 @@ impl CaptureError {
             Self::SlotMismatch { .. } => "SLOT_MISMATCH",
             Self::SlotBlocked { .. } => "SLOT_BLOCKED",
             Self::PublicationMissing { .. } => "PUBLICATION_MISSING",
+            Self::OutboxMissing { .. } => "OUTBOX_MISSING",
+            Self::OutboxTrimmed { .. } => "OUTBOX_TRIMMED",
+            Self::OutboxMalformed { .. } => "OUTBOX_MALFORMED",
             Self::DatabaseMissing { .. } => "DATABASE_MISSING",
             Self::ConnectionLost { .. } => "CONNECTION_LOST",
             Self::ServerReplaced { .. } => "SERVER_REPLACED",
@@ -352,6 +385,9 @@ impl CaptureError {
             | Self::SlotMismatch { .. }
             | Self::SlotBlocked { .. }
             | Self::PublicationMissing { .. }
+            | Self::OutboxMissing { .. }
+            | Self::OutboxTrimmed { .. }
+            | Self::OutboxMalformed { .. }
             | Self::DatabaseMissing { .. }
             | Self::ServerReplaced { .. }
             | Self::ProtocolViolation { .. } => false,

@@ -8,17 +8,17 @@ use std::vec;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::replication::Captured;
+use super::consumer::Captured;
 use super::wire::Replication;
 
 /// What a message costs beside its body.
 const ITEM_BYTES: usize = 64;
 
 /// Opens a way that holds `bytes` at most.
-pub(super) fn channel(bytes: usize) -> (Outbox, Inbox) {
+pub(super) fn channel(bytes: usize) -> (Giver, Taker) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let outbox = Outbox { sender, room: Arc::new(Semaphore::new(bytes)), bytes };
-    (outbox, Inbox { receiver, current: Vec::new().into_iter(), room: None })
+    let giver = Giver { sender, room: Arc::new(Semaphore::new(bytes)), bytes };
+    (giver, Taker { receiver, current: Vec::new().into_iter(), room: None })
 }
 
 /// The messages of one read.
@@ -47,13 +47,13 @@ enum Sent {
 pub(super) struct Gone;
 
 /// The reader's end.
-pub(super) struct Outbox {
+pub(super) struct Giver {
     sender: mpsc::UnboundedSender<Sent>,
     room: Arc<Semaphore>,
     bytes: usize,
 }
 
-impl Outbox {
+impl Giver {
     /// Waits for room for a parcel; without a parcel, for ever. Dropping the future gives the room back.
     pub(super) async fn room_for(&self, parcel: Option<&Parcel>) -> Result<OwnedSemaphorePermit, Gone> {
         let Some(parcel) = parcel else { return std::future::pending().await };
@@ -72,14 +72,14 @@ impl Outbox {
 }
 
 /// The consumer's end.
-pub(super) struct Inbox {
+pub(super) struct Taker {
     receiver: mpsc::UnboundedReceiver<Sent>,
     current: vec::IntoIter<Replication>,
     /// What `current` has reserved; freed when it is used up.
     room: Option<OwnedSemaphorePermit>,
 }
 
-impl Inbox {
+impl Taker {
     /// The next message; `None` when the reader is gone. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<Captured> {
         loop {
@@ -126,7 +126,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::{Parcel, channel};
-    use crate::capture::replication::{Captured, ServerIdentity};
+    use crate::capture::consumer::{Captured, ServerIdentity};
     use crate::capture::wire::Replication;
     use crate::model::Lsn;
     use bytes::Bytes;
@@ -139,29 +139,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_way_holds_the_reader_until_the_consumer_has_taken_a_parcel() {
-        let (outbox, mut inbox) = channel(1000);
+        let (giver, mut taker) = channel(1000);
         let first = parcel(1, 700);
-        let room = outbox.room_for(Some(&first)).await.ok().unwrap();
-        outbox.send(first, room).ok().unwrap();
+        let room = giver.room_for(Some(&first)).await.ok().unwrap();
+        giver.send(first, room).ok().unwrap();
         let second = parcel(2, 700);
         let wait = Duration::from_millis(20);
-        assert!(timeout(wait, outbox.room_for(Some(&second))).await.is_err(), "no room yet");
-        assert!(matches!(inbox.next().await, Some(Captured::Data { wal_start: Lsn(1), .. })));
-        assert!(inbox.try_next().is_none());
-        assert!(timeout(wait, outbox.room_for(Some(&second))).await.is_ok(), "the parcel was taken whole");
+        assert!(timeout(wait, giver.room_for(Some(&second))).await.is_err(), "no room yet");
+        assert!(matches!(taker.next().await, Some(Captured::Data { wal_start: Lsn(1), .. })));
+        assert!(taker.try_next().is_none());
+        assert!(timeout(wait, giver.room_for(Some(&second))).await.is_ok(), "the parcel was taken whole");
     }
 
     #[tokio::test]
     async fn a_message_larger_than_the_bound_passes_alone() {
-        let (outbox, mut inbox) = channel(10);
+        let (giver, mut taker) = channel(10);
         let huge = parcel(1, 5000);
-        let room = outbox.room_for(Some(&huge)).await.ok().unwrap();
-        outbox.send(huge, room).ok().unwrap();
+        let room = giver.room_for(Some(&huge)).await.ok().unwrap();
+        giver.send(huge, room).ok().unwrap();
         let resumed = Captured::Resumed(ServerIdentity { system_id: 1, timeline: 1, left: [].into() });
-        outbox.tell(resumed).ok().unwrap();
-        assert!(matches!(inbox.try_next(), Some(Captured::Data { .. })));
-        assert!(matches!(inbox.next().await, Some(Captured::Resumed(_))));
-        drop(outbox);
-        assert!(inbox.next().await.is_none());
+        giver.tell(resumed).ok().unwrap();
+        assert!(matches!(taker.try_next(), Some(Captured::Data { .. })));
+        assert!(matches!(taker.next().await, Some(Captured::Resumed(_))));
+        drop(giver);
+        assert!(taker.next().await.is_none());
     }
 }

@@ -9,7 +9,7 @@
 //! consumer's back, because a new slot is a gap: who starts again says so.
 //!
 //! ```text
-//! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ WalCapture
+//! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ Capture
 //!      what to reach             a stream       a session   checked    reconnects    reads    bounded    the consumer
 //! ```
 //!
@@ -23,16 +23,18 @@ mod backoff;
 mod catalog;
 mod certificate;
 mod conninfo;
+mod consumer;
 mod error;
 mod feedback;
 mod handover;
 mod link;
+mod mode;
 mod naming;
+mod outbox;
 mod parameters;
 mod pgpass;
 mod pool;
 mod pump;
-mod replication;
 mod settings;
 mod slot;
 mod socket;
@@ -42,13 +44,16 @@ mod supervisor;
 mod surroundings;
 mod syntax;
 mod tls;
+mod wal;
 mod watch;
 mod wire;
 
 pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables, WrittenTable};
 pub use conninfo::{Conninfo, SslMode};
+pub use consumer::{Capture, Captured, ServerIdentity};
 pub use error::{CaptureError, ServerError};
+pub use mode::CaptureMode;
 pub use naming::Naming;
+pub use outbox::OutboxSettings;
 pub use pool::{IdleSlots, SlotPool};
-pub use replication::{Captured, ServerIdentity, WalCapture};
 pub use settings::WalSettings;

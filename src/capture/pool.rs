@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::conninfo::Conninfo;
+use super::consumer::Capture;
 use super::error::CaptureError;
-use super::replication::WalCapture;
 use super::settings::WalSettings;
 
 /// Processes that start at the same time choose the same slot, and all but one choose again.
@@ -63,7 +63,7 @@ impl SlotPool {
     }
 
     /// Streams from a slot that is free, and is made if there is none; with the settings that name it.
-    pub async fn claim(&self) -> Result<(WalCapture, WalSettings), CaptureError> {
+    pub async fn claim(&self) -> Result<(Capture, WalSettings), CaptureError> {
         self.settings.check()?;
         let (client, connection) = self.conninfo.connect().await?;
         let claimed = self.claim_with(&client).await;
@@ -71,14 +71,14 @@ impl SlotPool {
         claimed
     }
 
-    async fn claim_with(&self, client: &Client) -> Result<(WalCapture, WalSettings), CaptureError> {
+    async fn claim_with(&self, client: &Client) -> Result<(Capture, WalSettings), CaptureError> {
         let (mut attempt, began) = (1, Instant::now());
         loop {
             let slots = look(client, &self.settings.slot).await;
             let name = choose(&self.settings.slot, &slots);
             prepare(client, &slots, &name).await;
             let settings = WalSettings { slot: name, ..self.settings.clone() };
-            match WalCapture::start(self.conninfo.clone(), settings.clone(), None).await {
+            match Capture::wal(self.conninfo.clone(), settings.clone(), None).await {
                 Err(CaptureError::SlotActive { .. }) if attempt < ATTEMPTS => attempt += 1,
                 Err(CaptureError::SlotsExhausted { .. } | CaptureError::SendersExhausted { .. })
                     if began.elapsed() < CROWDED =>

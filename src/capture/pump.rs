@@ -6,29 +6,19 @@
 use std::time::Instant;
 
 use postgres_protocol::message::backend::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::error::{CaptureError, ServerError};
 use super::feedback::{Feedback, Step};
-use super::handover::{Outbox, Parcel};
+use super::handover::Parcel;
 use super::link::Link;
-use super::replication::Acknowledged;
+use super::supervisor::{End, Ends};
 use super::wire::{Incoming, Replication};
 use crate::model::Lsn;
 
-/// How a connection ended.
-pub(super) enum End {
-    /// The consumer wants no more.
-    Stopped,
-    /// It broke, or what it says makes going on wrong.
-    Broken(CaptureError),
-}
-
 /// What the pump works with; all of it outlives the connection.
 pub(super) struct Pump<'a> {
-    pub(super) outbox: &'a Outbox,
-    pub(super) acknowledged: &'a Acknowledged,
-    pub(super) stop: &'a mut oneshot::Receiver<()>,
+    pub(super) ends: Ends<'a>,
     /// What the watch over the publication found.
     pub(super) alarm: &'a mut mpsc::Receiver<CaptureError>,
     /// Names the missing publication.
@@ -59,7 +49,7 @@ impl Pump<'_> {
                     Err((parcel, error)) => return self.hand_over_last(parcel, error).await,
                 };
             }
-            feedback.acknowledge(self.acknowledged.get());
+            feedback.acknowledge(self.ends.acknowledged.get());
             let until = match feedback.step(waiting.is_none(), Instant::now()) {
                 Step::WaitUntil(until) => until,
                 Step::GiveUp => return End::Broken(link.session.lost("the server was silent for too long".to_owned())),
@@ -91,14 +81,14 @@ impl Pump<'_> {
     ) -> Woken {
         let room = tokio::select! {
             biased;
-            _ = &mut *self.stop => return Woken::Stop,
+            _ = &mut *self.ends.stop => return Woken::Stop,
             Some(error) = self.alarm.recv() => return Woken::Alarm(error),
-            room = self.outbox.room_for(waiting.as_ref()) => room,
+            room = self.ends.giver.room_for(waiting.as_ref()) => room,
             read = link.read(), if waiting.is_none() => return Woken::Read(read),
-            () = self.acknowledged.beyond(feedback.known()), if feedback.is_moved_by_progress() => return Woken::Moved,
+            () = self.ends.acknowledged.beyond(feedback.known()), if feedback.is_moved_by_progress() => return Woken::Moved,
             () = tokio::time::sleep_until(until.into()) => return Woken::Time,
         };
-        Woken::Handed(room.and_then(|room| waiting.take().map_or(Ok(()), |parcel| self.outbox.send(parcel, room))))
+        Woken::Handed(room.and_then(|room| waiting.take().map_or(Ok(()), |parcel| self.ends.giver.send(parcel, room))))
     }
 
     /// Everything that is whole in the buffer. An error comes with what was whole before it.
@@ -167,8 +157,8 @@ impl Pump<'_> {
     async fn hand_over_last(self, parcel: Parcel, error: CaptureError) -> End {
         tokio::select! {
             biased;
-            _ = &mut *self.stop => End::Stopped,
-            room = self.outbox.room_for(Some(&parcel)) => match room.and_then(|room| self.outbox.send(parcel, room)) {
+            _ = &mut *self.ends.stop => End::Stopped,
+            room = self.ends.giver.room_for(Some(&parcel)) => match room.and_then(|room| self.ends.giver.send(parcel, room)) {
                 Ok(()) => End::Broken(error),
                 Err(_) => End::Stopped,
             },

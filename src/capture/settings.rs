@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::CaptureError;
 
-/// Settings of a [`super::WalCapture`].
+/// Settings of a [`super::Capture`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalSettings {
     /// The replication slot: 1 to 63 of `a-z`, `0-9` and `_`. Made when it does not exist.

@@ -11,12 +11,13 @@ use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
 
 use super::conninfo::{Conninfo, Endpoint};
+use super::consumer::ServerIdentity;
 use super::error::{CaptureError, ServerError};
 use super::link::{Link, Row};
-use super::replication::ServerIdentity;
 use super::settings::WalSettings;
 use super::socket::Stream;
 use super::startup;
+use super::supervisor::Purpose;
 use super::wire::Incoming;
 use crate::model::Lsn;
 
@@ -38,39 +39,6 @@ pub(super) struct Opened {
     pub(super) created: bool,
     /// The server's patience with a silent receiver; zero is endless.
     pub(super) wal_sender_timeout: Duration,
-}
-
-/// Why a stream is opened.
-#[derive(Clone, Debug)]
-pub(super) enum Purpose {
-    /// A first start, from a position if one is known.
-    First { resume_from: Option<Lsn> },
-    /// After an outage: the same server, with nothing of its history behind `handled` (by the consumer) or `seen`
-    /// (handed to it) undone.
-    Again { identity: ServerIdentity, handled: Lsn, seen: Lsn },
-}
-
-impl Purpose {
-    /// Where to start when the slot does not force a later position. `0/0` is "where the slot stands".
-    fn position(&self) -> Lsn {
-        match *self {
-            Self::First { resume_from } => resume_from.unwrap_or_default(),
-            Self::Again { handled, .. } => handled,
-        }
-    }
-
-    /// Whether a slot that stands there has left out what the consumer was never shown.
-    fn is_skipped_by(&self, confirmed: Lsn) -> bool {
-        match *self {
-            Self::First { .. } => false,
-            Self::Again { handled, seen, .. } => confirmed > handled.max(seen),
-        }
-    }
-
-    /// Making a slot is right when nobody counts on what came before it.
-    fn may_create(&self) -> bool {
-        matches!(self, Self::First { resume_from: None })
-    }
 }
 
 /// Opens the stream, or tells why it cannot be.
@@ -131,7 +99,10 @@ impl Opening<'_> {
         let left = if timeline > 1 { self.history(timeline).await? } else { Vec::new() };
         let now = ServerIdentity { system_id, timeline: timeline as u32, left: left.into() };
         match &self.purpose {
-            Purpose::Again { identity, seen, .. } => self.check_succession(identity, &now, *seen).map(|()| now),
+            Purpose::Again { identity, seen, .. } => match now.check_follows(identity, *seen) {
+                Ok(()) => Ok(now),
+                Err(reason) => Err(CaptureError::ServerReplaced { place: self.place(), reason }),
+            },
             Purpose::First { .. } => Ok(now),
         }
     }
@@ -139,26 +110,6 @@ impl Opening<'_> {
     async fn history(&mut self, timeline: u64) -> Result<Vec<(u32, Lsn)>, CaptureError> {
         let row = self.one_row(&format!("TIMELINE_HISTORY {timeline}")).await?;
         Ok(switch_points(row.get(1).and_then(Option::as_deref).unwrap_or_default()))
-    }
-
-    /// After a failover the new timeline must have left the old one behind everything that we were shown; otherwise we
-    /// told of commits that never happened there.
-    fn check_succession(&self, was: &ServerIdentity, now: &ServerIdentity, seen: Lsn) -> Result<(), CaptureError> {
-        let replaced = |place, reason| Err(CaptureError::ServerReplaced { place, reason });
-        if was.system_id != now.system_id {
-            let reason = format!("its system identifier is {} and was {}", now.system_id, was.system_id);
-            return replaced(self.place(), reason);
-        }
-        if was.timeline == now.timeline {
-            return Ok(());
-        }
-        match now.left.iter().find(|(left, _)| *left == was.timeline).map(|(_, at)| *at) {
-            Some(at) if at >= seen => Ok(()),
-            Some(at) => replaced(self.place(), format!("timeline {} left at {at}, and {seen} was seen", was.timeline)),
-            None => {
-                replaced(self.place(), format!("timeline {} is not in the history of {}", was.timeline, now.timeline))
-            }
-        }
     }
 
     async fn check_settings(&mut self) -> Result<Duration, CaptureError> {

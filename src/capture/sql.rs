@@ -2,17 +2,20 @@
 //! already open and, where wanted, already encrypted, so it cannot differ from the replication session.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{self, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding as Channel, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
 use super::error::{CaptureError, ServerError};
@@ -56,6 +59,30 @@ impl Conninfo {
         self.establish(CONNECT_TIMEOUT, |stream, endpoint| self.login(stream, endpoint)).await
     }
 
+    /// The same, and where it was found; `bell` rings when another session notifies.
+    pub(super) async fn connect_listening(
+        &self,
+        usual_timeout: Duration,
+        bell: Arc<Bell>,
+    ) -> Result<(Client, JoinHandle<()>, String), CaptureError> {
+        let login = |stream, endpoint| {
+            let bell = Arc::clone(&bell);
+            async move {
+                let (client, connection) = self.log_in(stream, endpoint).await?;
+                let place = self.place(endpoint);
+                Ok((client, drive(connection, place.clone(), bell), place))
+            }
+        };
+        let (client, driver, place) = self.establish(usual_timeout, login).await?;
+        let own = client.query_one("select pg_catalog.pg_backend_pid()", &[]).await.and_then(|row| row.try_get(0));
+        let lost = |error: tokio_postgres::Error| CaptureError::ConnectionLost {
+            place: place.clone(),
+            reason: error.to_string(),
+        };
+        bell.own.store(own.map_err(lost)?, Ordering::SeqCst);
+        Ok((client, driver, place))
+    }
+
     /// Makes and recycles such sessions for a pool.
     pub fn manager(&self) -> deadpool_postgres::Manager {
         let recycling = deadpool_postgres::ManagerConfig::default();
@@ -63,6 +90,11 @@ impl Conninfo {
     }
 
     async fn login(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, JoinHandle<()>), CaptureError> {
+        let (client, connection) = self.log_in(stream, endpoint).await?;
+        Ok((client, drive(connection, self.place(endpoint), Arc::default())))
+    }
+
+    async fn log_in(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), CaptureError> {
         let mut config = self.sql_config();
         // "Direct" leaves out the request for TLS, which is long answered.
         config.ssl_mode(config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
@@ -70,14 +102,7 @@ impl Conninfo {
             config.password(&secret.0);
         }
         let opened = config.connect_raw(stream, Open).await;
-        let (client, connection) = opened.map_err(|error| self.describe(endpoint, &error))?;
-        let place = self.place(endpoint);
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(place, %error, "an SQL session ended");
-            }
-        });
-        Ok((client, task))
+        opened.map_err(|error| self.describe(endpoint, &error))
     }
 
     fn describe(&self, endpoint: &Endpoint, error: &tokio_postgres::Error) -> CaptureError {
@@ -96,6 +121,44 @@ impl Conninfo {
         let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
         CaptureError::AuthenticationFailed { place, user: self.user.clone(), reason }
     }
+}
+
+type SqlConnection = tokio_postgres::Connection<Stream, Stream>;
+
+/// Rings when another session notifies.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    /// The backend's own process: what it notifies itself is not heard.
+    own: AtomicI32,
+    rung: Notify,
+}
+
+impl Bell {
+    /// Returns once it has rung since the last time.
+    pub(super) async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    fn hear(&self, message: &AsyncMessage) {
+        if let AsyncMessage::Notification(notification) = message
+            && notification.process_id() != self.own.load(Ordering::SeqCst)
+        {
+            self.rung.notify_one();
+        }
+    }
+}
+
+/// Ends when the client is dropped or the connection is lost.
+fn drive(mut connection: SqlConnection, place: String, bell: Arc<Bell>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(message)) => bell.hear(&message),
+                Some(Err(error)) => return tracing::debug!(place, %error, "an SQL session ended"),
+                None => return,
+            }
+        }
+    })
 }
 
 impl From<&tokio_postgres::error::DbError> for ServerError {

@@ -5,94 +5,131 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
-use super::conninfo::Conninfo;
+use super::consumer::{Acknowledged, Captured, ServerIdentity};
 use super::error::CaptureError;
-use super::feedback::Feedback;
-use super::handover::Outbox;
-use super::pump::{End, Pump};
-use super::replication::{Acknowledged, Captured, ServerIdentity};
-use super::settings::WalSettings;
-use super::slot::{self, Opened, Purpose};
-use super::watch::Watch;
+use super::handover::Giver;
 use crate::model::Lsn;
 
-pub(super) struct Supervisor {
-    conninfo: Arc<Conninfo>,
-    settings: WalSettings,
-    outbox: Outbox,
-    acknowledged: Arc<Acknowledged>,
-    stop: oneshot::Receiver<()>,
-    seen: Lsn,
+/// How a connection ended.
+pub(super) enum End {
+    /// The consumer wants no more.
+    Stopped,
+    /// It broke, or what it says makes going on wrong.
+    Broken(CaptureError),
+}
+
+/// Why a connection is opened.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    /// A first start, from a position if one is known.
+    First { resume_from: Option<Lsn> },
+    /// After an outage: the same server, with nothing of its history behind `handled` (by the consumer) or `seen`
+    /// (handed to it) undone.
+    Again { identity: ServerIdentity, handled: Lsn, seen: Lsn },
+}
+
+impl Purpose {
+    /// Where to start when the server does not force a later position. `0/0` is "where the slot stands".
+    pub(super) fn position(&self) -> Lsn {
+        match *self {
+            Self::First { resume_from } => resume_from.unwrap_or_default(),
+            Self::Again { handled, .. } => handled,
+        }
+    }
+
+    /// Whether a slot that stands there has left out what the consumer was never shown.
+    pub(super) fn is_skipped_by(&self, confirmed: Lsn) -> bool {
+        match *self {
+            Self::First { .. } => false,
+            Self::Again { handled, seen, .. } => confirmed > handled.max(seen),
+        }
+    }
+
+    /// Making a slot is right when nobody counts on what came before it.
+    pub(super) fn may_create(&self) -> bool {
+        matches!(self, Self::First { resume_from: None })
+    }
+}
+
+/// The consumer's side of a connection; all of it outlives the connection.
+pub(super) struct Ends<'a> {
+    pub(super) giver: &'a Giver,
+    pub(super) acknowledged: &'a Acknowledged,
+    pub(super) stop: &'a mut oneshot::Receiver<()>,
+}
+
+/// One way to capture changes, as far as it has to be kept going.
+pub(super) trait Line: Send + Sync + 'static {
+    /// A connection that is ready.
+    type Opened: Send;
+
+    /// What the log calls it.
+    fn name(&self) -> &str;
+
+    /// The furthest position that was handed over.
+    fn seen(&self) -> Lsn;
+
+    fn identity(opened: &Self::Opened) -> &ServerIdentity;
+
+    fn open(&self, purpose: Purpose) -> impl Future<Output = Result<Self::Opened, CaptureError>> + Send;
+
+    /// Hands over what comes, until the connection ends.
+    fn follow(&mut self, opened: &mut Self::Opened, ends: Ends<'_>) -> impl Future<Output = End> + Send;
+
+    /// The last acknowledgement reaches the server before the connection is closed.
+    fn take_leave(&self, opened: Self::Opened, acknowledged: Lsn) -> impl Future<Output = ()> + Send;
+}
+
+pub(super) struct Supervisor<L> {
+    pub(super) line: L,
+    pub(super) giver: Giver,
+    pub(super) acknowledged: Arc<Acknowledged>,
+    pub(super) stop: oneshot::Receiver<()>,
+    pub(super) backoff: Backoff,
 }
 
 /// Whether there is a next connection.
-enum Next {
-    Connection(Box<Opened>),
+enum Next<O> {
+    Connection(Box<O>),
     Nothing,
 }
 
-impl Supervisor {
-    pub(super) fn new(
-        conninfo: Conninfo,
-        settings: WalSettings,
-        outbox: Outbox,
-        acknowledged: Arc<Acknowledged>,
-        stop: oneshot::Receiver<()>,
-    ) -> Self {
-        Self { conninfo: Arc::new(conninfo), settings, outbox, acknowledged, stop, seen: Lsn::default() }
-    }
-
-    pub(super) async fn run(mut self, first: Opened) {
-        let (alarms, mut alarm) = mpsc::channel(1);
-        let _watch = Watch::start(Arc::clone(&self.conninfo), &self.settings, alarms);
-        let mut backoff = Backoff::new(self.settings.backoff_min, self.settings.backoff_max);
+impl<L: Line> Supervisor<L> {
+    pub(super) async fn run(mut self, first: L::Opened) {
         let mut opened = Box::new(first);
-        self.seen = opened.begins_at;
         loop {
             let began = Instant::now();
-            let end = self.pump(&mut opened, &mut alarm).await;
-            backoff.lived(began.elapsed());
+            let ends = Ends { giver: &self.giver, acknowledged: &self.acknowledged, stop: &mut self.stop };
+            let end = self.line.follow(&mut opened, ends).await;
+            self.backoff.lived(began.elapsed());
             let error = match end {
-                End::Stopped => return self.take_leave(*opened).await,
+                End::Stopped => return self.line.take_leave(*opened, self.acknowledged.get()).await,
                 End::Broken(error) => error,
             };
-            let identity = opened.identity.clone();
+            let identity = L::identity(&opened).clone();
             // Closes the connection: a walsender that was only silent would else hold the slot against us.
             drop(opened);
-            opened = match self.reopen(error, identity, &mut backoff).await {
+            opened = match self.reopen(error, identity).await {
                 Next::Connection(next) => next,
                 Next::Nothing => return,
             };
         }
     }
 
-    async fn pump(&mut self, opened: &mut Opened, alarm: &mut mpsc::Receiver<CaptureError>) -> End {
-        let patience = opened.wal_sender_timeout;
-        let feedback = Feedback::new(&self.settings, patience, opened.confirmed, Instant::now());
-        let pump = Pump {
-            outbox: &self.outbox,
-            acknowledged: &self.acknowledged,
-            stop: &mut self.stop,
-            alarm,
-            publication: &self.settings.publication,
-            seen: &mut self.seen,
-        };
-        pump.run(&mut opened.link, feedback).await
-    }
-
-    async fn reopen(&mut self, error: CaptureError, identity: ServerIdentity, backoff: &mut Backoff) -> Next {
+    async fn reopen(&mut self, error: CaptureError, identity: ServerIdentity) -> Next<L::Opened> {
         if !error.is_transient() {
             return self.fail(error);
         }
-        tracing::warn!(%error, slot = self.settings.slot, "the capture is interrupted and tries to go on");
-        if self.outbox.tell(Captured::Interrupted(error)).is_err() {
+        tracing::warn!(%error, source = self.line.name(), "the capture is interrupted and tries to go on");
+        if self.giver.tell(Captured::Interrupted(error)).is_err() {
             return Next::Nothing;
         }
         loop {
-            match self.attempt(identity.clone(), backoff.next(rand::random())).await {
+            let wait = self.backoff.next(rand::random());
+            match self.attempt(identity.clone(), wait).await {
                 Some(Ok(opened)) => return self.resume(opened),
                 Some(Err(error)) if error.is_transient() => tracing::debug!(%error, "the capture is still interrupted"),
                 Some(Err(error)) => return self.fail(error),
@@ -102,11 +139,11 @@ impl Supervisor {
     }
 
     /// Waits, then tries once. `None` when the consumer wants no more.
-    async fn attempt(&mut self, identity: ServerIdentity, wait: Duration) -> Option<Result<Opened, CaptureError>> {
-        let purpose = Purpose::Again { identity, handled: self.acknowledged.handled(), seen: self.seen };
+    async fn attempt(&mut self, identity: ServerIdentity, wait: Duration) -> Option<Result<L::Opened, CaptureError>> {
+        let purpose = Purpose::Again { identity, handled: self.acknowledged.handled(), seen: self.line.seen() };
         let open = async {
             tokio::time::sleep(wait).await;
-            slot::open(&self.conninfo, &self.settings, purpose).await
+            self.line.open(purpose).await
         };
         tokio::select! {
             biased;
@@ -115,24 +152,17 @@ impl Supervisor {
         }
     }
 
-    fn resume(&self, opened: Opened) -> Next {
-        tracing::info!(slot = self.settings.slot, begins_at = %opened.begins_at, "the capture goes on");
-        match self.outbox.tell(Captured::Resumed(opened.identity.clone())) {
+    fn resume(&self, opened: L::Opened) -> Next<L::Opened> {
+        tracing::info!(source = self.line.name(), "the capture goes on");
+        match self.giver.tell(Captured::Resumed(L::identity(&opened).clone())) {
             Ok(()) => Next::Connection(Box::new(opened)),
             Err(_) => Next::Nothing,
         }
     }
 
-    fn fail(&self, error: CaptureError) -> Next {
-        tracing::error!(%error, code = error.code(), slot = self.settings.slot, "the capture has failed");
-        let _ = self.outbox.tell(Captured::Failed(error));
+    fn fail(&self, error: CaptureError) -> Next<L::Opened> {
+        tracing::error!(%error, code = error.code(), source = self.line.name(), "the capture has failed");
+        let _ = self.giver.tell(Captured::Failed(error));
         Next::Nothing
-    }
-
-    /// The last acknowledgement reaches the server before the connection is closed.
-    async fn take_leave(self, mut opened: Opened) {
-        let farewell = opened.link.finish(self.acknowledged.get());
-        let outcome = tokio::time::timeout(self.settings.stop_timeout, farewell).await;
-        tracing::debug!(?outcome, slot = self.settings.slot, "the capture has stopped");
     }
 }

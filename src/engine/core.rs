@@ -16,6 +16,7 @@ use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
 use super::evict::Evictions;
 use super::failure::Failure;
+use super::feed::Horizon;
 use super::index::Index;
 use super::live::Live;
 use super::pace::Pace;
@@ -61,6 +62,8 @@ pub(super) struct Core {
     pub(super) replaying: AtomicUsize,
     /// The slot that is streamed from.
     pub(super) slot: Mutex<Option<String>>,
+    /// How far an outbox has been told; set by a start that captures from one.
+    pub(super) horizon: OnceLock<Horizon>,
     /// Where tasks run; set by the start.
     pub(super) runtime: OnceLock<Handle>,
     /// Sessions for the few statements that the engine itself runs, and those in which others are read as; set by a
@@ -105,6 +108,7 @@ impl Core {
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
             replaying: AtomicUsize::new(0),
             slot: Mutex::default(),
+            horizon: OnceLock::new(),
             runtime: OnceLock::new(),
             pool: OnceLock::new(),
             by_key: OnceLock::new(),

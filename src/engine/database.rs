@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use deadpool_postgres::{Pool, Runtime};
 use serde_json::value::RawValue;
+use tokio_postgres::Client;
 
 use super::Engine;
-use crate::capture::Conninfo;
-use crate::config::Bus;
+use crate::capture::{CaptureMode, Conninfo};
+use crate::config::{Bus, PostgreSqlBus};
 use crate::error::Error;
 use crate::model::{Change, Event, Lsn, Message, Position};
 use crate::store::{self, StatusLine, WatchRequest};
@@ -95,6 +96,14 @@ impl Engine {
         Ok(self.pool.get_or_init(|| pool))
     }
 
+    /// How changes are captured.
+    pub(super) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
+        match &self.bus {
+            Bus::PostgreSql(bus) => bus.mode(client).await,
+            Bus::Memory | Bus::Rehearsal(_) => Ok(CaptureMode::Wal),
+        }
+    }
+
     pub(super) fn conninfo(&self) -> Result<Conninfo, Error> {
         match &self.bus {
             Bus::PostgreSql(bus) => Ok(Conninfo::resolve(bus.url.as_deref())?),
@@ -102,6 +111,16 @@ impl Engine {
                 code: "NO_DATABASE",
                 message: "this engine has an in-memory bus and no database: use EventBusConfig.postgresql()".into(),
             }),
+        }
+    }
+}
+
+impl PostgreSqlBus {
+    /// How changes are captured: as the user says, or as the database has it and allows.
+    pub(super) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
+        match self.capture {
+            Some(mode) => Ok(mode),
+            None => Ok(CaptureMode::choose(client).await?),
         }
     }
 }

@@ -56,7 +56,8 @@ impl Engine {
         let conninfo = self.conninfo()?;
         let (client, connection) = conninfo.connect().await?;
         let prepared = async {
-            let tables = Tables::load_named(&client, self.core.settings.naming).await?;
+            let mode = self.mode(&client).await?;
+            let tables = Tables::load_named(&client, self.core.settings.naming, mode).await?;
             let table = find(&tables, &inquiry.table)?;
             let sent = sent(&client, &table, inquiry).await?;
             Ok::<_, Error>((tables, table, sent))

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::subscribe::Renewal;
 use super::subscription::{Source, Subscription};
-use crate::capture::{CatalogError, Naming, Tables};
+use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
 use crate::model::Lsn;
@@ -38,6 +38,7 @@ const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
 pub(super) struct Refresher {
     pub(super) pool: Pool,
     pub(super) declared: Vec<Declaration>,
+    pub(super) mode: CaptureMode,
 }
 
 /// Why the catalog was not read.
@@ -89,7 +90,7 @@ impl Refresher {
     async fn read(&self, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
         let client = timeout(PATIENCE, self.pool.get()).await.map_err(|_| RefreshError::Silence)?;
         let client = client.map_err(Error::from)?;
-        if let Ok(read) = timeout(PATIENCE, read(&client, naming, xid)).await {
+        if let Ok(read) = timeout(PATIENCE, read(&client, naming, self.mode, xid)).await {
             return read;
         }
         // A session that does not answer is of no use to whoever would get it next.
@@ -98,12 +99,12 @@ impl Refresher {
     }
 }
 
-async fn read(client: &Client, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
+async fn read(client: &Client, naming: Naming, mode: CaptureMode, xid: u32) -> Result<Tables, RefreshError> {
     let open = client.query_one(IS_OPEN, &[&xid.to_string()]).await;
     if open.and_then(|row| row.try_get(0)).map_err(CatalogError::from).map_err(Error::from)? {
         return Err(RefreshError::NotVisible);
     }
-    Ok(Tables::load_named(client, naming).await.map_err(Error::from)?)
+    Ok(Tables::load_named(client, naming, mode).await.map_err(Error::from)?)
 }
 
 /// Compiles each subscription anew whose table or whose principal's role has changed, and asks the gate again; one that

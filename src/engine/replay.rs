@@ -29,6 +29,8 @@ const GLANCE: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The server's own position. A standby that was promoted has one as well.
 const POSITION: &str = "select pg_catalog.pg_current_wal_flush_lsn()";
+/// The last position that an outbox gave.
+const OUTBOX_POSITION: &str = "select max(last) from rowcast.outbox_window";
 
 /// With what a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +175,8 @@ impl Core {
     async fn check_server(&self, after: Position) -> Result<(), Failure> {
         let Some(pool) = self.pool.get() else { return Err(ahead()) };
         let Ok(client) = pool.get().await else { return Ok(()) };
-        match client.query_one(POSITION, &[]).await.and_then(|row| row.try_get::<_, PgLsn>(0)) {
+        let position = if self.horizon.get().is_some() { OUTBOX_POSITION } else { POSITION };
+        match client.query_one(position, &[]).await.and_then(|row| row.try_get::<_, PgLsn>(0)) {
             Ok(written) if u64::from(written) < after.commit_lsn.0 => Err(ahead()),
             Ok(_) | Err(_) => Ok(()),
         }

@@ -113,7 +113,7 @@ impl Core {
         let interruptions = self.metrics.capture_interruptions_total.get();
         let Taken { pages, fence, written, gone } = taken;
         pages.close().await?;
-        self.pass(id, written).await;
+        self.pass(id, &fence, written).await;
         // A server that crashed may have lost what was seen but not yet on disk, and gives its number to another one.
         if self.metrics.capture_interruptions_total.get() != interruptions {
             let message = "the stream was interrupted before it had passed the snapshot: subscribe again";
@@ -180,9 +180,9 @@ impl Core {
     }
 
     /// Waits until the stream has told all that the snapshot sees.
-    async fn pass(&self, id: SubscriptionId, written: Lsn) {
+    async fn pass(&self, id: SubscriptionId, fence: &Fence, written: Lsn) {
         let mut look = Instant::now() + MOMENT;
-        while !self.ring.lock().has_come_to(written) && self.is_held(id) {
+        while !self.has_passed(fence, written) && self.is_held(id) {
             if Instant::now() >= look {
                 self.move_stream().await;
                 look = Instant::now() + PATIENCE;
@@ -191,8 +191,20 @@ impl Core {
         }
     }
 
+    /// An outbox tells transactions behind one that was open for long, however early they committed: there it is their
+    /// numbers that count.
+    fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
+        match self.horizon.get() {
+            Some(horizon) => fence.seen.is_before(horizon.get()),
+            None => self.ring.lock().has_come_to(written),
+        }
+    }
+
     /// Where this cannot be done, on a standby, the stream comes on by itself.
     async fn move_stream(&self) {
+        if let Some(horizon) = self.horizon.get() {
+            return horizon.nudge();
+        }
         let Some(pool) = self.pool.get() else { return };
         let Ok(client) = pool.get().await else { return };
         if let Err(error) = client.batch_execute(STEP).await {

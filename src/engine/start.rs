@@ -10,11 +10,12 @@ use tokio_postgres::Client;
 use super::ask::{self, Teller};
 use super::core::Core;
 use super::declare::Declaration;
+use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, policy_watch, slot_watch, snapshot};
-use crate::capture::{Conninfo, SlotPool, Tables, WalSettings};
+use super::{Tasks, outbox_watch, policy_watch, slot_watch, snapshot};
+use crate::capture::{CaptureMode, Conninfo, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
@@ -52,18 +53,21 @@ pub(super) async fn postgresql(
     let probe = Arc::new(probe(core, &conninfo)?);
     let snapshots = Probe::new(conninfo.manager(), snapshot::SESSIONS, SNAPSHOT_TIMEOUT)?;
     let (mut client, connection) = conninfo.connect().await?;
-    let prepared = prepare_to_stream(core, &mut client, &declared).await;
+    let prepared = prepare_to_stream(core, bus, &mut client, &declared).await;
     connection.abort();
-    let (tables, live_from) = prepared?;
+    let prepared = prepared?;
     let _ = core.pool.set(pool.clone());
-    let refresher = Refresher { pool: pool.clone(), declared };
-    let stream = open(core, bus, conninfo, tables, live_from, refresher).await?;
+    let refresher = Refresher { pool: pool.clone(), declared, mode: prepared.mode };
+    let stream = open(core, bus, conninfo, prepared, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
-    let slots = tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone()));
+    let source = match stream.feed.reader() {
+        Some(reader) => tokio::spawn(outbox_watch::run(Arc::clone(core), pool, reader)),
+        None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone())),
+    };
     let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
-    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, slots, ask] })
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, source, ask] })
 }
 
 /// Connects when the first question comes.
@@ -82,12 +86,22 @@ fn ask_policies(core: &Arc<Core>, probe: Arc<Probe>) -> impl Future<Output = ()>
 pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields: &str) -> Result<Live, Error> {
     let declared = Declaration::parse(fields)?;
     let (mut client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
-    let tables = prepare(core, &mut client, &declared).await;
+    let tables = async {
+        let mode = prepare(core, bus, &mut client, &declared).await?;
+        Ok::<_, Error>(Tables::load_named(&client, core.settings.naming, mode).await?)
+    };
+    let tables = tables.await;
     connection.abort();
     Live::build(tables?, &declared, &core.settings)
 }
 
-async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<Tables, Error> {
+/// Migrates, and watches what is declared; how changes are to be captured.
+async fn prepare(
+    core: &Core,
+    bus: &PostgreSqlBus,
+    client: &mut Client,
+    declared: &[Declaration],
+) -> Result<CaptureMode, Error> {
     if core.settings.auto_migrate {
         for name in store::migrate(client).await.map_err(Error::Migrate)? {
             tracing::info!("applied migration {name}");
@@ -98,39 +112,56 @@ async fn prepare(core: &Core, client: &mut Client, declared: &[Declaration]) -> 
             store::watch(client, &request).await?;
         }
     }
-    store::ensure_publication(client).await?;
-    Ok(Tables::load_named(client, core.settings.naming).await?)
+    bus.mode(client).await
 }
 
-/// Nobody can have subscribed before this process serves, so what the slot still holds from before the position that
-/// is read here is passed over.
-async fn prepare_to_stream(core: &Core, client: &mut Client, declared: &[Declaration]) -> Result<(Tables, Lsn), Error> {
-    let tables = prepare(core, client, declared).await?;
-    Ok((tables, store::wal_position(client).await?))
+/// What is known before a stream is opened.
+struct Prepared {
+    mode: CaptureMode,
+    tables: Tables,
+    /// The server's position: nobody can have subscribed before this process serves, so what a slot still holds from before
+    /// it is passed over.
+    written: Lsn,
 }
 
-/// Opening the slot comes last: a start that fails before it leaves nothing behind.
+async fn prepare_to_stream(
+    core: &Core,
+    bus: &PostgreSqlBus,
+    client: &mut Client,
+    declared: &[Declaration],
+) -> Result<Prepared, Error> {
+    let mode = prepare(core, bus, client, declared).await?;
+    match mode {
+        CaptureMode::Wal => store::ensure_publication(client).await?,
+        CaptureMode::Outbox => store::start_outbox(client).await?,
+    };
+    let tables = Tables::load_named(client, core.settings.naming, mode).await?;
+    Ok(Prepared { mode, tables, written: store::wal_position(client).await? })
+}
+
+/// Opening the source comes last: a start that fails before it leaves nothing behind.
 async fn open(
     core: &Arc<Core>,
     bus: &PostgreSqlBus,
     conninfo: Conninfo,
-    tables: Tables,
-    live_from: Lsn,
+    prepared: Prepared,
     refresher: Refresher,
 ) -> Result<Stream, Error> {
+    let Prepared { mode, tables, written } = prepared;
     let decoder = Decoder::new(Arc::new(tables.by_oid.clone()));
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
-    let slots = SlotPool::new(conninfo.clone(), WalSettings::new(&bus.slot, &bus.publication));
-    let (capture, settings) = slots.claim().await?;
+    let (feed, capture) = Feed::open(conninfo, bus, mode).await?;
+    let live_from = capture.live_from().unwrap_or(written);
     *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
     core.follow(history(capture.identity()));
-    *core.slot.lock() = Some(settings.slot.clone());
+    *core.slot.lock() = feed.slot();
+    if let Some(horizon) = feed.horizon() {
+        let _ = core.horizon.set(horizon);
+    }
     core.serve(&live)?;
     Ok(Stream {
         core: Arc::clone(core),
-        conninfo,
-        slots,
-        settings,
+        feed,
         capture,
         decoder,
         journal: Journal::new(live_from),

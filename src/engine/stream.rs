@@ -1,15 +1,15 @@
-//! The loop that reads the WAL: capture, decode, journal, dispatch, confirm.
+//! The loop that reads what is captured: capture, decode, journal, dispatch, confirm.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
+use super::feed::Feed;
 use super::refresh::Refresher;
-use crate::capture::{CaptureError, Captured, Conninfo, ServerIdentity, SlotPool, WalCapture, WalSettings};
+use crate::capture::{Capture, CaptureError, Captured, ServerIdentity};
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::journal::{Durable, History, Journal, Novelty, Origin, Ring};
 use crate::model::{Event, Lsn};
@@ -17,17 +17,11 @@ use crate::model::{Event, Lsn};
 /// How many messages are handled before the loop looks up.
 const BATCH: usize = 1024;
 
-/// How long between two attempts to take up a stream that could not be understood.
-const REOPEN_PAUSE: Duration = Duration::from_millis(250);
-
 /// One stream, from its start to the engine's stop.
 pub(super) struct Stream {
     pub(super) core: Arc<Core>,
-    pub(super) conninfo: Conninfo,
-    pub(super) slots: SlotPool,
-    /// They name the slot that was claimed.
-    pub(super) settings: WalSettings,
-    pub(super) capture: WalCapture,
+    pub(super) feed: Feed,
+    pub(super) capture: Capture,
     pub(super) decoder: Decoder,
     pub(super) journal: Journal,
     pub(super) refresher: Refresher,
@@ -52,16 +46,19 @@ enum Trouble {
 }
 
 /// Why there will be no more: the code is for everybody, the reason for the log.
-struct End {
-    code: &'static str,
-    reason: String,
+pub(super) struct End {
+    pub(super) code: &'static str,
+    pub(super) reason: String,
     /// A new stream can begin, though not where this one ended.
-    is_gap: bool,
+    pub(super) is_gap: bool,
 }
 
 impl From<&CaptureError> for End {
     fn from(error: &CaptureError) -> Self {
-        let is_gap = matches!(error, CaptureError::SlotLost { .. } | CaptureError::ServerReplaced { .. });
+        let is_gap = matches!(
+            error,
+            CaptureError::SlotLost { .. } | CaptureError::ServerReplaced { .. } | CaptureError::OutboxTrimmed { .. }
+        );
         End { code: error.code(), reason: error.to_string(), is_gap }
     }
 }
@@ -170,6 +167,7 @@ impl Stream {
                     self.confirm(durable);
                 }
             }
+            Captured::Horizon { xid } => self.core.horizon.get().iter().for_each(|horizon| horizon.reach(xid)),
             Captured::Interrupted(error) => self.interrupted(&error),
             Captured::Resumed(identity) => {
                 self.core.follow(history(&identity));
@@ -271,12 +269,12 @@ impl Stream {
         tracing::error!(code = end.code, "changes were lost, every subscriber is told: {}", end.reason);
         self.start_over();
         self.capture.stop().await;
-        let (capture, settings) = claim_again(&self.slots).await?;
-        let live_from = self.refresher.wal_position().await.unwrap_or_else(|| capture.begins_at());
+        let capture = self.feed.anew().await.map_err(|error| End::from(&error))?;
+        let live_from = live_from(&capture, &self.refresher).await;
         let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
         self.core.begin_anew(history(capture.identity()), ring, end.code);
-        *self.core.slot.lock() = Some(settings.slot.clone());
-        (self.capture, self.settings, self.journal) = (capture, settings, Journal::new(live_from));
+        *self.core.slot.lock() = self.feed.slot();
+        (self.capture, self.journal) = (capture, Journal::new(live_from));
         self.moved.notify_one();
         self.resumed();
         Ok(self)
@@ -292,7 +290,7 @@ impl Stream {
         self.start_over();
         let from = self.capture.handled();
         self.capture.stop().await;
-        self.capture = open_again(&self.conninfo, &self.settings, from).await?;
+        self.capture = self.feed.again(from).await?;
         self.resumed();
         Ok(self)
     }
@@ -304,28 +302,10 @@ pub(super) fn history(server: &ServerIdentity) -> History {
     History { origin, left: Arc::clone(&server.left) }
 }
 
-async fn claim_again(slots: &SlotPool) -> Result<(WalCapture, WalSettings), End> {
-    loop {
-        match slots.claim().await {
-            Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,
-            claimed => return claimed.map_err(|error| End::from(&error)),
-        }
-    }
-}
-
-async fn open_again(conninfo: &Conninfo, settings: &WalSettings, from: Lsn) -> Result<WalCapture, End> {
-    loop {
-        match WalCapture::start(conninfo.clone(), settings.clone(), Some(from)).await {
-            Ok(capture) if capture.begins_at() <= from => return Ok(capture),
-            Ok(_) => {
-                return Err(End {
-                    code: "SLOT_MOVED",
-                    reason: "somebody else moved the position of the slot".to_owned(),
-                    is_gap: true,
-                });
-            }
-            Err(error) if error.is_transient() => tokio::time::sleep(REOPEN_PAUSE).await,
-            Err(error) => return Err(End::from(&error)),
-        }
+/// Nobody can have subscribed to what was there before.
+async fn live_from(capture: &Capture, refresher: &Refresher) -> Lsn {
+    match capture.live_from() {
+        Some(position) => position,
+        None => refresher.wal_position().await.unwrap_or_else(|| capture.begins_at()),
     }
 }

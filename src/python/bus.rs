@@ -3,6 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::capture::CaptureMode;
 use crate::config::{Bus, PostgreSqlBus, Rehearsal};
 use crate::model::Timestamp;
 
@@ -25,10 +26,19 @@ impl EventBusConfig {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (url = None, *, slot = "rowcast", publication = "rowcast"))]
-    fn postgresql(url: Option<String>, slot: &str, publication: &str) -> Self {
+    #[pyo3(signature = (url = None, *, slot = "rowcast", publication = "rowcast", capture = "auto"))]
+    fn postgresql(url: Option<String>, slot: &str, publication: &str, capture: &str) -> PyResult<Self> {
         let (slot, publication) = (slot.to_owned(), publication.to_owned());
-        EventBusConfig(Bus::PostgreSql(PostgreSqlBus { url, slot, publication }))
+        let capture = match capture {
+            "auto" => None,
+            "wal" => Some(CaptureMode::Wal),
+            "outbox" => Some(CaptureMode::Outbox),
+            other => {
+                let message = format!("capture must be \"auto\", \"wal\" or \"outbox\", not {other:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        Ok(EventBusConfig(Bus::PostgreSql(PostgreSqlBus { url, slot, publication, capture })))
     }
 
     #[getter]

@@ -21,6 +21,9 @@ const STATUS: &str = "select name, value, ok, hint from rowcast.status()";
 /// For [`ensure_publication`].
 const ENSURE_PUBLICATION: &str = "select rowcast.ensure_publication()";
 
+/// For [`start_outbox`].
+const START_OUTBOX: &str = "select rowcast.start_outbox()";
+
 /// What [`watch`] does about the replica identity of the table and its partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplicaIdentityChoice {
@@ -101,6 +104,11 @@ pub async fn status(client: &Client) -> Result<Vec<StatusLine>, StoreError> {
 /// created: a slot that is older than its publication may fail for ever.
 pub async fn ensure_publication(client: &Client) -> Result<bool, StoreError> {
     call(client, ENSURE_PUBLICATION, &[]).await
+}
+
+/// Have changes captured by triggers, and those of all watched tables at once; whether anything changed.
+pub async fn start_outbox(client: &Client) -> Result<bool, StoreError> {
+    call(client, START_OUTBOX, &[]).await
 }
 
 async fn call<T>(client: &Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, StoreError>

@@ -6,13 +6,36 @@ use std::sync::Arc;
 use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
 use super::{CatalogError, TableProblem, Tables, access};
+use crate::capture::mode::CaptureMode;
 use crate::capture::naming::Naming;
 use crate::model::{Access, Collation, Column, ReplicaIdentity, Table, TableName};
 
-/// Problems for which a table is not served: it does not stream, or nobody can tell whose rows they are.
-const UNSERVED: [&str; 2] = ["not_published", "tenant_column_lost"];
+/// What a problem means where changes are captured in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Nothing.
+    None,
+    /// An operator should know.
+    Told,
+    /// The table is not served: its changes do not come, or nobody can tell whose rows they are.
+    Unserved,
+}
 
-pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, CatalogError> {
+impl Weight {
+    fn of(problem: &str, mode: CaptureMode) -> Self {
+        match (problem, mode) {
+            ("tenant_column_lost", _) | ("not_published", CaptureMode::Wal) | ("not_captured", CaptureMode::Outbox) => {
+                Self::Unserved
+            }
+            // Triggers see whole rows whatever is published.
+            ("not_captured", CaptureMode::Wal)
+            | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
+            _ => Self::Told,
+        }
+    }
+}
+
+pub(super) fn tables(catalog: Catalog, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
     let types = Types::new(catalog.types);
     let mut columns: HashMap<u32, Vec<ColumnRow>> = HashMap::new();
     for column in catalog.columns {
@@ -27,15 +50,17 @@ pub(super) fn tables(catalog: Catalog, naming: Naming) -> Result<Tables, Catalog
     };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
-        tables.problems.extend(known_problems(&row));
-        if row.problems.iter().any(|problem| UNSERVED.contains(&problem.as_str())) {
+        let problems = known_problems(&row, mode);
+        let unserved = problems.iter().any(|problem| problem.unserved);
+        tables.problems.extend(problems);
+        if unserved {
             continue;
         }
         // Read in the same snapshot, so it is there; without it nobody would be let in.
         let access = access.remove(&row.oid).unwrap_or_default();
         let (sent, unsent): (Vec<ColumnRow>, Vec<ColumnRow>) = columns.into_iter().partition(|column| column.sent);
         let access = access::with_columns(access, &sent, &unsent);
-        match table(row, &sent, access, &types, naming)? {
+        match table(row, &sent, access, &types, naming, mode)? {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);
                 tables.insert(*table);
@@ -60,14 +85,15 @@ enum Assembled {
     Unserved(TableProblem),
 }
 
-fn known_problems(row: &TableRow) -> Vec<TableProblem> {
+fn known_problems(row: &TableRow, mode: CaptureMode) -> Vec<TableProblem> {
     let problem = |(word, hint): (&String, &String)| TableProblem {
         table: table_name(row),
         code: word.to_ascii_uppercase(),
         hint: hint.clone(),
-        unserved: UNSERVED.contains(&word.as_str()),
+        unserved: Weight::of(word, mode) == Weight::Unserved,
     };
-    row.problems.iter().zip(&row.hints).map(problem).collect()
+    let named = row.problems.iter().zip(&row.hints);
+    named.filter(|(word, _)| Weight::of(word, mode) != Weight::None).map(problem).collect()
 }
 
 fn table_name(row: &TableRow) -> TableName {
@@ -80,6 +106,7 @@ fn table(
     access: Access,
     types: &Types,
     naming: Naming,
+    mode: CaptureMode,
 ) -> Result<Assembled, CatalogError> {
     let index = |attnum: i16| sent.iter().position(|column| column.attnum == attnum);
     let name = table_name(&row);
@@ -101,7 +128,10 @@ fn table(
         tenant: tenant.flatten(),
         public: row.public,
         access,
-        identity: identity(&row.identity),
+        identity: match mode {
+            CaptureMode::Wal => identity(&row.identity),
+            CaptureMode::Outbox => ReplicaIdentity::Full,
+        },
         comment: row.comment,
         name,
     };

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::queries::{Catalog, ColumnRow, TableRow, TypeRow};
 use super::{CatalogError, Fingerprint, Tables, assemble};
+use crate::capture::mode::CaptureMode;
 use crate::capture::naming::Naming;
 use crate::model::{Access, PUBLIC, Policy, Role, Roles, TableName};
 
@@ -98,7 +99,7 @@ impl Tables {
         for table in tables {
             writing.add(table).map_err(|problem| CatalogError::Written { table: table.name.clone(), problem })?;
         }
-        assemble::tables(writing.catalog, naming)
+        assemble::tables(writing.catalog, naming, CaptureMode::Wal)
     }
 }
 

@@ -25,6 +25,11 @@ impl Seen {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
+    /// Whether everything that it sees is before this transaction.
+    pub(super) fn is_before(&self, xid: u64) -> bool {
+        self.xmax <= xid
+    }
+
     /// The number nearest to the snapshot that has these bits.
     fn widened(&self, xid: u32) -> u64 {
         let distance = xid.wrapping_sub(self.xmax as u32).cast_signed();

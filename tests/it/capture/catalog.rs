@@ -1,6 +1,6 @@
 //! `Tables::load`: what may be served, under which names.
 
-use rowcast::capture::Naming;
+use rowcast::capture::{CaptureMode, Naming};
 use rowcast::capture::{CatalogError, Tables};
 use rowcast::model::{Column, ReplicaIdentity, Table};
 use tokio_postgres::Client;
@@ -60,7 +60,7 @@ async fn names_may_stay_as_in_the_database() {
         )
         .await
         .unwrap();
-    let tables = Tables::load_named(&client, Naming::Database).await.unwrap();
+    let tables = Tables::load_named(&client, Naming::Database, CaptureMode::Wal).await.unwrap();
     let table = tables.find("order_items").unwrap();
     assert_eq!((table.type_name.as_str(), table.field.as_str()), ("order_items", "order_items"));
     assert_eq!(table.columns[0].field, "order_id");

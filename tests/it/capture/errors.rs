@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{CaptureError, Conninfo, WalCapture, WalSettings};
+use rowcast::capture::{Capture, CaptureError, Conninfo, WalSettings};
 use rowcast::model::Lsn;
 
 use crate::capture::reader::{Reader, prepared, settings, start};
@@ -124,7 +124,7 @@ async fn no_walsender_is_free() {
     let server = prepared(&["max_wal_senders=1"]).await;
     let first = start(&server.url()).await.unwrap();
     let other = WalSettings { slot: "other".to_owned(), ..settings() };
-    let second = WalCapture::start(Conninfo::resolve(Some(&server.url())).unwrap(), other, None).await;
+    let second = Capture::wal(Conninfo::resolve(Some(&server.url())).unwrap(), other, None).await;
     let error = second.expect_err("there is one walsender");
     tells(&error, "SENDERS_EXHAUSTED", &["max_wal_senders", "53300"]);
     assert!(error.is_transient());
@@ -179,7 +179,7 @@ async fn a_slot_that_is_not_ours() {
 async fn a_position_without_its_slot_is_a_loss() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
-    let error = WalCapture::start(conninfo, settings(), Some(Lsn(1))).await.unwrap_err();
+    let error = Capture::wal(conninfo, settings(), Some(Lsn(1))).await.unwrap_err();
     tells(&error, "SLOT_LOST", &["feed", "snapshots"]);
 }
 
@@ -191,7 +191,7 @@ async fn a_slot_that_waits_for_an_open_transaction_is_not_left_behind() {
     open.batch_execute("insert into t values (1)").await.unwrap();
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let impatient = WalSettings { slot_create_timeout: Duration::from_millis(500), ..settings() };
-    let error = WalCapture::start(conninfo, impatient, None).await.unwrap_err();
+    let error = Capture::wal(conninfo, impatient, None).await.unwrap_err();
     tells(&error, "SLOT_BLOCKED", &["pg_stat_activity", "slot_create_timeout"]);
     open.rollback().await.unwrap();
     assert_eq!(server.value("select count(*) from pg_replication_slots").await.as_deref(), Some("0"));
@@ -224,7 +224,7 @@ async fn a_change_after_a_dropped_publication_is_told_by_the_stream_itself() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let unwatched = WalSettings { publication_check: Duration::from_hours(1), ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, unwatched, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, unwatched, None).await.unwrap());
     reader.live_for(Duration::from_millis(100)).await;
     server.sql("drop publication feed").await;
     server.sql("insert into t values (1)").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rowcast::capture::{Conninfo, WalCapture, WalSettings};
+use rowcast::capture::{Capture, Conninfo, WalSettings};
 use tokio_postgres::Client;
 
 use crate::capture::reader::{Reader, prepared, settings, start};
@@ -75,7 +75,7 @@ async fn a_transaction_torn_by_an_outage_comes_whole() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let settings = WalSettings { buffer_bytes: 16 << 10, ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings, None).await.unwrap());
     server.sql("insert into t select n, repeat('x', 300) from generate_series(1, 30000) n").await;
     reader.until("a part", |reader| reader.events.len() == 100).await;
     server.sql("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
@@ -106,7 +106,7 @@ async fn a_temporary_slot_cannot_bridge_an_outage_and_says_so() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let settings = WalSettings { temporary: true, ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings, None).await.unwrap());
     server.sql("select pg_terminate_backend(active_pid) from pg_replication_slots").await;
     assert_eq!(reader.until_failed().await.code(), "SLOT_LOST");
     assert_eq!(reader.interruptions, ["SERVER_UNAVAILABLE"]);
@@ -176,7 +176,7 @@ async fn a_server_that_falls_silent_is_noticed_and_followed_on_when_it_speaks_ag
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let settings = WalSettings { liveness: Duration::from_secs(1), ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings, None).await.unwrap());
     server.sql("insert into t values (1)").await;
     reader.until("the row", |reader| reader.ids() == [1]).await;
     reader.live_for(Duration::from_secs(3)).await;
@@ -202,7 +202,7 @@ async fn a_publication_gone_after_an_outage_is_told_and_not_retried() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let unwatched = WalSettings { publication_check: Duration::from_hours(1), ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, unwatched, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, unwatched, None).await.unwrap());
     server.sql("drop publication feed; select pg_terminate_backend(active_pid) from pg_replication_slots").await;
     let error = reader.until_failed().await;
     assert_eq!(error.code(), "PUBLICATION_MISSING", "{error}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{CaptureError, Captured, Conninfo, WalCapture, WalSettings};
+use rowcast::capture::{Capture, CaptureError, Captured, Conninfo, WalSettings};
 use rowcast::journal::Journal;
 use rowcast::model::Lsn;
 
@@ -15,8 +15,8 @@ pub(crate) fn settings() -> WalSettings {
     WalSettings { publication_check: Duration::from_millis(200), ..WalSettings::new("feed", "feed") }
 }
 
-pub(crate) async fn start(url: &str) -> Result<WalCapture, CaptureError> {
-    WalCapture::start(Conninfo::resolve(Some(url))?, settings(), None).await
+pub(crate) async fn start(url: &str) -> Result<Capture, CaptureError> {
+    Capture::wal(Conninfo::resolve(Some(url))?, settings(), None).await
 }
 
 /// A server with a table `t(id int, note text)` in publication `feed`.
@@ -28,7 +28,7 @@ pub(crate) async fn prepared(extra: &[&str]) -> Server {
 
 /// A consumer as the engine is one: it keeps what it has by position, so that what comes again is known.
 pub(crate) struct Reader {
-    pub(crate) capture: WalCapture,
+    pub(crate) capture: Capture,
     /// `I:1`, `U:1`, `M:prefix`: what came, each once.
     pub(crate) events: Vec<String>,
     /// What came once more after an outage, and was left out.
@@ -43,7 +43,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(capture: WalCapture) -> Self {
+    pub(crate) fn new(capture: Capture) -> Self {
         Self {
             capture,
             events: Vec::new(),
@@ -106,6 +106,7 @@ impl Reader {
                     self.capture.acknowledge(Journal::default().commit(wal_end, None));
                 }
             }
+            Captured::Horizon { .. } => {}
             Captured::Interrupted(error) => self.interruptions.push(error.code()),
             Captured::Resumed(_) => {
                 self.resumed += 1;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{Captured, Conninfo, WalCapture, WalSettings};
+use rowcast::capture::{Capture, Captured, Conninfo, WalSettings};
 use rowcast::model::Lsn;
 
 use crate::capture::reader::{PATIENCE, Reader, prepared, settings, start};
@@ -88,7 +88,7 @@ async fn what_was_not_acknowledged_comes_again_and_a_resume_position_is_honoured
     let here: Lsn = server.value("select pg_current_wal_lsn()").await.unwrap().parse().unwrap();
     server.sql("insert into t values (2)").await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings(), Some(here)).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings(), Some(here)).await.unwrap());
     assert_eq!(reader.capture.begins_at(), here);
     reader.until("the second row", |reader| !reader.events.is_empty()).await;
     assert_eq!(reader.ids(), [2]);
@@ -134,7 +134,7 @@ async fn a_consumer_that_sleeps_longer_than_the_server_waits_survives() {
     let server = prepared(&["wal_sender_timeout=2s"]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let settings = WalSettings { buffer_bytes: 64 << 10, ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings, None).await.unwrap());
     // Far more than the buffer and the sockets hold.
     server.sql("insert into t select n, repeat('x', 500) from generate_series(1, 60000) n").await;
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -177,7 +177,7 @@ async fn a_temporary_slot_ends_with_its_capture() {
     let server = prepared(&[]).await;
     let conninfo = Conninfo::resolve(Some(&server.url())).unwrap();
     let settings = WalSettings { temporary: true, ..settings() };
-    let mut reader = Reader::new(WalCapture::start(conninfo, settings, None).await.unwrap());
+    let mut reader = Reader::new(Capture::wal(conninfo, settings, None).await.unwrap());
     server.sql("insert into t values (1)").await;
     reader.until("the row", |reader| reader.ids() == [1]).await;
     reader.capture.stop().await;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast::adapter::Wake;
+use rowcast::capture::CaptureMode;
 use rowcast::config::{Bus, PostgreSqlBus, Settings};
 use rowcast::engine::{Engine, SessionHandle};
 use rowcast::graphql::Request;
@@ -40,11 +41,21 @@ pub(crate) fn request(query: &str) -> Arc<Request> {
     Arc::new(Request { query: query.to_owned(), ..Request::default() })
 }
 
+/// How the engines of these tests capture changes: `ROWCAST_TEST_CAPTURE=outbox` runs the same promises over the other way.
+pub(crate) fn capture() -> CaptureMode {
+    match std::env::var("ROWCAST_TEST_CAPTURE").as_deref() {
+        Ok("outbox") => CaptureMode::Outbox,
+        Ok("wal") | Err(_) => CaptureMode::Wal,
+        Ok(other) => panic!("ROWCAST_TEST_CAPTURE={other}: wal or outbox"),
+    }
+}
+
 pub(crate) fn bus(server: &Server) -> Bus {
     Bus::PostgreSql(PostgreSqlBus {
         url: Some(server.url()),
         slot: "rowcast_it".to_owned(),
         publication: "rowcast".to_owned(),
+        capture: Some(capture()),
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::engine::client::{Client, PATIENCE, metric, serving, until};
+use crate::engine::client::{Client, PATIENCE, capture, metric, serving, until};
 use crate::postgres::{Server, Stop};
 
 const IDS: &str = "subscription { t { row { id } } }";
@@ -165,7 +165,12 @@ impl Relay {
 
     async fn engine(&self) -> Engine {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port);
-        let bus = PostgreSqlBus { url: Some(url), slot: "rowcast_it".to_owned(), publication: "rowcast".to_owned() };
+        let bus = PostgreSqlBus {
+            url: Some(url),
+            slot: "rowcast_it".to_owned(),
+            publication: "rowcast".to_owned(),
+            capture: Some(capture()),
+        };
         let engine = Engine::new(Bus::PostgreSql(bus), Settings::default());
         engine.start(&fields().to_string()).await.unwrap();
         engine

@@ -1,4 +1,4 @@
-//! The consumer's handle of a WAL capture.
+//! The consumer's handle of a capture, of either kind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,14 +11,16 @@ use tokio::task::JoinHandle;
 use super::backoff::Backoff;
 use super::conninfo::Conninfo;
 use super::error::CaptureError;
-use super::handover::{self, Inbox};
+use super::handover::{self, Taker};
+use super::outbox::{self, OutboxLine, OutboxSettings};
 use super::settings::WalSettings;
-use super::slot::{self, Opened, Purpose};
-use super::supervisor::Supervisor;
+use super::slot;
+use super::supervisor::{Line, Purpose, Supervisor};
+use super::wal::WalLine;
 use crate::journal::Durable;
 use crate::model::Lsn;
 
-/// What a capture hands over, in the order of the WAL.
+/// What a capture hands over, in the order of commits.
 #[derive(Clone, Debug)]
 pub enum Captured {
     /// A message of `pgoutput`. `body` is a slice of the buffer it was read into.
@@ -33,6 +35,11 @@ pub enum Captured {
     Keepalive {
         /// The server's position.
         wal_end: Lsn,
+    },
+    /// Every transaction before this one was handed over. From an outbox alone.
+    Horizon {
+        /// Its whole number (`xid8`).
+        xid: u64,
     },
     /// The stream broke and is being taken up again, for as long as it takes. A transaction that was not complete comes
     /// again from its beginning.
@@ -52,6 +59,24 @@ pub struct ServerIdentity {
     pub timeline: u32,
     /// Its ancestors, and where each was left.
     pub left: Arc<[(u32, Lsn)]>,
+}
+
+impl ServerIdentity {
+    /// Why nothing of `was` may be taken for this one's, if so: after a failover the new timeline must have left the old one
+    /// behind everything that was `seen`; otherwise we told of commits that never happened here.
+    pub(super) fn check_follows(&self, was: &Self, seen: Lsn) -> Result<(), String> {
+        if was.system_id != self.system_id {
+            return Err(format!("its system identifier is {} and was {}", self.system_id, was.system_id));
+        }
+        if was.timeline == self.timeline {
+            return Ok(());
+        }
+        match self.left.iter().find(|(left, _)| *left == was.timeline).map(|(_, at)| *at) {
+            Some(at) if at >= seen => Ok(()),
+            Some(at) => Err(format!("timeline {} left at {at}, and {seen} was seen", was.timeline)),
+            None => Err(format!("timeline {} is not in the history of {}", was.timeline, self.timeline)),
+        }
+    }
 }
 
 /// The acknowledged position, from the consumer to the reader without a lock. The reader sleeps on `moved` only when
@@ -93,54 +118,111 @@ impl Acknowledged {
     }
 }
 
-/// A running capture. Dropping it ends the stream too, in the background.
-pub struct WalCapture {
-    inbox: Inbox,
+/// A running capture: a replication stream, or what triggers have written into the outbox, in the same messages.
+/// Dropping it ends the stream too, in the background.
+pub struct Capture {
+    taker: Taker,
     acknowledged: Arc<Acknowledged>,
-    identity: ServerIdentity,
-    begins_at: Lsn,
-    created: bool,
+    begins: Begins,
     failure: Option<CaptureError>,
     stop_timeout: Duration,
-    place: String,
     /// Dropping it tells the reader to take leave.
     stop: oneshot::Sender<()>,
     reader: JoinHandle<()>,
 }
 
-impl std::fmt::Debug for WalCapture {
+/// With what a capture begins.
+struct Begins {
+    identity: ServerIdentity,
+    at: Lsn,
+    /// Up to here the server need not keep anything; may be less than `at`.
+    confirmed: Lsn,
+    created: bool,
+    /// What is before this position had its position before this start; unknown of a replication stream.
+    live_from: Option<Lsn>,
+    place: String,
+}
+
+impl std::fmt::Debug for Capture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let acknowledged = self.acknowledged.get();
-        f.debug_struct("WalCapture")
-            .field("place", &self.place)
+        f.debug_struct("Capture")
+            .field("place", &self.begins.place)
             .field("acknowledged", &acknowledged)
             .finish_non_exhaustive()
     }
 }
 
-impl WalCapture {
-    /// Opens the stream. With `resume_from` the slot has to exist, and transactions that committed before that position
-    /// are left out; without, the slot is made when it is missing. Errors come at once, except that a server which is
-    /// starting up is waited for as long as `connect_timeout`.
-    pub async fn start(
+impl Capture {
+    /// Opens a replication stream. With `resume_from` the slot has to exist, and transactions that committed before that
+    /// position are left out; without, the slot is made when it is missing. Errors come at once, except that a server which
+    /// is starting up is waited for as long as `connect_timeout`.
+    pub async fn wal(
         conninfo: Conninfo,
         settings: WalSettings,
         resume_from: Option<Lsn>,
     ) -> Result<Self, CaptureError> {
         settings.check()?;
-        let opened = open_first(&conninfo, &settings, resume_from).await?;
-        let (outbox, inbox) = handover::channel(settings.buffer_bytes);
+        let backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
+        let opened = first(backoff, settings.connect_timeout, || {
+            slot::open(&conninfo, &settings, Purpose::First { resume_from })
+        })
+        .await?;
+        let begins = Begins {
+            identity: opened.identity.clone(),
+            at: opened.begins_at,
+            // What the server has confirmed already needs no telling.
+            confirmed: opened.confirmed,
+            created: opened.created,
+            live_from: None,
+            place: opened.link.session.place.clone(),
+        };
+        let (buffer_bytes, stop_timeout) = (settings.buffer_bytes, settings.stop_timeout);
+        let line = WalLine::new(conninfo, settings, begins.at);
+        Ok(Self::supervised(line, opened, begins, backoff, buffer_bytes, stop_timeout))
+    }
+
+    /// Reads the outbox, which `rowcast.start_outbox` has to have made. With `resume_from`, transactions before that
+    /// position are left out; without, everything comes that is kept. Errors as [`wal`](Self::wal)'s.
+    pub async fn outbox(
+        conninfo: Conninfo,
+        settings: OutboxSettings,
+        resume_from: Option<Lsn>,
+    ) -> Result<Self, CaptureError> {
+        let backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
+        let opened = first(backoff, settings.connect_timeout, || {
+            outbox::open(&conninfo, &settings, Purpose::First { resume_from })
+        })
+        .await?;
+        let begins = Begins {
+            identity: opened.identity.clone(),
+            at: opened.begins_at,
+            confirmed: opened.begins_at,
+            created: false,
+            live_from: Some(opened.live_from),
+            place: opened.place.clone(),
+        };
+        let (buffer_bytes, stop_timeout) = (settings.buffer_bytes, settings.stop_timeout);
+        let line = OutboxLine::new(conninfo, settings, begins.at);
+        Ok(Self::supervised(line, opened, begins, backoff, buffer_bytes, stop_timeout))
+    }
+
+    fn supervised<L: Line>(
+        line: L,
+        opened: L::Opened,
+        begins: Begins,
+        backoff: Backoff,
+        buffer_bytes: usize,
+        stop_timeout: Duration,
+    ) -> Self {
+        let (giver, taker) = handover::channel(buffer_bytes);
         let (stop, stopped) = oneshot::channel();
         let acknowledged = Arc::new(Acknowledged::default());
-        // What the server has confirmed already needs no telling.
-        acknowledged.raise(opened.confirmed);
-        acknowledged.handled.store(opened.begins_at.0, Ordering::SeqCst);
-        let (identity, begins_at, created) = (opened.identity.clone(), opened.begins_at, opened.created);
-        let (stop_timeout, place) = (settings.stop_timeout, opened.link.session.place.clone());
-        let supervisor = Supervisor::new(conninfo, settings, outbox, Arc::clone(&acknowledged), stopped);
+        acknowledged.raise(begins.confirmed);
+        acknowledged.handled.store(begins.at.0, Ordering::SeqCst);
+        let supervisor = Supervisor { line, giver, acknowledged: Arc::clone(&acknowledged), stop: stopped, backoff };
         let reader = tokio::spawn(supervisor.run(opened));
-        let failure = None;
-        Ok(Self { inbox, acknowledged, identity, begins_at, created, failure, stop_timeout, place, stop, reader })
+        Self { taker, acknowledged, begins, failure: None, stop_timeout, stop, reader }
     }
 
     /// What comes next. After `Failed` it is `Failed` again. Dropping the future loses nothing.
@@ -148,13 +230,13 @@ impl WalCapture {
         if let Some(error) = &self.failure {
             return Captured::Failed(error.clone());
         }
-        let next = self.inbox.next().await.unwrap_or_else(|| self.ended());
+        let next = self.taker.next().await.unwrap_or_else(|| self.ended());
         self.remember(next)
     }
 
     /// What is already here, without waiting: everything that one read brought can be handled in one go.
     pub fn try_next(&mut self) -> Option<Captured> {
-        let next = self.inbox.try_next()?;
+        let next = self.taker.try_next()?;
         Some(self.remember(next))
     }
 
@@ -177,28 +259,36 @@ impl WalCapture {
 
     /// The cluster that was found at the start.
     pub fn identity(&self) -> &ServerIdentity {
-        &self.identity
+        &self.begins.identity
     }
 
     /// Every transaction that committed at or after this position follows. If this is beyond the `resume_from` that was
     /// asked for, the slot has moved on and what lies between cannot be had.
     pub fn begins_at(&self) -> Lsn {
-        self.begins_at
+        self.begins.at
+    }
+
+    /// What is before this position was told, or could have been, before this start. `None`: the server's own position says.
+    pub fn live_from(&self) -> Option<Lsn> {
+        self.begins.live_from
     }
 
     /// Whether the slot was made by this start.
     pub fn created_slot(&self) -> bool {
-        self.created
+        self.begins.created
     }
 
     /// Tells the server the last acknowledged position, ends the stream and closes the connection. A server that does
     /// not answer is left after `stop_timeout`.
     pub async fn stop(self) {
-        drop(self.inbox);
+        drop(self.taker);
         let _ = self.stop.send(());
         let mut reader = self.reader;
         if tokio::time::timeout(self.stop_timeout, &mut reader).await.is_err() {
-            tracing::warn!(place = self.place, "the server did not end the stream in time; the connection is closed");
+            tracing::warn!(
+                place = self.begins.place,
+                "the server did not end the stream in time; the connection is closed"
+            );
             reader.abort();
         }
     }
@@ -212,20 +302,20 @@ impl WalCapture {
 
     fn ended(&self) -> Captured {
         let reason = "the task that reads it was ended with its runtime".to_owned();
-        Captured::Failed(CaptureError::ConnectionLost { place: self.place.clone(), reason })
+        Captured::Failed(CaptureError::ConnectionLost { place: self.begins.place.clone(), reason })
     }
 }
 
-async fn open_first(
-    conninfo: &Conninfo,
-    settings: &WalSettings,
-    resume_from: Option<Lsn>,
-) -> Result<Opened, CaptureError> {
-    let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
+/// The first attempt that a server which is starting up lets succeed, or fail for another reason.
+async fn first<O, F: Future<Output = Result<O, CaptureError>>>(
+    mut backoff: Backoff,
+    patience: Duration,
+    mut open: impl FnMut() -> F,
+) -> Result<O, CaptureError> {
     let started = tokio::time::Instant::now();
     loop {
-        match slot::open(conninfo, settings, Purpose::First { resume_from }).await {
-            Err(CaptureError::ServerUnavailable { .. }) if started.elapsed() < settings.connect_timeout => {
+        match open().await {
+            Err(CaptureError::ServerUnavailable { .. }) if started.elapsed() < patience => {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
             decided => return decided,

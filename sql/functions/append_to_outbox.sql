@@ -1,0 +1,81 @@
+-- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
+-- rowcast.install_outbox_triggers on each watched table and its partitions; a partition's has the root's oid as argument.
+--
+-- Security definer: who may write the table need not be allowed to write, or read, the outbox. Values are printed with the
+-- settings that a replication stream has, so both kinds of capture tell the same. Without generic plans the planner thinks
+-- for each statement anew (0.17 ms instead of 0.08 ms for an INSERT of one row).
+--
+-- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
+-- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
+-- and inserted. The alias is one that no column has: a column of that name would be taken for the row. Generated columns have
+-- no type here: the replication stream does not have them either.
+create or replace function rowcast.append_to_outbox()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+as $function$
+declare
+    watched oid := coalesce(tg_argv[0]::oid, tg_relid);
+    shape text[] := array(
+        select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
+        where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
+        order by a.attnum
+    );
+begin
+    if watched = tg_relid then
+        shape := array[tg_table_schema::text, tg_table_name::text] || shape;
+    else
+        select array[n.nspname::text, c.relname::text] || shape into shape
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.oid = watched;
+    end if;
+    if tg_op = 'INSERT' then
+        insert into rowcast.outbox (segment, relation, kind, shape, new)
+        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, "rowcast row"::text
+        from rowcast.outbox_state s cross join new_rows "rowcast row";
+    elsif tg_op = 'DELETE' then
+        insert into rowcast.outbox (segment, relation, kind, shape, old)
+        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, "rowcast row"::text
+        from rowcast.outbox_state s cross join old_rows "rowcast row";
+    elsif tg_op = 'TRUNCATE' then
+        insert into rowcast.outbox (segment, relation, kind, shape)
+        select s.segment, watched, 'T', shape from rowcast.outbox_state s;
+    elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
+        -- As below, in a third of the time.
+        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
+        select s.segment, watched, 'U', shape, "rowcast old"::text, "rowcast row"::text
+        from rowcast.outbox_state s cross join old_rows "rowcast old" cross join new_rows "rowcast row";
+    elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
+        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
+        select s.segment, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        from rowcast.outbox_state s
+        cross join (select row_number() over () as place, "rowcast row"::text as image from old_rows "rowcast row") o
+        join (select row_number() over () as place, "rowcast row"::text as image from new_rows "rowcast row") n
+            on n.place = o.place
+        order by o.place;
+    else
+        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
+        select s.segment, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        from rowcast.outbox_state s
+        cross join (
+            select 'D'::"char", "rowcast row"::text, null from old_rows "rowcast row"
+            union all
+            select 'I', null, "rowcast row"::text from new_rows "rowcast row"
+        ) r (kind, old, new);
+    end if;
+    if found then
+        perform rowcast.wake_outbox_readers();
+    end if;
+    return null;
+end
+$function$;
+comment on function rowcast.append_to_outbox() is 'Trigger: appends what a statement changed to rowcast.outbox.';
+revoke all on function rowcast.append_to_outbox() from public;

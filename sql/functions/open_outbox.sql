@@ -1,0 +1,41 @@
+-- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
+-- there is no outbox, or it was written in another cluster: rowcast.start_outbox makes one.
+--
+-- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
+-- timelines of whose windows something is kept, and the last position of each that this server has.
+-- Security definer, so that engines need not write rowcast's tables.
+create or replace function rowcast.open_outbox(
+    reader text,
+    out system_id int8,
+    out timeline int4,
+    out begins_at pg_lsn,
+    out newest pg_lsn,
+    out timelines int4[],
+    out lasts pg_lsn[],
+    out notifies boolean
+)
+returns setof record
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    here int8 := (select c.system_identifier from pg_control_system() c);
+begin
+    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+        return;
+    end if;
+    insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
+    select reader, min(w.first), clock_timestamp() from rowcast.outbox_window w
+    on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
+    return query
+    select here, rowcast.timeline(), min(t.first), max(t.last), array_agg(t.timeline), array_agg(t.last),
+        current_setting('max_prepared_transactions') = '0'
+    from (
+        select w.timeline, min(w.first) as first, max(w.last) as last from rowcast.outbox_window w group by w.timeline
+    ) t;
+end
+$function$;
+comment on function rowcast.open_outbox(text) is 'Lets a reader of the outbox in, and keeps everything for it that is there.';
+revoke all on function rowcast.open_outbox(text) from public;

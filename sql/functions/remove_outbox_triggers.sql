@@ -1,0 +1,21 @@
+-- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
+create or replace function rowcast.remove_outbox_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    installed pg_trigger;
+begin
+    for installed in
+        select t.* from pg_trigger t
+        where t.tgfoid = 'rowcast.append_to_outbox()'::regprocedure
+          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p))
+    loop
+        execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
+    end loop;
+end
+$function$;
+comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';
+revoke all on function rowcast.remove_outbox_triggers(regclass) from public;

@@ -1,0 +1,65 @@
+-- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/capture/outbox every
+-- few seconds. Security definer, so that engines need not write rowcast's tables.
+--
+-- The segment that is written changes when it has 64 MiB or is a minute old, if the next is empty. One that is not written
+-- is emptied when every transaction in it is before all that readers need. A reader that was not heard of for a minute does
+-- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+--
+-- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
+-- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
+create or replace function rowcast.trim_outbox(reader text, confirmed pg_lsn)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $function$
+declare
+    state rowcast.outbox_state;
+    next int2;
+    needed xid8;
+    emptied xid8;
+begin
+    insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
+    on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
+    delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
+    if not pg_try_advisory_xact_lock(1919907683, 4) then
+        return;
+    end if;
+    select * into strict state from rowcast.outbox_state;
+    next := (state.segment + 1) % 4;
+    if pg_relation_size(format('rowcast.outbox_%s', next)) = 0 and (
+        pg_relation_size(format('rowcast.outbox_%s', state.segment)) >= 67108864
+        or (pg_relation_size(format('rowcast.outbox_%s', state.segment)) > 0
+            and state.segment_since < clock_timestamp() - interval '1 minute')
+    ) then
+        update rowcast.outbox_state set segment = next, segment_since = clock_timestamp();
+        state.segment := next;
+    end if;
+    -- The window that the reader who needs most has yet to read, or the newest, and all behind it.
+    select w.since into needed
+    from rowcast.outbox_window w
+    where w.last >= (select min(r.confirmed) from rowcast.outbox_reader r)
+       or w.first = (select max(n.first) from rowcast.outbox_window n)
+    order by w.first
+    limit 1;
+    for segment in 0..3 loop
+        continue when segment = state.segment or pg_relation_size(format('rowcast.outbox_%s', segment)) = 0;
+        begin
+            execute format('lock table rowcast.outbox_%s in access exclusive mode', segment);
+            execute format('select o.xid from rowcast.outbox_%s o order by o.xid desc limit 1', segment) into emptied;
+            if emptied is null or emptied < needed then
+                execute format('truncate rowcast.outbox_%s', segment);
+                delete from rowcast.outbox_window w where w.since <= emptied;
+            end if;
+        exception
+            when lock_not_available then
+                null;
+        end;
+    end loop;
+end
+$function$;
+comment on function rowcast.trim_outbox(text, pg_lsn) is
+    'Keeps for a reader of the outbox what is behind a position, and empties what no reader needs.';
+revoke all on function rowcast.trim_outbox(text, pg_lsn) from public;

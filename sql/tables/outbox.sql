@@ -1,0 +1,45 @@
+-- What was changed in watched tables, where changes are captured by triggers. Written by rowcast.append_to_outbox and
+-- rowcast.append_message, in the transactions that make the changes; read by src/capture/outbox.
+--
+-- `id` numbers changes in the order in which they were made: a row's lock is held until commit, so of two changes of one
+-- row the later has the greater number. `xid` is the top-level transaction. Images are rows as text, every value as its
+-- type prints it, in the order of the columns that `shape` names; `shape` is there at the first row of each statement.
+--
+-- Segments are written one after the other and emptied as a whole when they have been read (rowcast.trim_outbox): nothing
+-- is ever deleted row by row, and no catalog grows.
+create table rowcast.outbox (
+    segment int2 not null,
+    id int8 not null generated always as identity,
+    xid xid8 not null default pg_current_xact_id(),
+    relation oid,
+    kind "char" not null,
+    shape text[],
+    old text,
+    new text
+) partition by list (segment);
+comment on table rowcast.outbox is 'Captured changes that readers may still want. Written by triggers alone.';
+comment on column rowcast.outbox.segment is 'The partition; rowcast.outbox_state names the one that is written.';
+comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were made.';
+comment on column rowcast.outbox.xid is 'The top-level transaction that made the change.';
+comment on column rowcast.outbox.relation is 'The watched table (of a partition, its root); null for a message.';
+comment on column rowcast.outbox.kind is 'I insert, U update, D delete, T truncate, M message.';
+comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not told) and name; of a message its prefix.';
+comment on column rowcast.outbox.old is 'The row before.';
+comment on column rowcast.outbox.new is 'The row after; of a message its content.';
+revoke all on table rowcast.outbox from public;
+
+-- Serves every reading: of a window of transactions, and of one transaction in its order.
+create index outbox_by_transaction on rowcast.outbox (xid, id);
+
+create table rowcast.outbox_0 partition of rowcast.outbox for values in (0) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_0 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_0 from public;
+create table rowcast.outbox_1 partition of rowcast.outbox for values in (1) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_1 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_1 from public;
+create table rowcast.outbox_2 partition of rowcast.outbox for values in (2) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_2 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_2 from public;
+create table rowcast.outbox_3 partition of rowcast.outbox for values in (3) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_3 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_3 from public;

@@ -1,0 +1,263 @@
+//! The reader: closes windows, hands over what is in them, and waits as the rhythm says.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::rhythm::{Rhythm, Wait};
+use super::scribe::{Scribe, Window, behind};
+use super::session::{self, Opened, Session};
+use super::settings::OutboxSettings;
+use crate::capture::conninfo::Conninfo;
+use crate::capture::consumer::{Captured, ServerIdentity};
+use crate::capture::error::CaptureError;
+use crate::capture::handover::Parcel;
+use crate::capture::supervisor::{End, Ends, Line, Purpose};
+use crate::capture::wire::Replication;
+use crate::model::Lsn;
+
+/// How long a sleeper that was not woken sleeps: it shows that the connection lives, and finds what a poller that is stopped
+/// leaves undone.
+const NAP: Duration = Duration::from_secs(1);
+/// How long between two questions where nobody may be woken, or a writer is still open that would not wake us.
+const UNEASY: Duration = Duration::from_millis(20);
+/// A parcel goes when it has as many bytes.
+const PARCEL_BYTES: usize = 64 * 1024;
+
+pub(in crate::capture) struct OutboxLine {
+    conninfo: Conninfo,
+    settings: OutboxSettings,
+    /// Behind the last transaction that was handed over, of which only the beginning may have been.
+    seen: Lsn,
+}
+
+impl OutboxLine {
+    /// A line that begins at a position.
+    pub(in crate::capture) fn new(conninfo: Conninfo, settings: OutboxSettings, begins_at: Lsn) -> Self {
+        Self { conninfo, settings, seen: begins_at }
+    }
+}
+
+impl Line for OutboxLine {
+    type Opened = Opened;
+
+    fn name(&self) -> &'static str {
+        "outbox"
+    }
+
+    fn seen(&self) -> Lsn {
+        self.seen
+    }
+
+    fn identity(opened: &Opened) -> &ServerIdentity {
+        &opened.identity
+    }
+
+    async fn open(&self, purpose: Purpose) -> Result<Opened, CaptureError> {
+        session::open(&self.conninfo, &self.settings, purpose).await
+    }
+
+    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> End {
+        let mut reading = Reading {
+            session: &opened.session,
+            notifies: opened.notifies,
+            nudge: Arc::clone(&self.settings.nudge),
+            next: opened.begins_at,
+            read: None,
+            horizon: 0,
+            seen: &mut self.seen,
+            rhythm: Rhythm::new(Instant::now()),
+            role: Role::Follower,
+            ends,
+        };
+        match reading.run().await {
+            Err(end) => end,
+        }
+    }
+
+    async fn take_leave(&self, opened: Opened, _acknowledged: Lsn) {
+        let farewell = opened.session.leave(&self.settings.reader);
+        let outcome = tokio::time::timeout(self.settings.stop_timeout, farewell).await;
+        tracing::debug!(?outcome, "the outbox was left");
+    }
+}
+
+impl From<CaptureError> for End {
+    fn from(error: CaptureError) -> Self {
+        End::Broken(error)
+    }
+}
+
+/// Whose business it is to poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Somebody else's; whoever closes a window notifies the others.
+    Follower,
+    /// Ours.
+    Poller,
+    /// Ours, and whoever writes will wake us.
+    Sleeper,
+}
+
+/// The life of one connection.
+struct Reading<'a> {
+    session: &'a Session,
+    notifies: bool,
+    nudge: Arc<tokio::sync::Notify>,
+    /// Transactions before this position are not handed over again.
+    next: Lsn,
+    /// The window that was read last.
+    read: Option<Window>,
+    horizon: i64,
+    seen: &'a mut Lsn,
+    rhythm: Rhythm,
+    role: Role,
+    ends: Ends<'a>,
+}
+
+impl Reading<'_> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, End> {
+        self.take_over().await?;
+        loop {
+            let closing = self.session.close_window().await?;
+            if self.read.is_none_or(|read| closing.newest > read.last) {
+                self.read_windows(closing.newest).await?;
+                self.rhythm.heard(Instant::now());
+            }
+            self.tell_horizon(closing.horizon)?;
+            self.wait().await?;
+        }
+    }
+
+    async fn take_over(&mut self) -> Result<(), End> {
+        if self.role == Role::Follower && self.session.take_over().await? {
+            self.role = Role::Poller;
+        }
+        Ok(())
+    }
+
+    /// Hands over everything up to a position.
+    async fn read_windows(&mut self, newest: Lsn) -> Result<(), End> {
+        while self.read.is_none_or(|read| read.last < newest) {
+            for window in self.unread().await? {
+                self.hand_over(&window).await?;
+                self.next = behind(window.last);
+                self.read = Some(window);
+            }
+        }
+        Ok(())
+    }
+
+    /// Windows behind the one that was read last, each beginning where the one before it ended. That one has to be there
+    /// still, or some of its rows may have been gone when it was read.
+    async fn unread(&self) -> Result<Vec<Window>, CaptureError> {
+        let from = self.read.map_or(self.next, |read| read.last);
+        let mut windows = self.session.windows(from).await?;
+        if let Some(read) = self.read {
+            if windows.first().is_none_or(|first| first.first != read.first) {
+                return Err(self.session.trimmed(self.next));
+            }
+            windows.remove(0);
+        }
+        let mut upto = self.read.map(|read| read.upto);
+        for window in &windows {
+            if upto.replace(window.upto).is_some_and(|upto| upto != window.since) {
+                return Err(self.session.trimmed(self.next));
+            }
+        }
+        if windows.is_empty() { Err(self.session.trimmed(self.next)) } else { Ok(windows) }
+    }
+
+    async fn hand_over(&mut self, window: &Window) -> Result<(), End> {
+        let skip = self.next.0.saturating_sub(window.first.0).cast_signed();
+        let mut rows = self.session.rows(window, skip).await?;
+        let (mut scribe, mut messages) = (Scribe::new(*window), Vec::new());
+        let mut bytes = 0;
+        while let Some(row) = rows.next().await? {
+            let written = messages.len();
+            let change = rows.change(&row)?;
+            scribe.write(change, &mut messages).map_err(|error| self.session.malformed(&error.to_string()))?;
+            bytes += messages.iter().skip(written).map(|(_, body)| body.len()).sum::<usize>();
+            if bytes >= PARCEL_BYTES {
+                self.give(std::mem::take(&mut messages)).await?;
+                bytes = 0;
+            }
+        }
+        scribe.finish(&mut messages);
+        self.give(messages).await?;
+        self.hand(vec![Replication::Keepalive { wal_end: behind(window.last), answer: false }]).await
+    }
+
+    async fn give(&mut self, messages: Vec<(Lsn, bytes::Bytes)>) -> Result<(), End> {
+        if let Some((position, _)) = messages.last() {
+            *self.seen = behind(*position).max(*self.seen);
+        }
+        self.hand(messages.into_iter().map(|(wal_start, body)| Replication::Data { wal_start, body }).collect()).await
+    }
+
+    async fn hand(&mut self, items: Vec<Replication>) -> Result<(), End> {
+        let parcel = Parcel::new(items);
+        let Ends { giver, stop, .. } = &mut self.ends;
+        let room = tokio::select! {
+            biased;
+            _ = &mut **stop => return Err(End::Stopped),
+            room = giver.room_for(Some(&parcel)) => room,
+        };
+        room.and_then(|room| giver.send(parcel, room)).map_err(|_| End::Stopped)
+    }
+
+    fn tell_horizon(&mut self, horizon: i64) -> Result<(), End> {
+        if horizon <= self.horizon {
+            return Ok(());
+        }
+        self.horizon = horizon;
+        self.ends.giver.tell(Captured::Horizon { xid: horizon.cast_unsigned() }).map_err(|_| End::Stopped)
+    }
+
+    async fn wait(&mut self) -> Result<(), End> {
+        match (self.rhythm.wait(Instant::now()), self.role) {
+            (Wait::For(pause), Role::Sleeper) => {
+                self.wake_up().await?;
+                self.pause(pause).await.map(drop)
+            }
+            (Wait::For(pause), _) => self.pause(pause).await.map(drop),
+            (Wait::Asleep, Role::Follower) => {
+                if !self.pause(NAP).await? {
+                    self.take_over().await?;
+                }
+                Ok(())
+            }
+            (Wait::Asleep, Role::Sleeper) => {
+                if self.pause(NAP).await? {
+                    self.rhythm.heard(Instant::now());
+                }
+                Ok(())
+            }
+            // Asked once more before it sleeps: what came before the lock was had wakes nobody.
+            (Wait::Asleep, Role::Poller) if self.notifies && self.session.fall_asleep().await? => {
+                self.role = Role::Sleeper;
+                Ok(())
+            }
+            (Wait::Asleep, Role::Poller) => self.pause(UNEASY).await.map(drop),
+        }
+    }
+
+    async fn wake_up(&mut self) -> Result<(), End> {
+        self.role = Role::Poller;
+        Ok(self.session.wake_up().await?)
+    }
+
+    /// Whether somebody cut it short.
+    async fn pause(&mut self, pause: Duration) -> Result<bool, End> {
+        let stop: &mut oneshot::Receiver<()> = self.ends.stop;
+        tokio::select! {
+            biased;
+            _ = stop => Err(End::Stopped),
+            () = self.session.bell.rung() => Ok(true),
+            () = self.nudge.notified() => Ok(true),
+            () = sleep(pause) => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Where the stream comes from, and how to have it again when it has ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::stream::End;
+use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
+use crate::config::PostgreSqlBus;
+use crate::model::Lsn;
+
+/// How long between two attempts to take up a stream.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A way to capture, with what was settled when it began.
+#[allow(clippy::large_enum_variant)] // There is one for each engine.
+pub(super) enum Feed {
+    /// From a slot of a pool; the settings name the one that was claimed.
+    Wal { conninfo: Conninfo, slots: SlotPool, settings: WalSettings },
+    /// From the outbox, under a reader's name of our own.
+    Outbox { conninfo: Conninfo, settings: OutboxSettings },
+}
+
+/// How far an outbox has been told: whose snapshot is before it has nothing to wait for.
+#[derive(Debug)]
+pub(super) struct Horizon {
+    xid: AtomicU64,
+    nudge: Arc<Notify>,
+}
+
+impl Horizon {
+    /// Every transaction before this one was told.
+    pub(super) fn reach(&self, xid: u64) {
+        self.xid.fetch_max(xid, Ordering::SeqCst);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.xid.load(Ordering::SeqCst)
+    }
+
+    /// Has the reader look for news at once.
+    pub(super) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+}
+
+impl Feed {
+    /// Opening it comes last in a start: one that fails before it leaves nothing behind.
+    pub(super) async fn open(
+        conninfo: Conninfo,
+        bus: &PostgreSqlBus,
+        mode: CaptureMode,
+    ) -> Result<(Self, Capture), CaptureError> {
+        match mode {
+            CaptureMode::Wal => {
+                let slots = SlotPool::new(conninfo.clone(), WalSettings::new(&bus.slot, &bus.publication));
+                let (capture, settings) = slots.claim().await?;
+                Ok((Self::Wal { conninfo, slots, settings }, capture))
+            }
+            CaptureMode::Outbox => {
+                let settings = OutboxSettings::default();
+                let capture = Capture::outbox(conninfo.clone(), settings.clone(), None).await?;
+                Ok((Self::Outbox { conninfo, settings }, capture))
+            }
+        }
+    }
+
+    /// A new stream, which need not begin where the last one ended.
+    pub(super) async fn anew(&mut self) -> Result<Capture, CaptureError> {
+        loop {
+            match self.try_anew().await {
+                Err(error) if error.is_transient() => tokio::time::sleep(PAUSE).await,
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn try_anew(&mut self) -> Result<Capture, CaptureError> {
+        match self {
+            Self::Wal { slots, settings, .. } => {
+                let (capture, claimed) = slots.claim().await?;
+                *settings = claimed;
+                Ok(capture)
+            }
+            Self::Outbox { conninfo, settings } => Capture::outbox(conninfo.clone(), settings.clone(), None).await,
+        }
+    }
+
+    /// The same stream from a position on.
+    pub(super) async fn again(&self, from: Lsn) -> Result<Capture, End> {
+        loop {
+            match self.try_again(from).await {
+                Ok(capture) if capture.begins_at() <= from => return Ok(capture),
+                Ok(_) => return Err(moved()),
+                Err(error) if error.is_transient() => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(End::from(&error)),
+            }
+        }
+    }
+
+    async fn try_again(&self, from: Lsn) -> Result<Capture, CaptureError> {
+        match self {
+            Self::Wal { conninfo, settings, .. } => Capture::wal(conninfo.clone(), settings.clone(), Some(from)).await,
+            Self::Outbox { conninfo, settings } => {
+                Capture::outbox(conninfo.clone(), settings.clone(), Some(from)).await
+            }
+        }
+    }
+
+    /// The slot that is streamed from.
+    pub(super) fn slot(&self) -> Option<String> {
+        match self {
+            Self::Wal { settings, .. } => Some(settings.slot.clone()),
+            Self::Outbox { .. } => None,
+        }
+    }
+
+    /// Of an outbox, how far it has been told: nowhere yet.
+    pub(super) fn horizon(&self) -> Option<Horizon> {
+        match self {
+            Self::Wal { .. } => None,
+            Self::Outbox { settings, .. } => {
+                Some(Horizon { xid: AtomicU64::new(0), nudge: Arc::clone(&settings.nudge) })
+            }
+        }
+    }
+
+    /// The name under which an outbox keeps what is unread.
+    pub(super) fn reader(&self) -> Option<String> {
+        match self {
+            Self::Wal { .. } => None,
+            Self::Outbox { settings, .. } => Some(settings.reader.clone()),
+        }
+    }
+}
+
+fn moved() -> End {
+    let reason = "somebody else moved the position of the slot, or emptied the outbox".to_owned();
+    End { code: "SLOT_MOVED", reason, is_gap: true }
+}
