@@ -64,17 +64,24 @@ comment on column rowcast.outbox_state.segment_since is 'Since when.';
 comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
 revoke all on table rowcast.outbox_state from public;
 
--- The order in which transactions are told, the same for every reader. A window holds the transactions with numbers from
--- `since` up to, not including, `upto` that changed something: when it was closed all of them had ended. Within it they
--- are in the order of their last change, which agrees with the order of commits wherever two have changed one row.
+-- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
+-- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So whatever a
+-- transaction has seen is told before it, however long it or others were open. Within a window transactions are in the order
+-- of their last change, which agrees with the order of commits wherever two have changed one row.
+--
+-- (Windows of all transactions below pg_snapshot_xmin are not enough: of two that have changed one row, the one that came
+-- later may have the lesser number, and be in an earlier window while a third is still open.)
 --
 -- The n-th of them has the position `first + n - 1`: a place in the WAL behind every commit of the window, or just behind
 -- that, and greater than all positions before. Written by rowcast.close_window, removed by rowcast.trim_outbox.
 create table rowcast.outbox_window (
     first pg_lsn primary key,
     last pg_lsn not null,
+    previous pg_lsn not null,
     since xid8 not null,
+    still xid8[] not null,
     upto xid8 not null,
+    running xid8[] not null,
     xids xid8[] not null,
     timeline int4 not null,
     closed_at timestamptz not null
@@ -82,8 +89,11 @@ create table rowcast.outbox_window (
 comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
 comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
 comment on column rowcast.outbox_window.last is 'The position of the last one.';
-comment on column rowcast.outbox_window.since is 'The least transaction number that may be in it.';
-comment on column rowcast.outbox_window.upto is 'The least transaction number that is not in it any more.';
+comment on column rowcast.outbox_window.previous is 'The first position of the window before it.';
+comment on column rowcast.outbox_window.since is 'upto of the window before it.';
+comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
+comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';
+comment on column rowcast.outbox_window.running is 'The transactions that were open then.';
 comment on column rowcast.outbox_window.xids is 'Its transactions, in the order in which they are told.';
 comment on column rowcast.outbox_window.timeline is 'The server''s timeline when it was closed.';
 comment on column rowcast.outbox_window.closed_at is 'When it was closed: the time at which its transactions are told to have committed.';
@@ -666,12 +676,16 @@ begin
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state s where s.system_id = here) then
-        truncate rowcast.outbox, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader;
+        truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
-        insert into rowcast.outbox_window (first, last, since, upto, xids, timeline, closed_at)
-        select w.lsn, w.lsn, x.xmin, x.xmin, '{}', rowcast.timeline(), clock_timestamp()
-        from (select pg_current_wal_insert_lsn() as lsn) w, (select pg_snapshot_xmin(pg_current_snapshot()) as xmin) x;
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.lsn, p.lsn, p.lsn, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
+        from (select pg_current_wal_insert_lsn() as lsn) p
+        cross join (
+            select pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+            from (select pg_current_snapshot() as snapshot) c
+        ) s;
     end if;
     for uncaptured in select array_agg(t.oid) from rowcast.tables t where t.problems @> '{not_captured}' loop
         perform rowcast.install_outbox_triggers(u.oid::regclass) from unnest(uncaptured) u (oid);
@@ -698,7 +712,8 @@ begin
         return false;
     end if;
     perform rowcast.remove_outbox_triggers(w.relation) from rowcast.watched w join pg_class c on c.oid = w.relation;
-    truncate rowcast.outbox, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader;
+    -- In the order in which readers lock them.
+    truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
     return true;
 end
 $function$;
@@ -747,55 +762,61 @@ $function$;
 comment on function rowcast.open_outbox(text) is 'Lets a reader of the outbox in, and keeps everything for it that is there.';
 revoke all on function rowcast.open_outbox(text) from public;
 
--- Gives positions to the captured transactions that have ended since the last window, unless an older one is still open
--- somewhere in the cluster: nothing behind that can be told yet. Called by src/capture/outbox every few milliseconds while
--- changes come, as a statement of its own: each statement in here has a snapshot of its own, and the one that closes the window
--- takes its limit and its transactions from the same. By outbox_by_transaction and the key of rowcast.outbox_window.
+-- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
+-- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
 --
--- `horizon`: every transaction before this one is in a window up to `newest`. `newest` is null when there is no outbox.
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
 -- Other readers are woken when a window was closed: only one polls while changes come.
-create or replace function rowcast.close_window(out horizon xid8, out newest pg_lsn)
+--
+-- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
+-- million changes and is still open would else be passed over, change by change, each time.
+create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
 as $function$
 declare
-    pending boolean;
+    closed boolean;
 begin
-    select s.horizon, w.last, exists (select from rowcast.outbox o where o.xid >= w.upto and o.xid < s.horizon)
-    into horizon, newest, pending
-    from (select x.last, x.upto from rowcast.outbox_window x order by x.first desc limit 1) w
-    cross join (select pg_snapshot_xmin(pg_current_snapshot()) as horizon) s;
-    if not coalesce(pending, false) then
-        return;
-    end if;
     perform pg_advisory_xact_lock(1919907683, 2);
     with w as materialized (
-        select x.last, x.upto from rowcast.outbox_window x order by x.first desc limit 1
+        select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
     ),
     s as materialized (
-        select pg_snapshot_xmin(pg_current_snapshot()) as horizon
+        select c.snapshot, pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+        from (select pg_current_snapshot() as snapshot) c
+    ),
+    range as (
+        select coalesce(lag(e.xid) over (order by e.xid), '0') as above, e.xid as below
+        from (select unnest(s.running) as xid from s union all select s.upto from s) e
     ),
     ended as (
         select o.xid, max(o.id) as last_change
-        from w, s, rowcast.outbox o
-        where o.xid >= w.upto and o.xid < s.horizon
+        from w cross join range r join rowcast.outbox o on o.xid >= w.upto and o.xid > r.above and o.xid < r.below
+        where r.below > w.upto
+        group by o.xid
+        union all
+        select o.xid, max(o.id)
+        from w cross join s cross join unnest(w.running) r (xid) join rowcast.outbox o on o.xid = r.xid
+        where r.xid <> all (s.running)
         group by o.xid
     ),
     ordered as (
         select array_agg(e.xid order by e.last_change) as xids, count(*) as many from ended e
+    ),
+    made as (
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.first, p.first + (t.many - 1)::numeric, w.first, w.upto, w.running, s.upto, s.running, t.xids,
+            rowcast.timeline(), clock_timestamp()
+        from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
+        where t.many > 0
+        returning outbox_window.last
     )
-    insert into rowcast.outbox_window as made (first, last, since, upto, xids, timeline, closed_at)
-    select p.first, p.first + (t.many - 1)::numeric, w.upto, s.horizon, t.xids, rowcast.timeline(), clock_timestamp()
-    from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
-    where t.many > 0
-    returning made.upto, made.last into horizon, newest;
-    if not found then
-        -- Somebody else was quicker, and left nothing.
-        select x.upto, x.last into horizon, newest from rowcast.outbox_window x order by x.first desc limit 1;
-    elsif (select count(*) > 1 from rowcast.outbox_reader) then
+    select s.snapshot, coalesce(m.last, w.last), m.last is not null
+    into seen, newest, closed
+    from s left join w on true left join made m on true;
+    if closed and (select count(*) > 1 from rowcast.outbox_reader) then
         perform pg_notify('rowcast', '');
     end if;
 end
@@ -807,7 +828,7 @@ revoke all on function rowcast.close_window() from public;
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if the next is empty. One that is not written
--- is emptied when every transaction in it is before all that readers need. A reader that was not heard of for a minute does
+-- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
 -- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
 --
 -- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
@@ -823,8 +844,8 @@ as $function$
 declare
     state rowcast.outbox_state;
     next int2;
-    needed xid8;
-    emptied xid8;
+    needed rowcast.outbox_window;
+    is_needed boolean;
 begin
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
@@ -842,8 +863,8 @@ begin
         update rowcast.outbox_state set segment = next, segment_since = clock_timestamp();
         state.segment := next;
     end if;
-    -- The window that the reader who needs most has yet to read, or the newest, and all behind it.
-    select w.since into needed
+    -- The window that the reader who needs most has yet to read, or the newest.
+    select w.* into strict needed
     from rowcast.outbox_window w
     where w.last >= (select min(r.confirmed) from rowcast.outbox_reader r)
        or w.first = (select max(n.first) from rowcast.outbox_window n)
@@ -853,10 +874,13 @@ begin
         continue when segment = state.segment or pg_relation_size(format('rowcast.outbox_%s', segment)) = 0;
         begin
             execute format('lock table rowcast.outbox_%s in access exclusive mode', segment);
-            execute format('select o.xid from rowcast.outbox_%s o order by o.xid desc limit 1', segment) into emptied;
-            if emptied is null or emptied < needed then
+            execute format(
+                'select exists (select from rowcast.outbox_%1$s o where o.xid >= $1)
+                     or exists (select from rowcast.outbox_%1$s o where o.xid = any ($2))', segment
+            ) using needed.since, needed.still into is_needed;
+            if not is_needed then
                 execute format('truncate rowcast.outbox_%s', segment);
-                delete from rowcast.outbox_window w where w.since <= emptied;
+                delete from rowcast.outbox_window w where w.first < needed.first;
             end if;
         exception
             when lock_not_available then
@@ -949,26 +973,13 @@ with line (place, name, value, ok, hint) as (
     from pg_event_trigger e
     where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
     union all
-    -- Of other users' sessions only who may read all statistics sees since when they write.
     select 11, 'outbox',
-        format('%s bytes kept for %s readers%s',
+        format('%s bytes kept for %s readers',
             (select sum(pg_relation_size(i.inhrelid)) from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass),
-            (select count(*) from rowcast.outbox_reader),
-            ', held back for ' || extract(epoch from clock_timestamp() - oldest.since)::int8 || ' s'),
-        oldest.since is null and exists (select from rowcast.outbox_reader),
-        case when oldest.since is not null then
-            'A transaction that writes is open (pg_stat_activity, pg_prepared_xacts): whatever is younger is told when it ends.'
-            else 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()' end
+            (select count(*) from rowcast.outbox_reader)),
+        exists (select from rowcast.outbox_reader),
+        'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
     from rowcast.outbox_state
-    cross join (
-        select min(o.since) as since
-        from (
-            select a.xact_start from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
-            union all
-            select p.prepared from pg_prepared_xacts p
-        ) o (since)
-        where o.since < clock_timestamp() - interval '10 seconds'
-    ) oldest
     union all
     select 12, 'slot ' || s.slot_name,
         format('%s, %s bytes of WAL retained, %s',
@@ -1053,3 +1064,122 @@ end
 $function$;
 comment on function rowcast.grant_engine(regrole) is 'Gives a role what the engine needs and nothing else.';
 revoke all on function rowcast.grant_engine(regrole) from public;
+
+-- Event trigger: tells every engine, at this place of the transaction, that a statement may have changed who sees what of a
+-- watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
+-- happens without it.
+--
+-- It reads catalogs and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in everybody's
+-- statements, and schema rowcast may belong to somebody else. For the same reason it writes to the outbox only if that belongs
+-- to its own owner or to a superuser: others could have tables do things when they are written. What is watched is what
+-- publication rowcast has.
+-- Security definer, since pg_logical_emit_message may be revoked from public.
+--
+-- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
+-- the catalog. A setting of that transaction remembers it, and goes with a savepoint that is rolled back.
+--
+-- Nobody's statement fails for it: an error becomes a warning, and the engine's poll finds the change.
+--
+-- A superuser who has installed the event trigger owns it: then it is not ours to replace.
+do $migration$
+begin
+    if not pg_has_role((select proowner from pg_proc where oid = 'rowcast.tell_of_ddl()'::regprocedure), 'usage') then
+        raise warning 'rowcast.tell_of_ddl() belongs to somebody else and does not write to an outbox'
+            using hint = 'Engines that capture from an outbox poll for changed policies. As its owner, replace it by what this migration has.';
+        return;
+    end if;
+    execute $definition$
+create or replace function rowcast.tell_of_ddl()
+returns event_trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    concerned boolean;
+    content text;
+    outbox boolean;
+begin
+    select count(*) = 6 and bool_and(c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)) into outbox
+    from pg_namespace n join pg_class c on c.relnamespace = n.oid join pg_roles r on r.oid = c.relowner
+    where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state');
+    if outbox then
+        select exists (select from rowcast.outbox_state) into outbox;
+    end if;
+    if (current_setting('wal_level') <> 'logical' and not outbox)
+        or current_setting('rowcast.told', true) = pg_current_xact_id()::text
+        or not exists (select from pg_publication where pubname = 'rowcast')
+    then
+        return;
+    end if;
+    if tg_event = 'sql_drop' then
+        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema or
+        -- alone. What leaves it otherwise was unwatched, and rowcast.unwatch says so itself.
+        select exists (
+            select from pg_event_trigger_dropped_objects() d
+            where case d.object_type
+                when 'publication relation' then d.address_args = '{rowcast}' and tg_tag <> 'ALTER PUBLICATION'
+                when 'policy' then exists (
+                    select from pg_publication p
+                    left join pg_publication_rel r on r.prpubid = p.oid
+                    where p.pubname = 'rowcast'
+                      and (p.puballtables or r.prrelid = to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])))
+                )
+            end
+        ) into concerned;
+    elsif tg_tag in ('GRANT', 'REVOKE') then
+        -- The server does not say on which.
+        select exists (
+            select from pg_event_trigger_ddl_commands() d where d.object_type in ('TABLE', 'SCHEMA')
+        ) into concerned;
+    elsif tg_tag in ('DROP OWNED', 'ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
+        concerned := true;
+    else
+        -- A watched table, a policy of one, or what such a policy names.
+        with watched (oid) as (
+            select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+            union
+            select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+        )
+        select exists (
+            select from pg_event_trigger_ddl_commands() d
+            where (d.classid = 'pg_class'::regclass and d.objid in (select watched.oid from watched))
+               or exists (
+                    select from watched join pg_policy y on y.polrelid = watched.oid
+                    where (d.classid = 'pg_policy'::regclass and y.oid = d.objid) or exists (
+                        select from pg_depend u
+                        where u.classid = 'pg_policy'::regclass and u.objid = y.oid
+                          and u.refclassid = d.classid and u.refobjid = d.objid
+                    )
+               )
+               or (d.classid = 'pg_class'::regclass
+                   and exists (select from pg_publication p where p.pubname = 'rowcast' and p.puballtables))
+        ) into concerned;
+    end if;
+    if concerned then
+        content := json_build_object('change', 'ddl', 'tag', tg_tag)::text;
+        perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
+        -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
+        -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
+        -- written next came first). So something that nobody reads is written in between.
+        perform pg_logical_emit_message(true, 'rowcast.space', '');
+        perform set_config('rowcast.told', pg_current_xact_id()::text, true);
+        if outbox then
+            insert into rowcast.outbox (segment, kind, shape, new)
+            select s.segment, 'M', '{rowcast.catalog}', content from rowcast.outbox_state s;
+            -- As rowcast.wake_outbox_readers, which is not ours to call.
+            if not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+                perform pg_notify('rowcast', '');
+            end if;
+        end if;
+    end if;
+exception
+    when others then
+        raise warning 'rowcast was not told of %: %', tg_tag, sqlerrm
+            using hint = 'Its engines find the change by polling, within seconds.';
+end
+$function$
+$definition$;
+end
+$migration$;

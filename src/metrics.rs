@@ -106,9 +106,6 @@ metrics! {
     slot_safe_bytes,
     /// Bytes of the outbox, as they were looked up last.
     outbox_bytes,
-    /// Milliseconds since the oldest transaction began that is open and may hold the outbox back: nothing behind it is told
-    /// before it ends.
-    outbox_held_back_ms,
 }
 
 /// One number.

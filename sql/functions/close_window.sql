@@ -1,52 +1,58 @@
--- Gives positions to the captured transactions that have ended since the last window, unless an older one is still open
--- somewhere in the cluster: nothing behind that can be told yet. Called by src/capture/outbox every few milliseconds while
--- changes come, as a statement of its own: each statement in here has a snapshot of its own, and the one that closes the window
--- takes its limit and its transactions from the same. By outbox_by_transaction and the key of rowcast.outbox_window.
+-- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
+-- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
 --
--- `horizon`: every transaction before this one is in a window up to `newest`. `newest` is null when there is no outbox.
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
 -- Other readers are woken when a window was closed: only one polls while changes come.
-create or replace function rowcast.close_window(out horizon xid8, out newest pg_lsn)
+--
+-- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
+-- million changes and is still open would else be passed over, change by change, each time.
+create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
 as $function$
 declare
-    pending boolean;
+    closed boolean;
 begin
-    select s.horizon, w.last, exists (select from rowcast.outbox o where o.xid >= w.upto and o.xid < s.horizon)
-    into horizon, newest, pending
-    from (select x.last, x.upto from rowcast.outbox_window x order by x.first desc limit 1) w
-    cross join (select pg_snapshot_xmin(pg_current_snapshot()) as horizon) s;
-    if not coalesce(pending, false) then
-        return;
-    end if;
     perform pg_advisory_xact_lock(1919907683, 2);
     with w as materialized (
-        select x.last, x.upto from rowcast.outbox_window x order by x.first desc limit 1
+        select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
     ),
     s as materialized (
-        select pg_snapshot_xmin(pg_current_snapshot()) as horizon
+        select c.snapshot, pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+        from (select pg_current_snapshot() as snapshot) c
+    ),
+    range as (
+        select coalesce(lag(e.xid) over (order by e.xid), '0') as above, e.xid as below
+        from (select unnest(s.running) as xid from s union all select s.upto from s) e
     ),
     ended as (
         select o.xid, max(o.id) as last_change
-        from w, s, rowcast.outbox o
-        where o.xid >= w.upto and o.xid < s.horizon
+        from w cross join range r join rowcast.outbox o on o.xid >= w.upto and o.xid > r.above and o.xid < r.below
+        where r.below > w.upto
+        group by o.xid
+        union all
+        select o.xid, max(o.id)
+        from w cross join s cross join unnest(w.running) r (xid) join rowcast.outbox o on o.xid = r.xid
+        where r.xid <> all (s.running)
         group by o.xid
     ),
     ordered as (
         select array_agg(e.xid order by e.last_change) as xids, count(*) as many from ended e
+    ),
+    made as (
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.first, p.first + (t.many - 1)::numeric, w.first, w.upto, w.running, s.upto, s.running, t.xids,
+            rowcast.timeline(), clock_timestamp()
+        from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
+        where t.many > 0
+        returning outbox_window.last
     )
-    insert into rowcast.outbox_window as made (first, last, since, upto, xids, timeline, closed_at)
-    select p.first, p.first + (t.many - 1)::numeric, w.upto, s.horizon, t.xids, rowcast.timeline(), clock_timestamp()
-    from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
-    where t.many > 0
-    returning made.upto, made.last into horizon, newest;
-    if not found then
-        -- Somebody else was quicker, and left nothing.
-        select x.upto, x.last into horizon, newest from rowcast.outbox_window x order by x.first desc limit 1;
-    elsif (select count(*) > 1 from rowcast.outbox_reader) then
+    select s.snapshot, coalesce(m.last, w.last), m.last is not null
+    into seen, newest, closed
+    from s left join w on true left join made m on true;
+    if closed and (select count(*) > 1 from rowcast.outbox_reader) then
         perform pg_notify('rowcast', '');
     end if;
 end

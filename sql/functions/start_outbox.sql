@@ -23,12 +23,16 @@ begin
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state s where s.system_id = here) then
-        truncate rowcast.outbox, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader;
+        truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
-        insert into rowcast.outbox_window (first, last, since, upto, xids, timeline, closed_at)
-        select w.lsn, w.lsn, x.xmin, x.xmin, '{}', rowcast.timeline(), clock_timestamp()
-        from (select pg_current_wal_insert_lsn() as lsn) w, (select pg_snapshot_xmin(pg_current_snapshot()) as xmin) x;
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.lsn, p.lsn, p.lsn, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
+        from (select pg_current_wal_insert_lsn() as lsn) p
+        cross join (
+            select pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+            from (select pg_current_snapshot() as snapshot) c
+        ) s;
     end if;
     for uncaptured in select array_agg(t.oid) from rowcast.tables t where t.problems @> '{not_captured}' loop
         perform rowcast.install_outbox_triggers(u.oid::regclass) from unnest(uncaptured) u (oid);

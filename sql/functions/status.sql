@@ -65,26 +65,13 @@ with line (place, name, value, ok, hint) as (
     from pg_event_trigger e
     where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
     union all
-    -- Of other users' sessions only who may read all statistics sees since when they write.
     select 11, 'outbox',
-        format('%s bytes kept for %s readers%s',
+        format('%s bytes kept for %s readers',
             (select sum(pg_relation_size(i.inhrelid)) from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass),
-            (select count(*) from rowcast.outbox_reader),
-            ', held back for ' || extract(epoch from clock_timestamp() - oldest.since)::int8 || ' s'),
-        oldest.since is null and exists (select from rowcast.outbox_reader),
-        case when oldest.since is not null then
-            'A transaction that writes is open (pg_stat_activity, pg_prepared_xacts): whatever is younger is told when it ends.'
-            else 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()' end
+            (select count(*) from rowcast.outbox_reader)),
+        exists (select from rowcast.outbox_reader),
+        'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
     from rowcast.outbox_state
-    cross join (
-        select min(o.since) as since
-        from (
-            select a.xact_start from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
-            union all
-            select p.prepared from pg_prepared_xacts p
-        ) o (since)
-        where o.since < clock_timestamp() - interval '10 seconds'
-    ) oldest
     union all
     select 12, 'slot ' || s.slot_name,
         format('%s, %s bytes of WAL retained, %s',

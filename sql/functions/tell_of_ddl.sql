@@ -1,9 +1,11 @@
--- Event trigger: tells every streaming engine, at this place of the transaction, that a statement may have changed who sees
--- what of a watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
+-- Event trigger: tells every engine, at this place of the transaction, that a statement may have changed who sees what of a
+-- watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
 -- happens without it.
 --
--- It reads catalogs alone and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in
--- everybody's statements, and schema rowcast may belong to somebody else. What is watched is what publication rowcast has.
+-- It reads catalogs and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in everybody's
+-- statements, and schema rowcast may belong to somebody else. For the same reason it writes to the outbox only if that belongs
+-- to its own owner or to a superuser: others could have tables do things when they are written. What is watched is what
+-- publication rowcast has.
 -- Security definer, since pg_logical_emit_message may be revoked from public.
 --
 -- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
@@ -19,8 +21,16 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     concerned boolean;
+    content text;
+    outbox boolean;
 begin
-    if current_setting('wal_level') <> 'logical'
+    select count(*) = 6 and bool_and(c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)) into outbox
+    from pg_namespace n join pg_class c on c.relnamespace = n.oid join pg_roles r on r.oid = c.relowner
+    where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state');
+    if outbox then
+        select exists (select from rowcast.outbox_state) into outbox;
+    end if;
+    if (current_setting('wal_level') <> 'logical' and not outbox)
         or current_setting('rowcast.told', true) = pg_current_xact_id()::text
         or not exists (select from pg_publication where pubname = 'rowcast')
     then
@@ -71,14 +81,21 @@ begin
         ) into concerned;
     end if;
     if concerned then
-        perform pg_logical_emit_message(
-            true, 'rowcast.catalog', convert_to(json_build_object('change', 'ddl', 'tag', tg_tag)::text, 'UTF8')
-        );
+        content := json_build_object('change', 'ddl', 'tag', tg_tag)::text;
+        perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
         -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
         -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
         -- written next came first). So something that nobody reads is written in between.
         perform pg_logical_emit_message(true, 'rowcast.space', '');
         perform set_config('rowcast.told', pg_current_xact_id()::text, true);
+        if outbox then
+            insert into rowcast.outbox (segment, kind, shape, new)
+            select s.segment, 'M', '{rowcast.catalog}', content from rowcast.outbox_state s;
+            -- As rowcast.wake_outbox_readers, which is not ours to call.
+            if not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+                perform pg_notify('rowcast', '');
+            end if;
+        end if;
     end if;
 exception
     when others then

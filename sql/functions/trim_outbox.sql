@@ -2,7 +2,7 @@
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if the next is empty. One that is not written
--- is emptied when every transaction in it is before all that readers need. A reader that was not heard of for a minute does
+-- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
 -- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
 --
 -- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
@@ -18,8 +18,8 @@ as $function$
 declare
     state rowcast.outbox_state;
     next int2;
-    needed xid8;
-    emptied xid8;
+    needed rowcast.outbox_window;
+    is_needed boolean;
 begin
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
@@ -37,8 +37,8 @@ begin
         update rowcast.outbox_state set segment = next, segment_since = clock_timestamp();
         state.segment := next;
     end if;
-    -- The window that the reader who needs most has yet to read, or the newest, and all behind it.
-    select w.since into needed
+    -- The window that the reader who needs most has yet to read, or the newest.
+    select w.* into strict needed
     from rowcast.outbox_window w
     where w.last >= (select min(r.confirmed) from rowcast.outbox_reader r)
        or w.first = (select max(n.first) from rowcast.outbox_window n)
@@ -48,10 +48,13 @@ begin
         continue when segment = state.segment or pg_relation_size(format('rowcast.outbox_%s', segment)) = 0;
         begin
             execute format('lock table rowcast.outbox_%s in access exclusive mode', segment);
-            execute format('select o.xid from rowcast.outbox_%s o order by o.xid desc limit 1', segment) into emptied;
-            if emptied is null or emptied < needed then
+            execute format(
+                'select exists (select from rowcast.outbox_%1$s o where o.xid >= $1)
+                     or exists (select from rowcast.outbox_%1$s o where o.xid = any ($2))', segment
+            ) using needed.since, needed.still into is_needed;
+            if not is_needed then
                 execute format('truncate rowcast.outbox_%s', segment);
-                delete from rowcast.outbox_window w where w.since <= emptied;
+                delete from rowcast.outbox_window w where w.first < needed.first;
             end if;
         exception
             when lock_not_available then

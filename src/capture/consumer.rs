@@ -36,10 +36,10 @@ pub enum Captured {
         /// The server's position.
         wal_end: Lsn,
     },
-    /// Every transaction before this one was handed over. From an outbox alone.
+    /// Every transaction that this snapshot sees was handed over. From an outbox alone.
     Horizon {
-        /// Its whole number (`xid8`).
-        xid: u64,
+        /// As `pg_snapshot` prints it.
+        snapshot: String,
     },
     /// The stream broke and is being taken up again, for as long as it takes. A transaction that was not complete comes
     /// again from its beginning.

@@ -368,9 +368,9 @@ impl CaptureError {
             | Self::SendersExhausted { .. }
             | Self::ConnectionsExhausted { .. }
             | Self::SlotActive { .. } => true,
-            // Connection exceptions, lack of resources, operator intervention, system errors such as a full disk.
+            // Connection exceptions, deadlocks, lack of resources, operator intervention, system errors such as a full disk.
             Self::Server { server, .. } => {
-                ["08", "53", "57", "58"].iter().any(|class| server.sqlstate.starts_with(class))
+                ["08", "40", "53", "57", "58"].iter().any(|class| server.sqlstate.starts_with(class))
             }
             Self::ConninfoInvalid { .. }
             | Self::SettingsInvalid { .. }
@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_error_that_passes_by_itself_is_transient_and_one_that_needs_a_person_is_not() {
-        for sqlstate in ["08006", "53100", "53200", "57014", "58030"] {
+        for sqlstate in ["08006", "40P01", "53100", "53200", "57014", "58030"] {
             assert!(server(sqlstate).is_transient(), "{sqlstate}");
         }
         for sqlstate in ["42601", "XX000", "55000", "0A000", ""] {

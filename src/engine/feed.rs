@@ -1,11 +1,12 @@
 //! Where the stream comes from, and how to have it again when it has ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::snapshot::Seen;
 use super::stream::End;
 use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
 use crate::config::PostgreSqlBus;
@@ -23,21 +24,22 @@ pub(super) enum Feed {
     Outbox { conninfo: Conninfo, settings: OutboxSettings },
 }
 
-/// How far an outbox has been told: whose snapshot is before it has nothing to wait for.
+/// What of an outbox has been told: a snapshot that sees no more has nothing to wait for.
 #[derive(Debug)]
 pub(super) struct Horizon {
-    xid: AtomicU64,
+    told: Mutex<Option<Seen>>,
     nudge: Arc<Notify>,
 }
 
 impl Horizon {
-    /// Every transaction before this one was told.
-    pub(super) fn reach(&self, xid: u64) {
-        self.xid.fetch_max(xid, Ordering::SeqCst);
+    /// Every transaction that this snapshot sees was told.
+    pub(super) fn reach(&self, snapshot: &str) {
+        *self.told.lock() = snapshot.parse().ok();
     }
 
-    pub(super) fn get(&self) -> u64 {
-        self.xid.load(Ordering::SeqCst)
+    /// Whether everything was told that `seen` sees.
+    pub(super) fn has_passed(&self, seen: &Seen) -> bool {
+        self.told.lock().as_ref().is_some_and(|told| told.sees_all_of(seen))
     }
 
     /// Has the reader look for news at once.
@@ -122,7 +124,7 @@ impl Feed {
         match self {
             Self::Wal { .. } => None,
             Self::Outbox { settings, .. } => {
-                Some(Horizon { xid: AtomicU64::new(0), nudge: Arc::clone(&settings.nudge) })
+                Some(Horizon { told: Mutex::default(), nudge: Arc::clone(&settings.nudge) })
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::journal::Expired;
 use crate::model::{Change, Event, Lsn, Position, SubscriptionId, Table, Timestamp, Transition};
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
-use seen::Seen;
+pub(super) use seen::Seen;
 
 /// Sessions in which rows are read; more subscribers than that wait for their turn.
 pub(super) const SESSIONS: usize = 4;
@@ -191,11 +191,10 @@ impl Core {
         }
     }
 
-    /// An outbox tells transactions behind one that was open for long, however early they committed: there it is their
-    /// numbers that count.
+    /// Positions of an outbox are given behind the commits, so it says itself what it has told.
     fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
         match self.horizon.get() {
-            Some(horizon) => fence.seen.is_before(horizon.get()),
+            Some(horizon) => horizon.has_passed(&fence.seen),
             None => self.ring.lock().has_come_to(written),
         }
     }

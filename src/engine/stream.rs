@@ -167,7 +167,7 @@ impl Stream {
                     self.confirm(durable);
                 }
             }
-            Captured::Horizon { xid } => self.core.horizon.get().iter().for_each(|horizon| horizon.reach(xid)),
+            Captured::Horizon { snapshot } => self.core.horizon.get().iter().for_each(|known| known.reach(&snapshot)),
             Captured::Interrupted(error) => self.interrupted(&error),
             Captured::Resumed(identity) => {
                 self.core.follow(history(&identity));

@@ -62,6 +62,8 @@ mod engine {
     mod gate;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
+    /// What is promised of an outbox alone.
+    mod outbox;
     /// A subscriber who comes back is told exactly what followed.
     mod resume;
     /// Tables change their shape, come and go while subscriptions are live.

@@ -153,7 +153,7 @@ mod tests {
         let shape = shape(&["public", "t", "23 id", "0 computed", "25 a note"]).unwrap();
         let update = row(b'U', 7, &shape, Some("(1,5,)"), Some(r#"(1,6,"a ""b"", \\c")"#)).unwrap();
         let columns = b"\x00\x02t\x00\x00\x00\x011";
-        let wanted = [&b"U\x00\x00\x00\x07O"[..], columns, b"nN", columns, b"t\x00\x00\x00\x0aa \"b\", \\c"].concat();
+        let wanted = [&b"U\x00\x00\x00\x07O"[..], columns, b"nN", columns, b"t\x00\x00\x00\x09a \"b\", \\c"].concat();
         assert_eq!(update, wanted);
     }
 

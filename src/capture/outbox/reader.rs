@@ -66,7 +66,7 @@ impl Line for OutboxLine {
             nudge: Arc::clone(&self.settings.nudge),
             next: opened.begins_at,
             read: None,
-            horizon: 0,
+            told: String::new(),
             seen: &mut self.seen,
             rhythm: Rhythm::new(Instant::now()),
             role: Role::Follower,
@@ -110,7 +110,8 @@ struct Reading<'a> {
     next: Lsn,
     /// The window that was read last.
     read: Option<Window>,
-    horizon: i64,
+    /// What the consumer knows to have been handed over.
+    told: String,
     seen: &'a mut Lsn,
     rhythm: Rhythm,
     role: Role,
@@ -122,11 +123,11 @@ impl Reading<'_> {
         self.take_over().await?;
         loop {
             let closing = self.session.close_window().await?;
-            if self.read.is_none_or(|read| closing.newest > read.last) {
+            if closing.newest >= self.next {
                 self.read_windows(closing.newest).await?;
                 self.rhythm.heard(Instant::now());
             }
-            self.tell_horizon(closing.horizon)?;
+            self.tell_horizon(closing.seen)?;
             self.wait().await?;
         }
     }
@@ -140,7 +141,7 @@ impl Reading<'_> {
 
     /// Hands over everything up to a position.
     async fn read_windows(&mut self, newest: Lsn) -> Result<(), End> {
-        while self.read.is_none_or(|read| read.last < newest) {
+        while self.next <= newest {
             for window in self.unread().await? {
                 self.hand_over(&window).await?;
                 self.next = behind(window.last);
@@ -150,7 +151,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Windows behind the one that was read last, each beginning where the one before it ended. That one has to be there
+    /// Windows behind the one that was read last, each behind the one before it. That one has to be there
     /// still, or some of its rows may have been gone when it was read.
     async fn unread(&self) -> Result<Vec<Window>, CaptureError> {
         let from = self.read.map_or(self.next, |read| read.last);
@@ -161,9 +162,9 @@ impl Reading<'_> {
             }
             windows.remove(0);
         }
-        let mut upto = self.read.map(|read| read.upto);
+        let mut read = self.read.map(|read| read.first);
         for window in &windows {
-            if upto.replace(window.upto).is_some_and(|upto| upto != window.since) {
+            if read.replace(window.first).is_some_and(|read| read != window.previous) {
                 return Err(self.session.trimmed(self.next));
             }
         }
@@ -208,12 +209,12 @@ impl Reading<'_> {
         room.and_then(|room| giver.send(parcel, room)).map_err(|_| End::Stopped)
     }
 
-    fn tell_horizon(&mut self, horizon: i64) -> Result<(), End> {
-        if horizon <= self.horizon {
+    fn tell_horizon(&mut self, seen: String) -> Result<(), End> {
+        if seen == self.told {
             return Ok(());
         }
-        self.horizon = horizon;
-        self.ends.giver.tell(Captured::Horizon { xid: horizon.cast_unsigned() }).map_err(|_| End::Stopped)
+        self.told.clone_from(&seen);
+        self.ends.giver.tell(Captured::Horizon { snapshot: seen }).map_err(|_| End::Stopped)
     }
 
     async fn wait(&mut self) -> Result<(), End> {

@@ -27,9 +27,8 @@ pub(super) struct Change<'a> {
 pub(super) struct Window {
     pub(super) first: Lsn,
     pub(super) last: Lsn,
-    /// The least transaction number that may be in it, and the least that is not in it any more.
-    pub(super) since: i64,
-    pub(super) upto: i64,
+    /// Where the window before it begins.
+    pub(super) previous: Lsn,
     /// In microseconds since 2000.
     pub(super) closed_at: i64,
 }
@@ -133,7 +132,7 @@ mod tests {
     use crate::model::Lsn;
 
     fn scribe() -> Scribe {
-        Scribe::new(Window { first: Lsn(100), last: Lsn(101), since: 7, upto: 9, closed_at: 0 })
+        Scribe::new(Window { first: Lsn(100), last: Lsn(101), previous: Lsn(90), closed_at: 0 })
     }
 
     fn change(place: i64, id: i64) -> Change<'static> {

@@ -20,13 +20,13 @@ use crate::capture::sql::Bell;
 use crate::capture::supervisor::Purpose;
 use crate::model::Lsn;
 
-/// A position that was told must not be lost in a crash, so a session that does not wait for the disk is told to. Windows
+/// A position that was told must not be lost in a crash, so the disk is waited for; a standby is not: writers wait for it
+/// themselves, and a position that a promoted one does not know is known to be lost. Windows
 /// are small beside the outbox, whatever the planner believes of a table that is never analysed.
 const SETUP: &str = "
-    select pg_catalog.set_config('synchronous_commit', 'on', false)
-        where pg_catalog.current_setting('synchronous_commit') = 'off';
+    set synchronous_commit = local;
     set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
-    set jit = off; set max_parallel_workers_per_gather = 0; set statement_timeout = 0; set idle_session_timeout = 0;
+    set plan_cache_mode = force_generic_plan; set jit = off; set max_parallel_workers_per_gather = 0; set statement_timeout = 0; set idle_session_timeout = 0;
     set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
     set search_path = pg_catalog;
     listen rowcast";
@@ -36,11 +36,11 @@ const IS_STANDBY: &str = "select pg_catalog.pg_is_in_recovery()";
 const OPEN: &str = "
     select system_id, timeline, begins_at, newest, timelines, lasts, notifies from rowcast.open_outbox($1)";
 
-const CLOSE: &str = "select horizon::text::int8, newest from rowcast.close_window()";
+const CLOSE: &str = "select seen::text, newest from rowcast.close_window()";
 
 /// By the key; the window that was read last comes first, so that its absence is seen.
 const WINDOWS: &str = "
-    select first, last, since::text::int8, upto::text::int8,
+    select first, last, previous,
            (extract(epoch from closed_at - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8
     from rowcast.outbox_window
     where last >= $1
@@ -90,10 +90,10 @@ pub(super) struct Session {
 }
 
 /// What [`Session::close_window`] says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Closing {
-    /// Every transaction before this one is in a window up to `newest`.
-    pub(super) horizon: i64,
+    /// Every transaction that this snapshot sees is in a window up to `newest`.
+    pub(super) seen: String,
     pub(super) newest: Lsn,
 }
 
@@ -178,7 +178,7 @@ impl Session {
         let missing = || CaptureError::OutboxMissing { place: self.place.clone() };
         let told = |error: Error| self.explain(&error);
         let newest: Option<PgLsn> = row.try_get(1).map_err(told)?;
-        Ok(Closing { horizon: row.try_get(0).map_err(told)?, newest: newest.map(lsn).ok_or_else(missing)? })
+        Ok(Closing { seen: row.try_get(0).map_err(told)?, newest: newest.map(lsn).ok_or_else(missing)? })
     }
 
     /// Windows from the one that ends at or behind a position; not all.
@@ -287,9 +287,8 @@ fn window(row: &Row) -> Result<Window, Error> {
     Ok(Window {
         first: lsn(row.try_get(0)?),
         last: lsn(row.try_get(1)?),
-        since: row.try_get(2)?,
-        upto: row.try_get(3)?,
-        closed_at: row.try_get(4)?,
+        previous: lsn(row.try_get(2)?),
+        closed_at: row.try_get(3)?,
     })
 }
 

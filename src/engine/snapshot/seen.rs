@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 /// `pg_snapshot` (manual, section 9.27.8 "Transaction ID and Snapshot Information Functions").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(in crate::engine) struct Seen {
     /// All before it have ended.
     xmin: u64,
     /// It and all that follow had not ended.
@@ -15,7 +15,7 @@ pub(super) struct Seen {
 
 /// The text is not of that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoSnapshot;
+pub(in crate::engine) struct NoSnapshot;
 
 impl Seen {
     /// Whether it sees a committed top-level transaction, of which the stream tells 32 bits: as far apart as half of them
@@ -25,9 +25,10 @@ impl Seen {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
-    /// Whether everything that it sees is before this transaction.
-    pub(super) fn is_before(&self, xid: u64) -> bool {
-        self.xmax <= xid
+    /// Whether nothing is seen by the other that is not seen by this.
+    pub(in crate::engine) fn sees_all_of(&self, other: &Self) -> bool {
+        let sees = |xid: &u64| *xid < other.xmax && other.running.binary_search(xid).is_err();
+        other.xmax <= self.xmax && !self.running.iter().any(sees)
     }
 
     /// The number nearest to the snapshot that has these bits.
@@ -66,6 +67,14 @@ mod tests {
         let sees: Vec<u32> = (728..737).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(sees, [728, 729, 731, 732, 734]);
         assert!(seen("728:728:").sees(727) && !seen("728:728:").sees(728));
+    }
+
+    #[test]
+    fn a_later_snapshot_sees_all_that_an_earlier_one_sees_and_an_earlier_one_not() {
+        let (earlier, later) = (seen("730:735:730,733"), seen("733:736:733"));
+        assert!(later.sees_all_of(&earlier) && earlier.sees_all_of(&earlier));
+        assert!(!earlier.sees_all_of(&later) && !seen("730:735:730,732,733").sees_all_of(&earlier));
+        assert!(seen("730:740:730").sees_all_of(&earlier), "730 was open for both");
     }
 
     #[test]

@@ -50,6 +50,15 @@ pub(crate) fn capture() -> CaptureMode {
     }
 }
 
+/// For what is promised of a replication stream alone: damaged bytes, slots, publications, partial old images.
+pub(crate) fn skips_outbox(why: &str) -> bool {
+    let skips = capture() == CaptureMode::Outbox;
+    if skips {
+        eprintln!("skipped: {why}");
+    }
+    skips
+}
+
 pub(crate) fn bus(server: &Server) -> Bus {
     Bus::PostgreSql(PostgreSqlBus {
         url: Some(server.url()),

@@ -7,7 +7,7 @@ use rowcast::model::{Operation, Principal};
 use serde_json::{Value, json};
 use tokio_postgres::Client as Session;
 
-use crate::engine::client::{Client, PATIENCE, bus, serving};
+use crate::engine::client::{Client, PATIENCE, bus, serving, skips_outbox};
 use crate::postgres::Server;
 
 /// A watched table with row policies, and roles to read it.
@@ -242,6 +242,9 @@ async fn a_row_of_another_tenant_is_refused_by_the_tenant_before_anybody_is_aske
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_row_is_what_the_replica_identity_gives_of_it() {
+    if skips_outbox("triggers see whole rows whatever the replica identity") {
+        return;
+    }
     let server = prepared(OWN).await;
     server.sql("alter table docs replica identity default").await;
     let ann = user("app", "ann");
@@ -266,6 +269,9 @@ async fn a_column_that_is_left_out_is_not_taken_for_null() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_explained_has_a_code_and_leaves_nothing_behind() {
+    if skips_outbox("an outbox needs no publication") {
+        return;
+    }
     let server = prepared(OWN).await;
     let row = |json: &str| Inquiry { row: Some(json.to_owned()), ..docs() };
     assert_eq!(code(&server, &Inquiry { table: "nothing".into(), ..docs() }).await, "UNKNOWN_TABLE");

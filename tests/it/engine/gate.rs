@@ -7,7 +7,7 @@ use rowcast::engine::Engine;
 use rowcast::model::Principal;
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, metric, serving, until};
+use crate::engine::client::{Client, PATIENCE, metric, serving, skips_outbox, until};
 use crate::postgres::Server;
 
 const DOCS: &str = "subscription { docs { operation transition row { id title } key { id } changed } }";
@@ -278,6 +278,7 @@ async fn membership_in_a_role_is_followed_although_no_event_tells_of_it() {
     let mut ann = Client::connect(&engine, user("app", "ann"));
     ann.subscribe("1", IDS);
     add(&server, 1, "ann").await;
+    until("the row in the stream", || metric(&engine, "events_total") == 1).await;
     server.sql("grant auditor to app").await;
     let mut id = 1;
     let first = loop {
@@ -294,6 +295,9 @@ async fn membership_in_a_role_is_followed_although_no_event_tells_of_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_image_that_is_incomplete_neither_leaks_nor_guesses() {
+    if skips_outbox("triggers see whole rows whatever the replica identity") {
+        return;
+    }
     for policy in [OWN, ASKED] {
         let server = prepared(policy).await;
         server.sql("alter table docs replica identity default").await;

@@ -8,7 +8,7 @@ use rowcast::config::Settings;
 use rowcast::engine::Engine;
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, QUIET, bus, metric, principal, request, serving, until};
+use crate::engine::client::{Client, PATIENCE, QUIET, bus, metric, principal, request, serving, skips_outbox, until};
 use crate::postgres::Server;
 
 const ORDERS: &str = "create table orders (id int primary key, tenant text not null, status text, total numeric)";
@@ -117,6 +117,9 @@ async fn every_row_that_was_committed_after_a_subscribe_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_closes_with_1001_confirms_and_frees_the_slot() {
+    if skips_outbox("an outbox has no slot") {
+        return;
+    }
     let server = shop().await;
     let engine = Engine::new(bus(&server), Settings { replay_window_s: 0.2, ..Settings::default() });
     engine.start(&fields().to_string()).await.unwrap();
