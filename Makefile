@@ -21,7 +21,7 @@ NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.tom
 .DEFAULT_GOAL := help
 .PHONY: help build demo test fmt clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
-	rust-test policy-oracle schema-test python-test client-test browser-test chaos
+	rust-test policy-oracle schema-test python-test outbox-test client-test browser-test chaos
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ policy-oracle: $(VENV)/demo-tools ## the gate beside PostgreSQL 18, whose progra
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
+outbox-test: $(VENV)/built $(VENV)/tools ## the same promises over the other way to capture, and without logical replication
+	@mkdir -p $(REPORTS)
+	ROWCAST_TEST_CAPTURE=outbox cargo test --locked --test it engine:: -- --skip engine::outbox
+	ROWCAST_TEST_CAPTURE=outbox $(BIN)/python -m pytest tests/python/e2e tests/python/chaos -m 'not browser' \
+	  --junitxml=$(REPORTS)/outbox.xml $(ARGS)
 chaos: $(VENV)/built $(VENV)/tools ## kill and cut everything for five minutes and compare (CHAOS_SECONDS, CHAOS_SEED, CHAOS_PG, CHAOS_ONLY, …)
 	@cd tests/python && CHAOS_SECONDS=$${CHAOS_SECONDS:-300} ../../$(BIN)/python -m chaos.run
 browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page and follows an event stream

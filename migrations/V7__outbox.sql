@@ -676,7 +676,7 @@ begin
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state s where s.system_id = here) then
-        truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
+        truncate rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox, rowcast.outbox_reader;
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
@@ -713,7 +713,7 @@ begin
     end if;
     perform rowcast.remove_outbox_triggers(w.relation) from rowcast.watched w join pg_class c on c.oid = w.relation;
     -- In the order in which readers lock them.
-    truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
+    truncate rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox, rowcast.outbox_reader;
     return true;
 end
 $function$;
@@ -770,6 +770,9 @@ revoke all on function rowcast.open_outbox(text) from public;
 --
 -- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
 -- million changes and is still open would else be passed over, change by change, each time.
+--
+-- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
+-- autovacuum, which takes the same, has hardly a reason to visit.
 create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
 language plpgsql
 volatile
@@ -779,7 +782,7 @@ as $function$
 declare
     closed boolean;
 begin
-    perform pg_advisory_xact_lock(1919907683, 2);
+    lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (
         select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
     ),
@@ -850,9 +853,12 @@ begin
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
     delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
-    if not pg_try_advisory_xact_lock(1919907683, 4) then
-        return;
-    end if;
+    begin
+        lock table rowcast.outbox_reader in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return;  -- Somebody else is at it.
+    end;
     select * into strict state from rowcast.outbox_state;
     next := (state.segment + 1) % 4;
     if pg_relation_size(format('rowcast.outbox_%s', next)) = 0 and (

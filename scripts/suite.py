@@ -6,6 +6,7 @@ what a step that cannot run on this machine lacks. Needs nothing but the standar
 fail is making the virtual environment.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -76,6 +77,11 @@ def _cases(root: ElementTree.Element) -> Counts:
     return total
 
 
+def both(*counters: Callable[[str], Counts]) -> Callable[[str], Counts]:
+    """What several runners of one step did."""
+    return lambda output: functools.reduce(Counts.plus, (count(output) for count in counters))
+
+
 STEPS = [
     Step("rust-fmt"),
     Step("rust-clippy"),
@@ -89,6 +95,7 @@ STEPS = [
     Step("python-mypy"),
     Step("python-stubtest"),
     Step("python-test", junit_counts("python.xml")),
+    Step("outbox-test", both(cargo_counts, junit_counts("outbox.xml"))),
     Step("client-test", junit_counts("clients.xml"), needs="node"),
     Step("browser-test", junit_counts("browser.xml"), needs="chromium"),
 ]

@@ -56,11 +56,14 @@ class EventBusConfig:
         *,
         slot: str = "rowcast",
         publication: str = "rowcast",
+        capture: str = "auto",
     ) -> EventBusConfig:
         """Committed changes of a PostgreSQL database.
 
         ``url`` is a libpq URL or key=value string; unset parts come from the ``PG*`` environment variables.
-        ``slot`` and ``publication`` are created if they do not exist.
+        ``slot`` and ``publication`` are created if they do not exist. ``capture`` is ``"wal"`` (the replication
+        stream), ``"outbox"`` (triggers) or ``"auto"``: the outbox if the database has one, else the stream where it can
+        be had, else the outbox. Raises ``ValueError`` for another ``capture``.
         """
 
     @property

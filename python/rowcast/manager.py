@@ -26,7 +26,7 @@ from rowcast.limits import RequestLimits
 from rowcast.naming import Naming
 from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
-from rowcast.settings import Attribute, Rate, Settings, SlowClient
+from rowcast.settings import Attribute, Capture, Rate, Settings, SlowClient
 from rowcast.source import Source
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ class SubscriptionManager:
         slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
             from the slot of that name, others from ``name_2``, ``name_3`` and so on.
         publication: The publication, shared by all.
+        capture: How changes are captured. ``"wal"``: the replication stream, which costs writers least. ``"outbox"``:
+            triggers that append to a table, for databases without logical replication. ``"auto"``: the outbox if the
+            database has one, else the stream where ``wal_level`` and the role allow it, else the outbox. By default
+            ``ROWCAST_CAPTURE``, else ``"auto"``.
         debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
         held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
         request_limits: How large one GraphQL request may be.
@@ -130,6 +134,7 @@ class SubscriptionManager:
         held_bytes_max: int | None = None,
         request_limits: RequestLimits | None = None,
         slow_client: SlowClient = "disconnect",
+        capture: Capture | None = None,
     ) -> None:
         self.settings = Settings(
             naming,
@@ -160,8 +165,9 @@ class SubscriptionManager:
             held_bytes_max,
             request_limits or RequestLimits(),
             slow_client,
+            capture,
         )
-        self._source = Source(database_url, bus, slot=slot, publication=publication)
+        self._source = Source(database_url, bus, slot=slot, publication=publication, capture=capture)
         self._declarations: list[Declaration] = []
         self._engine: SubscriptionExecutor | None = None
         self._bridges: dict[asyncio.AbstractEventLoop, LoopBridge] = {}

@@ -46,12 +46,14 @@ _ENGINES = frozenset(
     )
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
+CAPTURES = ("auto", "wal", "outbox")
 _LIMITED = ("connects", "subscribes", "messages", "asked")
 _POLICY_SESSIONS = range(2, 65)
 _PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
 
 Attribute = Literal["tenant_id", "user_id"]
 SlowClient = Literal["disconnect", "coalesce"]
+Capture = Literal["auto", "wal", "outbox"]
 
 
 class Rate(TypedDict):
@@ -97,12 +99,15 @@ class Settings:
     held_bytes_max: int | None = None
     request_limits: RequestLimits = field(default_factory=RequestLimits)
     slow_client: SlowClient = "disconnect"
+    capture: Capture | None = None
 
     def __post_init__(self) -> None:
         if self.naming not in ("camel", "database"):
             raise _invalid("naming", 'must be "camel" or "database"')
         if self.slow_client not in ("disconnect", "coalesce"):
             raise _invalid("slow_client", 'must be "disconnect" or "coalesce"')
+        if self.capture not in (None, *CAPTURES):
+            raise _invalid("capture", 'must be "auto", "wal" or "outbox"')
         for name in (
             "queue_bytes_max",
             "operations_max",

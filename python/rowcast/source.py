@@ -11,17 +11,27 @@ from typing import TYPE_CHECKING
 
 from rowcast._engine import EventBusConfig
 from rowcast.errors import ConfigurationError
+from rowcast.settings import CAPTURES, Capture
 
 if TYPE_CHECKING:
     from rowcast.embedded import EmbeddedPostgres
 
 VARIABLE = "ROWCAST_DATABASE_URL"
+CAPTURE_VARIABLE = "ROWCAST_CAPTURE"
 
 
 class Source:
     """Chosen when the manager is made, opened when it starts; each `open` has its `close`. Both block."""
 
-    def __init__(self, url: str | None, bus: EventBusConfig | None, *, slot: str, publication: str) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        bus: EventBusConfig | None,
+        *,
+        slot: str,
+        publication: str,
+        capture: Capture | None = None,
+    ) -> None:
         if url is not None and bus is not None:
             raise ConfigurationError(
                 "give database_url or bus, not both: EventBusConfig.postgresql(url) is a bus with a URL"
@@ -32,6 +42,7 @@ class Source:
         self._bus = bus
         self._slot = slot
         self._publication = publication
+        self._capture = capture
         self._embedded: EmbeddedPostgres | None = None
         self._changing = threading.Lock()
         self._opened = 0
@@ -46,13 +57,16 @@ class Source:
 
     def open(self) -> EventBusConfig:
         """The bus; an embedded server runs when this returns. Raises ``ConfigurationError`` or ``ConnectionFailed``."""
+        capture = self._capture or _capture_of_environment()
         with self._changing:
             if self._bus is None and self.url is None:
                 from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
 
                 self._embedded = EmbeddedPostgres.start()
             self._opened += 1
-        return self._bus or EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication)
+        return self._bus or EventBusConfig.postgresql(
+            self.url, slot=self._slot, publication=self._publication, capture=capture
+        )
 
     def close(self) -> None:
         """Stop the embedded server when this is the last `close`."""
@@ -61,3 +75,12 @@ class Source:
             if self._opened == 0 and self._embedded is not None:
                 embedded, self._embedded = self._embedded, None
                 embedded.stop()
+
+
+def _capture_of_environment() -> str:
+    capture = os.environ.get(CAPTURE_VARIABLE) or "auto"
+    if capture not in CAPTURES:
+        raise ConfigurationError(
+            f'{CAPTURE_VARIABLE} is {capture!r}; it must be "auto", "wal" or "outbox"', code="SETTING_INVALID"
+        )
+    return capture

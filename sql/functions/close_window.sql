@@ -6,6 +6,9 @@
 --
 -- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
 -- million changes and is still open would else be passed over, change by change, each time.
+--
+-- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
+-- autovacuum, which takes the same, has hardly a reason to visit.
 create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
 language plpgsql
 volatile
@@ -15,7 +18,7 @@ as $function$
 declare
     closed boolean;
 begin
-    perform pg_advisory_xact_lock(1919907683, 2);
+    lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (
         select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
     ),

@@ -13,7 +13,7 @@ begin
     end if;
     perform rowcast.remove_outbox_triggers(w.relation) from rowcast.watched w join pg_class c on c.oid = w.relation;
     -- In the order in which readers lock them.
-    truncate rowcast.outbox_window, rowcast.outbox, rowcast.outbox_state, rowcast.outbox_reader;
+    truncate rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox, rowcast.outbox_reader;
     return true;
 end
 $function$;

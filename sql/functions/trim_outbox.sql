@@ -24,9 +24,12 @@ begin
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
     delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
-    if not pg_try_advisory_xact_lock(1919907683, 4) then
-        return;
-    end if;
+    begin
+        lock table rowcast.outbox_reader in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return;  -- Somebody else is at it.
+    end;
     select * into strict state from rowcast.outbox_state;
     next := (state.segment + 1) % 4;
     if pg_relation_size(format('rowcast.outbox_%s', next)) = 0 and (

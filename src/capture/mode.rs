@@ -28,8 +28,6 @@ impl CaptureMode {
     pub async fn choose(client: &Client) -> Result<Self, StoreError> {
         let row = client.query_one(CHOOSE, &[]).await?;
         let (outbox, logical, may): (bool, bool, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let mode = if !outbox && logical && may { Self::Wal } else { Self::Outbox };
-        tracing::info!(?mode, outbox, logical, may_replicate = may, "how changes are captured was chosen");
-        Ok(mode)
+        Ok(if !outbox && logical && may { Self::Wal } else { Self::Outbox })
     }
 }

@@ -131,6 +131,7 @@ async fn prepare_to_stream(
     declared: &[Declaration],
 ) -> Result<Prepared, Error> {
     let mode = prepare(core, bus, client, declared).await?;
+    tracing::info!(?mode, "changes are captured");
     match mode {
         CaptureMode::Wal => store::ensure_publication(client).await?,
         CaptureMode::Outbox => store::start_outbox(client).await?,

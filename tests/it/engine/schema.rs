@@ -103,6 +103,8 @@ async fn a_declared_table_that_is_dropped_does_not_hold_up_the_others() {
     let engine = serving(&server, &fields()).await;
     let mut client = Client::of(&engine, "acme");
     client.subscribe("u", "subscription { u { row { id } } }");
+    server.sql("insert into u values (1)").await;
+    assert_eq!(client.rows(1, "id").await, [1], "the stream is here");
     server.sql("drop table u; alter table t add column extra int; insert into t values (1)").await;
     until("the new column", || has(&engine, "extra")).await;
     assert!(client.error().await.1.contains('u'));

@@ -1,5 +1,6 @@
 //! Who asks for a snapshot is told the rows that are there, once, and then exactly what follows.
 
+mod ends;
 mod fold;
 mod storm;
 

@@ -133,6 +133,17 @@ async def _(stage: Stage) -> None:
                 return
 
 
+@fault("outbox: emptied")
+async def _(stage: Stage) -> None:
+    # Whoever writes is waited for, and given a place by the checker, before all is gone.
+    emptied = (
+        "set local lock_timeout = '2s'; lock table tasks, notes, files in access exclusive mode;"
+        " select rowcast.close_window(); select rowcast.stop_outbox(); select rowcast.start_outbox()"
+    )
+    with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        await sql(stage.world, emptied)
+
+
 # --- DDL ---
 
 

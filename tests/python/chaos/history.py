@@ -1,7 +1,9 @@
 """What happened, as the database itself recorded it, and what each subscriber is owed for it.
 
 The order is exact: transactions in the order in which they committed, as the witness slot tells it (PostgreSQL's own
-decoding, of which only the BEGIN messages are read), changes of one transaction in the order of its own record.
+decoding, of which only the BEGIN messages are read), changes of one transaction in the order of its own record. An
+outbox may tell transactions that did not wait for each other in another order: there it is its own, held against the
+slot's.
 """
 
 import struct
@@ -12,6 +14,7 @@ from typing import Any
 
 from chaos.world import SLOT
 from rig.postgres import Database
+from rig.server import CAPTURE
 
 Image = dict[str, Any]
 
@@ -133,10 +136,53 @@ class History:
 
 def read(database: Database) -> History:
     """The record, once everything has been written."""
-    order = {xid: (place, lsn) for place, (xid, lsn) in enumerate(_commits(database))}
     rows = database.execute("select xid::text::bigint & 4294967295, id, tab, op, old, new from chaos.history")
-    rows.sort(key=lambda row: (order[row[0]], row[1]))
-    return History([Change(order[xid][1], *change) for xid, _, *change in rows])
+    committed = _ordered(rows, _commits(database))
+    if CAPTURE != "outbox":
+        return History(committed)
+    told = _ordered(rows, _windows(database))
+    _refuse_other_order(committed, told)
+    return History(told)
+
+
+def _ordered(rows: list[Any], transactions: list[tuple[int, int]]) -> list[Change]:
+    order = {xid: (place, position) for place, (xid, position) in enumerate(transactions)}
+    placed = sorted(rows, key=lambda row: (order[row[0]], row[1]))
+    return [Change(order[xid][1], *change) for xid, _, *change in placed]
+
+
+def _refuse_other_order(committed: list[Change], told: list[Change]) -> None:
+    """What happened to one row, and what emptied its table, has to be told as it was committed."""
+    for story, as_told in zip(_stories(committed), _stories(told), strict=True):
+        assert story == as_told, f"disordered by the outbox: {story} was told as {as_told}"
+
+
+def _stories(changes: list[Change]) -> list[list[tuple[str, Any, Any]]]:
+    """By table and key, what happened to it."""
+    stories: dict[tuple[str, Any], list[tuple[str, Any, Any]]] = {}
+    for change in changes:
+        stories.setdefault((change.table, None), [])
+        for key in {image["id"] for image in (change.old, change.new) if image}:
+            stories.setdefault((change.table, key), [])
+    for change in changes:
+        keys = {image["id"] for image in (change.old, change.new) if image}
+        if not keys:
+            concerned = change.table or "notes"
+            for (table, _), story in stories.items():
+                if table == concerned:
+                    story.append((change.operation, None, None))
+        for key in keys:
+            stories[change.table, key].append((change.operation, change.old, change.new))
+    return [stories[name] for name in sorted(stories, key=str)]
+
+
+def _windows(database: Database) -> list[tuple[int, int]]:
+    """Transactions and their positions in the order that the outbox gave them."""
+    query = (
+        "select x.xid::text::bigint & 4294967295, (w.first - '0/0')::bigint + x.place - 1 from chaos.windows w"
+        " cross join lateral unnest(w.xids) with ordinality x (xid, place) order by 2"
+    )
+    return [(xid, position) for xid, position in database.execute(query)]
 
 
 def _commits(database: Database) -> list[tuple[int, int]]:

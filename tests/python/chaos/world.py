@@ -56,6 +56,18 @@ alter table files enable row level security;
 create publication chaos_witness for table chaos.history;
 """
 
+WINDOWS = """
+create table chaos.windows (first pg_lsn not null, xids xid8[] not null);
+create function chaos.note_window() returns trigger language plpgsql security definer as $$
+begin
+    insert into chaos.windows values (new.first, new.xids);
+    return null;
+end $$;
+create trigger noted after insert on rowcast.outbox_window for each row execute function chaos.note_window();
+"""
+"""Which order an outbox gave to transactions that did not wait for each other is its own to say; `history` holds it
+against the order of commits wherever two have changed one row."""
+
 READER = """
 create role {role};
 create policy own on notes for select to {role} using ({own});
@@ -80,6 +92,10 @@ class World:
         self.database.execute(READER.format(role=self.role, own=POLICIES[0]))
         self.database.execute(f"select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
         return self
+
+    def note_windows(self) -> None:
+        """From now on windows of the outbox are on record too."""
+        self.database.execute(WINDOWS)
 
     def close(self) -> None:
         """Give back what the whole cluster sees."""

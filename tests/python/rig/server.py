@@ -15,6 +15,8 @@ from rig.wait import until
 ROOT = Path(__file__).resolve().parents[3]
 """The repository."""
 
+CAPTURE = os.environ.get("ROWCAST_TEST_CAPTURE")
+
 
 class Server:
     """One running process and what it has printed."""
@@ -95,6 +97,11 @@ def serve(app: str, environment: dict[str, str] | None = None) -> Server:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would point a server at somebody's database, and with the tests' modules importable."""
+    """Ours without what would point a server at somebody's database, and with the tests' modules importable.
+
+    ``ROWCAST_TEST_CAPTURE=outbox`` has the same promises kept over the other way to capture.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG", "DEMO_"))}
+    if CAPTURE is not None:
+        kept["ROWCAST_CAPTURE"] = CAPTURE
     return kept | {"PYTHONPATH": str(ROOT / "tests" / "python"), "PYTHONUNBUFFERED": "1"}

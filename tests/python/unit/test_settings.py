@@ -6,6 +6,7 @@ import pytest
 
 from rowcast import ConfigurationError, EventBusConfig, RequestLimits, SubscriptionExecutor
 from rowcast.settings import Settings
+from rowcast.source import CAPTURE_VARIABLE, Source
 
 
 def test_unset_bounds_are_left_to_the_engine():
@@ -19,6 +20,7 @@ def test_unset_bounds_are_left_to_the_engine():
     [
         ("naming", "snake"),
         ("slow_client", "drop"),
+        ("capture", "triggers"),
         ("queue_bytes_max", 0),
         ("queue_bytes_max", 1.5),
         ("operations_max", True),
@@ -104,3 +106,15 @@ def test_a_wrong_bound_of_a_request_is_refused_by_name(wrong):
 def test_the_engine_takes_every_setting_that_it_is_told():
     settings = Settings(policy_sessions=64, policy_timeout_s=0.5, policy_backlog_bytes_max=1, service="orders")
     SubscriptionExecutor(EventBusConfig.memory(), settings=settings.as_json())
+
+
+def test_how_changes_are_captured_is_said_by_name_in_the_environment_or_left_to_the_database(monkeypatch):
+    with pytest.raises(ValueError, match='"auto", "wal" or "outbox"'):
+        EventBusConfig.postgresql("postgresql://nobody@127.0.0.1:1/none", capture="triggers")
+    source = Source("postgresql://nobody@127.0.0.1:1/none", None, slot="s", publication="p")
+    monkeypatch.setenv(CAPTURE_VARIABLE, "triggers")
+    with pytest.raises(ConfigurationError, match=CAPTURE_VARIABLE) as caught:
+        source.open()
+    assert caught.value.code == "SETTING_INVALID"
+    monkeypatch.setenv(CAPTURE_VARIABLE, "outbox")
+    assert source.open().kind == "postgresql"
