@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, T201 - a script that prints
+# ruff: noqa: INP001, S101, T201 - a script that prints
 """What capturing costs those who write: transactions a second of eight writers, without capture and with either kind.
 
     .venv/bin/python benches/write_cost.py [--seconds 5] [--passes 3] [--writers 8]
@@ -30,7 +30,9 @@ create table {name} (
 insert into {name} (tenant_id, status, total, note, a, b)
 select 'acme', 'open', 12.5, 'some words of a note', n, n from generate_series(1, 10000) n;
 """
-INSERT = "insert into {name} (tenant_id, status, total, note, a, b) values ('acme', 'open', 12.5, 'some words', 1, 2);\n"
+INSERT = (
+    "insert into {name} (tenant_id, status, total, note, a, b) values ('acme', 'open', 12.5, 'some words', 1, 2);\n"
+)
 UPDATE = "\\set id random(1, 10000)\nupdate {name} set status = 'paid', a = a + 1 where id = :id;\n"
 ENGINE = """
 import sys, time
@@ -65,7 +67,9 @@ def main() -> None:
             cluster.start()
             for work, script in (("insert", INSERT), ("update", UPDATE)):
                 for commit in ("on", "off"):
-                    measure(cluster, f"PostgreSQL {major}, {work}, synchronous_commit {commit}", script, commit, options)
+                    measure(
+                        cluster, f"PostgreSQL {major}, {work}, synchronous_commit {commit}", script, commit, options
+                    )
 
 
 def measure(cluster: Cluster, title: str, script: str, commit: str, options: argparse.Namespace) -> None:

@@ -667,12 +667,17 @@ set jit = off
 as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
-    uncaptured oid[];
+    owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
+    uncaptured regclass;
 begin
     if exists (select from rowcast.outbox_state s where s.system_id = here)
         and not exists (select from rowcast.tables t where t.problems @> '{not_captured}')
     then
         return false;
+    end if;
+    if not pg_has_role(owner, 'usage') then
+        raise exception 'the outbox belongs to %, not to %', owner, quote_ident(current_user)
+            using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state s where s.system_id = here) then
@@ -687,8 +692,9 @@ begin
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in select array_agg(t.oid) from rowcast.tables t where t.problems @> '{not_captured}' loop
-        perform rowcast.install_outbox_triggers(u.oid::regclass) from unnest(uncaptured) u (oid);
+    for uncaptured in select t.oid::regclass from rowcast.tables t where t.problems @> '{not_captured}' order by t.oid loop
+        perform rowcast.refuse_stranger(uncaptured);
+        perform rowcast.install_outbox_triggers(uncaptured);
     end loop;
     perform rowcast.announce('outbox', 0);
     return true;

@@ -323,3 +323,21 @@ async fn an_engine_with_its_grants_alone_reads_what_an_administrator_has_started
     assert_eq!(client.rows(1, "id").await, [1], "whoever writes needs no right on the outbox");
     engine.stop(PATIENCE).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_may_not_start_an_outbox_is_told_who_may() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let mut admin = server.admin().await;
+    rowcast::store::migrate(&mut admin).await.unwrap();
+    admin.batch_execute("select rowcast.watch('t', public => true)").await.unwrap();
+    admin.batch_execute("create role reader login; select rowcast.grant_engine('reader')").await.unwrap();
+    let bus = Bus::PostgreSql(PostgreSqlBus {
+        url: Some(server.url_as("reader", "postgres")),
+        slot: "unused".to_owned(),
+        publication: "rowcast".to_owned(),
+        capture: None,
+    });
+    let error = Engine::new(bus, Settings::default()).start(&fields().to_string()).await.unwrap_err();
+    assert_eq!(error.code(), "PERMISSION_DENIED");
+    assert!(error.to_string().contains("As postgres, run: select rowcast.start_outbox()"), "{error}");
+}

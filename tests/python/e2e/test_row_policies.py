@@ -18,7 +18,7 @@ from gql.transport.websockets import WebsocketsTransport
 from rig.client import PATIENCE, Socket, raw_socket, signed_in
 from rig.notebook import ASKED, COMPILED, NOTES, RAISING, Notebook, notebook
 from rig.postgres import Database
-from rig.server import ROOT, Server
+from rig.server import CAPTURE, ROOT, Server
 from rig.wait import until, until_async
 from rowcast import SubscriptionManager
 
@@ -126,6 +126,8 @@ async def test_an_engine_that_may_little_asks_as_the_roles_that_it_was_given(dat
     database.execute(f"create role {engine} login replication")
     await SubscriptionManager(database.url).migrate()
     database.execute(f"select rowcast.grant_engine('{engine}')")
+    if CAPTURE == "outbox":
+        database.execute("select rowcast.start_outbox()")
     url = database.url.replace("postgres@", f"{engine}@")
     try:
         with notebook(database, ASKED, url, watched=True, NOTES_MIGRATED="yes") as notes:
