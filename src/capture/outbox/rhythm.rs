@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two questions right behind a change, and when a while has gone by without one: a question costs the server a
-/// tenth of a millisecond, and a change waits for half of this on average.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// Between two questions right behind a change, and when a while has gone by without one: a question costs the server 0.2 ms,
+/// and a change waits for half of this on average.
+const SHORTEST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(5);
 /// Without a change for this long there is no reason to expect one.
 const AWAKE: Duration = Duration::from_millis(250);
