@@ -8,8 +8,9 @@
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
--- and inserted. The alias is one that no column has: a column of that name would be taken for the row. Generated columns have
--- no type here: the replication stream does not have them either.
+-- and inserted. The alias is one that no column has: a column of that name would be taken for the row, which is
+-- a `record` there, so nobody's cast of the table's own type is called. Generated columns have no type here: the replication
+-- stream does not have them either.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql

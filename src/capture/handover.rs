@@ -40,7 +40,7 @@ impl Parcel {
 
 enum Sent {
     Items(vec::IntoIter<Replication>, OwnedSemaphorePermit),
-    Event(Captured),
+    Event(Captured, Option<OwnedSemaphorePermit>),
 }
 
 /// The consumer is gone.
@@ -65,9 +65,16 @@ impl Giver {
         self.sender.send(Sent::Items(parcel.items.into_iter(), room)).map_err(|_| Gone)
     }
 
-    /// Events are few and need no room.
+    /// An event that may come often waits for room as messages do.
+    pub(super) async fn tell_in_turn(&self, event: Captured) -> Result<(), Gone> {
+        let room = Arc::clone(&self.room).acquire_many_owned(ITEM_BYTES.min(self.bytes) as u32).await;
+        let room = room.map_err(|_| Gone)?;
+        self.sender.send(Sent::Event(event, Some(room))).map_err(|_| Gone)
+    }
+
+    /// Other events are few and need no room.
     pub(super) fn tell(&self, event: Captured) -> Result<(), Gone> {
-        self.sender.send(Sent::Event(event)).map_err(|_| Gone)
+        self.sender.send(Sent::Event(event, None)).map_err(|_| Gone)
     }
 }
 
@@ -87,7 +94,7 @@ impl Taker {
                 return Some(item);
             }
             match self.receiver.recv().await? {
-                Sent::Event(event) => return Some(event),
+                Sent::Event(event, _room) => return Some(event),
                 Sent::Items(items, room) => self.unpack(items, room),
             }
         }
@@ -100,7 +107,7 @@ impl Taker {
                 return Some(item);
             }
             match self.receiver.try_recv().ok()? {
-                Sent::Event(event) => return Some(event),
+                Sent::Event(event, _room) => return Some(event),
                 Sent::Items(items, room) => self.unpack(items, room),
             }
         }

@@ -26,6 +26,8 @@ mod capture {
     mod errors;
     /// Outages: nothing lost, nothing handled twice; what cannot be bridged is said.
     mod outage;
+    /// The same of the outbox, and how much of it is held at once.
+    mod outbox;
     /// A consumer as the engine is one, for the tests of capture.
     mod reader;
     /// What a capture promises while nothing goes wrong.

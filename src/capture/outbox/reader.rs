@@ -127,7 +127,7 @@ impl Reading<'_> {
                 self.read_windows(closing.newest).await?;
                 self.rhythm.heard(Instant::now());
             }
-            self.tell_horizon(closing.seen)?;
+            self.tell_horizon(closing.seen).await?;
             self.wait().await?;
         }
     }
@@ -209,12 +209,17 @@ impl Reading<'_> {
         room.and_then(|room| giver.send(parcel, room)).map_err(|_| End::Stopped)
     }
 
-    fn tell_horizon(&mut self, seen: String) -> Result<(), End> {
+    async fn tell_horizon(&mut self, seen: String) -> Result<(), End> {
         if seen == self.told {
             return Ok(());
         }
         self.told.clone_from(&seen);
-        self.ends.giver.tell(Captured::Horizon { snapshot: seen }).map_err(|_| End::Stopped)
+        let Ends { giver, stop, .. } = &mut self.ends;
+        tokio::select! {
+            biased;
+            _ = &mut **stop => Err(End::Stopped),
+            told = giver.tell_in_turn(Captured::Horizon { snapshot: seen }) => told.map_err(|_| End::Stopped),
+        }
     }
 
     async fn wait(&mut self) -> Result<(), End> {

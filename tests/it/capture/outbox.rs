@@ -1,0 +1,114 @@
+//! The outbox as a capture: outages of every kind, and how much of it is held at once.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rowcast::capture::{Capture, Captured, Conninfo, OutboxSettings};
+use tokio_postgres::Client;
+
+use crate::capture::reader::{PATIENCE, Reader};
+use crate::postgres::{Server, Stop};
+
+async fn prepared() -> (Server, Client) {
+    let server = Server::with(&["wal_level=replica"]);
+    let mut admin = server.admin().await;
+    rowcast::store::migrate(&mut admin).await.unwrap();
+    let table = "create table t (id int primary key, note text); select rowcast.watch('t', public => true), rowcast.start_outbox()";
+    admin.batch_execute(table).await.unwrap();
+    (server, admin)
+}
+
+async fn start(server: &Server, settings: OutboxSettings) -> Capture {
+    Capture::outbox(Conninfo::resolve(Some(&server.url())).unwrap(), settings, None).await.unwrap()
+}
+
+/// The process that serves the session which polls.
+async fn backend(admin: &Client) -> Option<i32> {
+    let query = "select pid from pg_stat_activity where query like '%rowcast.close_window%' and pid <> pg_backend_pid()
+                 order by backend_start desc limit 1";
+    admin.query_opt(query, &[]).await.unwrap().map(|row| row.get(0))
+}
+
+fn signal(signal: &str, pid: i32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+async fn polled(admin: &Client) -> i32 {
+    loop {
+        if let Some(pid) = backend(admin).await {
+            return pid;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A peer that is gone without a word keeps the connection open, and the locks of its session.
+#[tokio::test]
+async fn a_server_that_says_nothing_is_left_and_nothing_is_missed() {
+    let (server, admin) = prepared().await;
+    let settings = OutboxSettings { liveness: Duration::from_millis(700), ..OutboxSettings::default() };
+    let mut reader = Reader::new(start(&server, settings).await);
+    admin.batch_execute("insert into t values (1)").await.unwrap();
+    reader.until("the first row", |reader| reader.ids() == [1]).await;
+    let silent = polled(&admin).await;
+    signal("-STOP", silent);
+    admin.batch_execute("insert into t values (2)").await.unwrap();
+    reader.until("the row that came meanwhile", |reader| reader.ids() == [1, 2]).await;
+    assert_eq!((reader.interruptions.as_slice(), reader.resumed), (&["CONNECTION_LOST"][..], 1));
+    signal("-CONT", silent);
+    admin.batch_execute("insert into t values (3)").await.unwrap();
+    reader.until("what comes then", |reader| reader.ids() == [1, 2, 3]).await;
+    reader.capture.stop().await;
+}
+
+#[tokio::test]
+async fn restarts_and_terminated_sessions_lose_and_repeat_nothing() {
+    let (mut server, admin) = prepared().await;
+    let mut reader = Reader::new(start(&server, OutboxSettings::default()).await);
+    let insert = |first: i32| format!("insert into t select n from generate_series({first}, {first} + 499) n");
+    admin.batch_execute(&insert(1)).await.unwrap();
+    reader.until("some of the rows", |reader| reader.ids().len() >= 100).await;
+    let pid = polled(&admin).await;
+    admin.query_one("select pg_terminate_backend($1)", &[&pid]).await.unwrap();
+    admin.batch_execute(&insert(501)).await.unwrap();
+    reader.until("all rows", |reader| reader.ids().len() == 1000).await;
+    for (round, how) in [Stop::Kill, Stop::Fast].into_iter().enumerate() {
+        let stopped = tokio::task::spawn_blocking(move || {
+            server.restart(how);
+            server
+        });
+        reader.until("the outage", |reader| reader.interruptions.len() == round + 2).await;
+        server = stopped.await.unwrap();
+        let first = i32::try_from(1001 + round * 500).unwrap();
+        server.sql(&insert(first)).await;
+        reader.until("the rows behind it", |reader| reader.ids().len() == 1500 + round * 500).await;
+    }
+    assert!(reader.ids().into_iter().eq(1..=2000), "each once, in order");
+    reader.capture.stop().await;
+}
+
+/// The server waits, and so do the rows in it.
+#[tokio::test]
+async fn a_consumer_that_does_not_read_holds_up_a_large_transaction_and_no_memory() {
+    let (server, admin) = prepared().await;
+    let settings = OutboxSettings { buffer_bytes: 200_000, ..OutboxSettings::default() };
+    let mut capture = start(&server, settings).await;
+    admin.batch_execute("insert into t select n, repeat('x', 1000) from generate_series(1, 100000) n").await.unwrap();
+    let resident = || -> u64 {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let (before, mut most, mut rows) = (resident(), 0, 0);
+    while rows < 100_000 {
+        match tokio::time::timeout(PATIENCE, capture.next()).await.unwrap() {
+            Captured::Data { body, .. } if body[0] == b'I' => rows += 1,
+            Captured::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+        if rows % 10_000 == 0 {
+            most = most.max(resident());
+        }
+    }
+    assert!(most.saturating_sub(before) < 20 << 20, "100 MB of rows took {} more bytes", most.saturating_sub(before));
+    capture.stop().await;
+}
