@@ -2,8 +2,8 @@
 //! asked for often.
 //!
 //! What is promised: a change of a role, of a membership, of a watched table's owner, columns, access lists, row security
-//! or policies, of its schema's owner or access list, or of what `alter role` or `alter database` sets for rowcast's user
-//! gives another number. It may also be another when nothing has changed that matters here. What is never done: it
+//! or policies, of its schema's owner or access list, of the triggers that capture it, or of what `alter role` or `alter
+//! database` sets for rowcast's user gives another number. It may also be another when nothing has changed that matters here. What is never done: it
 //! prints no policy and resolves no membership, and it knows nothing of `postgresql.conf`.
 
 use tokio_postgres::Client;
@@ -45,6 +45,11 @@ const FINGERPRINT: &str = "
         left join pg_catalog.pg_roles r on r.oid = s.setrole
         where (s.setdatabase = 0 or d.datname = pg_catalog.current_database())
           and (s.setrole = 0 or r.rolname = current_user)
+        union all
+        select pg_catalog.hashtextextended(
+            pg_catalog.concat_ws(',', g.tgrelid, g.tgname, g.tgenabled, g.tgargs) collate \"C\", 8)
+        from pg_catalog.pg_trigger g
+        where g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete') and not g.tgisinternal
     )
     select coalesce(pg_catalog.sum(part.hash), 0)::text from part";
 

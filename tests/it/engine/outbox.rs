@@ -341,3 +341,19 @@ async fn an_engine_that_may_not_start_an_outbox_is_told_who_may() {
     assert_eq!(error.code(), "PERMISSION_DENIED");
     assert!(error.to_string().contains("As postgres, run: select rowcast.start_outbox()"), "{error}");
 }
+
+/// Nothing would come of it any more, and nobody would know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_whose_triggers_are_taken_away_is_not_served_in_silence() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = serving(&server).await;
+    for harm in ["drop trigger rowcast_update on t", "alter table t disable trigger all"] {
+        let mut client = Client::of(&engine, "acme");
+        client.subscribe("1", IDS);
+        server.sql(harm).await;
+        assert!(client.error().await.1.contains('t'), "{harm}");
+        server.sql("select rowcast.watch('t', public => true)").await;
+        until("the table to be served again", || engine.schema().unwrap().contains("TEvent")).await;
+    }
+    engine.stop(PATIENCE).await;
+}
