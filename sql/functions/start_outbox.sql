@@ -28,7 +28,10 @@ begin
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state s where s.system_id = here) then
-        truncate rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox, rowcast.outbox_reader;
+        -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
+        delete from rowcast.outbox_state;
+        delete from rowcast.outbox_reader;
+        truncate rowcast.outbox_window, rowcast.outbox;
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)

@@ -12,8 +12,10 @@ begin
         return false;
     end if;
     perform rowcast.remove_outbox_triggers(w.relation) from rowcast.watched w join pg_class c on c.oid = w.relation;
-    -- In the order in which readers lock them.
-    truncate rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox, rowcast.outbox_reader;
+    -- See rowcast.start_outbox. In the order in which readers lock them.
+    delete from rowcast.outbox_state;
+    delete from rowcast.outbox_reader;
+    truncate rowcast.outbox_window, rowcast.outbox;
     return true;
 end
 $function$;

@@ -277,7 +277,6 @@ async fn a_reader_whose_windows_are_gone_tells_every_subscriber() {
     assert_eq!(client.rows(1, "id").await, [1]);
     // As if it had been stopped for long: others went on, and emptied what it had not read.
     server.sql("begin; select rowcast.close_window(); delete from rowcast.outbox_window; select rowcast.stop_outbox(); select rowcast.start_outbox(); commit").await;
-    server.sql("insert into t values (2)").await;
     let (code, message) = client.error().await;
     assert_eq!(code, "GAP");
     assert!(message.contains("OUTBOX_TRIMMED"), "{message}");
@@ -356,4 +355,31 @@ async fn a_table_whose_triggers_are_taken_away_is_not_served_in_silence() {
         until("the table to be served again", || engine.schema().unwrap().contains("TEvent")).await;
     }
     engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_the_same_time_all_read_one_outbox() {
+    let server = Arc::new(prepared(&["wal_level=replica"]).await);
+    let starting: Vec<_> = (0..6)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { serving(&server).await })
+        })
+        .collect();
+    let mut clients = Vec::new();
+    let mut engines = Vec::new();
+    for engine in starting {
+        let engine = engine.await.unwrap();
+        let client = Client::of(&engine, "acme");
+        client.subscribe("1", IDS);
+        clients.push(client);
+        engines.push(engine);
+    }
+    server.sql("insert into t values (1)").await;
+    for client in &mut clients {
+        assert_eq!(client.rows(1, "id").await, [1]);
+    }
+    for engine in engines {
+        engine.stop(PATIENCE).await;
+    }
 }
