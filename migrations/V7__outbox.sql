@@ -49,7 +49,7 @@ comment on table rowcast.outbox_3 is 'A segment of rowcast.outbox.';
 revoke all on table rowcast.outbox_3 from public;
 
 -- Whether changes are captured by triggers, and which segment they are written to. One row, or none: then watched tables
--- have no triggers. Written by rowcast.capture_by_outbox and rowcast.trim_outbox, read by every trigger.
+-- have no triggers. Written by rowcast.start_outbox and rowcast.trim_outbox, read by every trigger.
 create table rowcast.outbox_state (
     is_here boolean primary key default true,
     segment int2 not null default 0,
@@ -89,7 +89,7 @@ create table rowcast.outbox_window (
 comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
 comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
 comment on column rowcast.outbox_window.last is 'The position of the last one.';
-comment on column rowcast.outbox_window.previous is 'The first position of the window before it.';
+comment on column rowcast.outbox_window.previous is 'The last position of the window before it.';
 comment on column rowcast.outbox_window.since is 'upto of the window before it.';
 comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
 comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';
@@ -132,6 +132,7 @@ select
     array_remove(array[
         case when not part.published then 'not_published' end,
         case when not member.captured then 'not_captured' end,
+        case when not member.partitions_captured then 'partition_not_captured' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
@@ -146,6 +147,7 @@ select
 from rowcast.watched w
 join pg_catalog.pg_class c on c.oid = w.relation
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+cross join (select exists (select from rowcast.outbox_state) as found) outbox
 -- The table itself and, when it is partitioned, everything below it. Identity is the weakest of all, since an old
 -- image comes from a leaf; a leaf without one makes its owner's UPDATE and DELETE fail.
 cross join lateral (
@@ -157,13 +159,11 @@ cross join lateral (
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
         bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
-        -- Each has the three triggers that tell of rows, and a partition's know whose partition it is.
-        bool_and(m.relkind not in ('r', 'p') or (
-            select count(*) = 3
-            from pg_catalog.pg_trigger g
-            where g.tgrelid = m.oid and g.tgenabled = 'A' and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete')
-              and g.tgargs = case when m.oid = c.oid then ''::bytea else convert_to(c.oid::text, 'UTF8') || '\x00' end
-        )) or not exists (select from rowcast.outbox_state) as captured
+        -- The three triggers that tell of rows, and the root's of TRUNCATE; a partition's know whose partition it is.
+        not outbox.found or coalesce(bool_and(triggers.installed = 4) filter (where m.oid = c.oid), true) as captured,
+        not outbox.found or coalesce(
+            bool_and(triggers.installed = 3) filter (where m.oid <> c.oid and m.relkind in ('r', 'p')), true
+        ) as partitions_captured
     from (
         with recursive tree (oid) as (
             select c.oid
@@ -176,6 +176,13 @@ cross join lateral (
         select tree.oid from tree
     ) tree
     join pg_catalog.pg_class m on m.oid = tree.oid
+    cross join lateral (
+        select count(*) as installed
+        from pg_catalog.pg_trigger g
+        where g.tgrelid = m.oid and g.tgenabled = 'A'
+          and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete', 'rowcast_truncate')
+          and g.tgargs = case when m.oid = c.oid then ''::bytea else convert_to(c.oid::text, 'UTF8') || '\x00' end
+    ) triggers
 ) member
 left join lateral (
     select array_agg(k.attnum order by k.place) as attnums
@@ -233,7 +240,9 @@ as $function$
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
         when 'not_captured' then
-            'The table or a partition lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+            'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+        when 'partition_not_captured' then
+            'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
@@ -304,9 +313,9 @@ revoke all on function rowcast.wake_outbox_readers() from public;
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
--- and inserted. The alias is one that no column has: a column of that name would be taken for the row, which is
--- a `record` there, so nobody's cast of the table's own type is called. Generated columns have no type here: the replication
--- stream does not have them either.
+-- and inserted. row(r.*), not r: a column may have the name of the alias, and nobody's cast of the table's own type is to be
+-- called here. Generated columns have no type: the replication stream does not have them either. What an AFTER trigger for
+-- each row changes is appended before what its statement changed, since this runs after both.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -315,6 +324,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $function$
+#variable_conflict use_variable
 declare
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
     shape text[] := array(
@@ -339,31 +349,36 @@ begin
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
     else
         select array[n.nspname::text, c.relname::text] || shape into shape
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.oid = watched;
+        from pg_partition_ancestors(tg_relid) a
+        join pg_class c on c.oid = a.relid
+        join pg_namespace n on n.oid = c.relnamespace
+        where a.relid = watched;
+        if not found then
+            return null;  -- It was detached, and nobody watches it any more.
+        end if;
     end if;
     if tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, relation, kind, shape, new)
-        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, "rowcast row"::text
-        from rowcast.outbox_state s cross join new_rows "rowcast row";
+        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join new_rows r;
     elsif tg_op = 'DELETE' then
         insert into rowcast.outbox (segment, relation, kind, shape, old)
-        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, "rowcast row"::text
-        from rowcast.outbox_state s cross join old_rows "rowcast row";
+        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, relation, kind, shape)
         select s.segment, watched, 'T', shape from rowcast.outbox_state s;
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, relation, kind, shape, old, new)
-        select s.segment, watched, 'U', shape, "rowcast old"::text, "rowcast row"::text
-        from rowcast.outbox_state s cross join old_rows "rowcast old" cross join new_rows "rowcast row";
+        select s.segment, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
         insert into rowcast.outbox (segment, relation, kind, shape, old, new)
         select s.segment, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
         from rowcast.outbox_state s
-        cross join (select row_number() over () as place, "rowcast row"::text as image from old_rows "rowcast row") o
-        join (select row_number() over () as place, "rowcast row"::text as image from new_rows "rowcast row") n
+        cross join (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
+        join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
@@ -371,9 +386,9 @@ begin
         select s.segment, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from rowcast.outbox_state s
         cross join (
-            select 'D'::"char", "rowcast row"::text, null from old_rows "rowcast row"
+            select 'D'::"char", row(r.*)::text, null from old_rows r
             union all
-            select 'I', null, "rowcast row"::text from new_rows "rowcast row"
+            select 'I', null, row(r.*)::text from new_rows r
         ) r (kind, old, new);
     end if;
     -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.
@@ -400,9 +415,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    insert into rowcast.outbox (segment, kind, shape, new)
-    select s.segment, 'M', array[prefix], content from rowcast.outbox_state s;
-    if found then
+    -- Where there is none nothing is written: a read-only transaction may publish to the WAL.
+    if exists (select from rowcast.outbox_state) then
+        insert into rowcast.outbox (segment, kind, shape, new)
+        select s.segment, 'M', array[prefix], content from rowcast.outbox_state s;
         perform rowcast.wake_outbox_readers();
     end if;
 end
@@ -434,7 +450,7 @@ revoke all on function rowcast.announce(text, oid) from public;
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
 -- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- after 5 seconds with SQLSTATE 55P03. Always enabled: that is also where session_replication_role is replica.
+-- after 0.8 seconds with SQLSTATE 55P03: sooner than the server looks for deadlocks, in which the other might be chosen. Always enabled: that is also where session_replication_role is replica.
 create or replace function rowcast.install_outbox_triggers(relation regclass)
 returns void
 language plpgsql
@@ -447,7 +463,7 @@ declare
     timeout text := current_setting('lock_timeout');
 begin
     if timeout = '0' then
-        perform set_config('lock_timeout', '5s', true);
+        perform set_config('lock_timeout', '800ms', true);
     end if;
     for member in
         select c.oid from pg_class c
@@ -482,6 +498,7 @@ comment on function rowcast.install_outbox_triggers(regclass) is
 revoke all on function rowcast.install_outbox_triggers(regclass) from public;
 
 -- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
+-- Locks as there, ACCESS EXCLUSIVE. A partition that was detached has them still.
 create or replace function rowcast.remove_outbox_triggers(relation regclass)
 returns void
 language plpgsql
@@ -490,14 +507,20 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     installed pg_trigger;
+    timeout text := current_setting('lock_timeout');
 begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '800ms', true);
+    end if;
     for installed in
         select t.* from pg_trigger t
         where t.tgfoid = 'rowcast.append_to_outbox()'::regprocedure
-          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p))
+          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
+               or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop
         execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
     end loop;
+    perform set_config('lock_timeout', timeout, true);
 end
 $function$;
 comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';
@@ -556,7 +579,7 @@ begin
           and w.tenant_attnum is not distinct from wanted_attnum
           and w.public = watch.public
           and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,not_captured,identity_missing,row_filter,column_list}'
+          and not t.problems && '{not_published,not_captured,partition_not_captured,identity_missing,row_filter,column_list}'
     ) then
         return false;
     end if;
@@ -585,7 +608,7 @@ begin
     if exists (select from rowcast.tables t where t.oid = watch.relation and not t.published) then
         execute format('alter publication rowcast add table only %s', relation);
     end if;
-    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems @> '{not_captured}') then
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems && '{not_captured,partition_not_captured}') then
         perform rowcast.install_outbox_triggers(relation);
     end if;
     perform rowcast.announce('watch', relation);
@@ -686,7 +709,7 @@ declare
     uncaptured regclass;
 begin
     if exists (select from rowcast.outbox_state s where s.system_id = here)
-        and not exists (select from rowcast.tables t where t.problems @> '{not_captured}')
+        and not exists (select from rowcast.tables t where t.problems && '{not_captured,partition_not_captured}')
     then
         return false;
     end if;
@@ -703,14 +726,18 @@ begin
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
-        select p.lsn, p.lsn, p.lsn, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
+        select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
         from (select pg_current_wal_insert_lsn() as lsn) p
         cross join (
             select pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in select t.oid::regclass from rowcast.tables t where t.problems @> '{not_captured}' order by t.oid loop
+    for uncaptured in
+        select t.oid::regclass from rowcast.tables t
+        where t.problems && '{not_captured,partition_not_captured}'
+        order by t.oid
+    loop
         perform rowcast.refuse_stranger(uncaptured);
         perform rowcast.install_outbox_triggers(uncaptured);
     end loop;
@@ -775,13 +802,13 @@ begin
         return;
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
-    select reader, min(w.first), clock_timestamp() from rowcast.outbox_window w
+    select reader, min(w.previous) + 1, clock_timestamp() from rowcast.outbox_window w
     on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
     return query
-    select here, rowcast.timeline(), min(t.first), max(t.last), array_agg(t.timeline), array_agg(t.last),
+    select here, rowcast.timeline(), min(t.previous) + 1, max(t.last), array_agg(t.timeline), array_agg(t.last),
         current_setting('max_prepared_transactions') = '0'
     from (
-        select w.timeline, min(w.first) as first, max(w.last) as last from rowcast.outbox_window w group by w.timeline
+        select w.timeline, min(w.previous) as previous, max(w.last) as last from rowcast.outbox_window w group by w.timeline
     ) t;
 end
 $function$;
@@ -808,6 +835,10 @@ as $function$
 declare
     closed boolean;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.close_window needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
     lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (
         select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
@@ -836,7 +867,7 @@ begin
     ),
     made as (
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
-        select p.first, p.first + (t.many - 1)::numeric, w.first, w.upto, w.running, s.upto, s.running, t.xids,
+        select p.first, p.first + (t.many - 1)::numeric, w.last, w.upto, w.running, s.upto, s.running, t.xids,
             rowcast.timeline(), clock_timestamp()
         from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
         where t.many > 0
@@ -856,7 +887,7 @@ revoke all on function rowcast.close_window() from public;
 -- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/capture/outbox every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
--- The segment that is written changes when it has 64 MiB or is a minute old, if the next is empty. One that is not written
+-- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
 -- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
 -- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
 --
@@ -876,6 +907,10 @@ declare
     needed rowcast.outbox_window;
     is_needed boolean;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
     delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
@@ -886,8 +921,12 @@ begin
             return;  -- Somebody else is at it.
     end;
     select * into strict state from rowcast.outbox_state;
-    next := (state.segment + 1) % 4;
-    if pg_relation_size(format('rowcast.outbox_%s', next)) = 0 and (
+    select (state.segment + d) % 4 into next
+    from generate_series(1, 3) d
+    where pg_relation_size(format('rowcast.outbox_%s', (state.segment + d) % 4)) = 0
+    order by d
+    limit 1;
+    if next is not null and (
         pg_relation_size(format('rowcast.outbox_%s', state.segment)) >= 67108864
         or (pg_relation_size(format('rowcast.outbox_%s', state.segment)) > 0
             and state.segment_since < clock_timestamp() - interval '1 minute')
@@ -1133,8 +1172,14 @@ declare
     content text;
     outbox boolean;
 begin
-    select count(*) = 6 and bool_and(c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)) into outbox
-    from pg_namespace n join pg_class c on c.relnamespace = n.oid join pg_roles r on r.oid = c.relowner
+    select count(*) = 6 and bool_and(
+        c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)
+        and (n.nspowner = current_user::regrole or o.rolsuper)
+    ) into outbox
+    from pg_namespace n
+    join pg_roles o on o.oid = n.nspowner
+    join pg_class c on c.relnamespace = n.oid
+    join pg_roles r on r.oid = c.relowner
     where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state');
     if outbox then
         select exists (select from rowcast.outbox_state) into outbox;

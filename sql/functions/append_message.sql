@@ -7,9 +7,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    insert into rowcast.outbox (segment, kind, shape, new)
-    select s.segment, 'M', array[prefix], content from rowcast.outbox_state s;
-    if found then
+    -- Where there is none nothing is written: a read-only transaction may publish to the WAL.
+    if exists (select from rowcast.outbox_state) then
+        insert into rowcast.outbox (segment, kind, shape, new)
+        select s.segment, 'M', array[prefix], content from rowcast.outbox_state s;
         perform rowcast.wake_outbox_readers();
     end if;
 end

@@ -8,9 +8,9 @@
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
--- and inserted. The alias is one that no column has: a column of that name would be taken for the row, which is
--- a `record` there, so nobody's cast of the table's own type is called. Generated columns have no type here: the replication
--- stream does not have them either.
+-- and inserted. row(r.*), not r: a column may have the name of the alias, and nobody's cast of the table's own type is to be
+-- called here. Generated columns have no type: the replication stream does not have them either. What an AFTER trigger for
+-- each row changes is appended before what its statement changed, since this runs after both.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -19,6 +19,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $function$
+#variable_conflict use_variable
 declare
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
     shape text[] := array(
@@ -43,31 +44,36 @@ begin
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
     else
         select array[n.nspname::text, c.relname::text] || shape into shape
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.oid = watched;
+        from pg_partition_ancestors(tg_relid) a
+        join pg_class c on c.oid = a.relid
+        join pg_namespace n on n.oid = c.relnamespace
+        where a.relid = watched;
+        if not found then
+            return null;  -- It was detached, and nobody watches it any more.
+        end if;
     end if;
     if tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, relation, kind, shape, new)
-        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, "rowcast row"::text
-        from rowcast.outbox_state s cross join new_rows "rowcast row";
+        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join new_rows r;
     elsif tg_op = 'DELETE' then
         insert into rowcast.outbox (segment, relation, kind, shape, old)
-        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, "rowcast row"::text
-        from rowcast.outbox_state s cross join old_rows "rowcast row";
+        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, relation, kind, shape)
         select s.segment, watched, 'T', shape from rowcast.outbox_state s;
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, relation, kind, shape, old, new)
-        select s.segment, watched, 'U', shape, "rowcast old"::text, "rowcast row"::text
-        from rowcast.outbox_state s cross join old_rows "rowcast old" cross join new_rows "rowcast row";
+        select s.segment, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
         insert into rowcast.outbox (segment, relation, kind, shape, old, new)
         select s.segment, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
         from rowcast.outbox_state s
-        cross join (select row_number() over () as place, "rowcast row"::text as image from old_rows "rowcast row") o
-        join (select row_number() over () as place, "rowcast row"::text as image from new_rows "rowcast row") n
+        cross join (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
+        join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
@@ -75,9 +81,9 @@ begin
         select s.segment, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from rowcast.outbox_state s
         cross join (
-            select 'D'::"char", "rowcast row"::text, null from old_rows "rowcast row"
+            select 'D'::"char", row(r.*)::text, null from old_rows r
             union all
-            select 'I', null, "rowcast row"::text from new_rows "rowcast row"
+            select 'I', null, row(r.*)::text from new_rows r
         ) r (kind, old, new);
     end if;
     -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.

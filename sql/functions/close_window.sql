@@ -18,6 +18,10 @@ as $function$
 declare
     closed boolean;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.close_window needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
     lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (
         select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
@@ -46,7 +50,7 @@ begin
     ),
     made as (
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
-        select p.first, p.first + (t.many - 1)::numeric, w.first, w.upto, w.running, s.upto, s.running, t.xids,
+        select p.first, p.first + (t.many - 1)::numeric, w.last, w.upto, w.running, s.upto, s.running, t.xids,
             rowcast.timeline(), clock_timestamp()
         from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
         where t.many > 0

@@ -4,7 +4,7 @@
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
 -- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- after 5 seconds with SQLSTATE 55P03. Always enabled: that is also where session_replication_role is replica.
+-- after 0.8 seconds with SQLSTATE 55P03: sooner than the server looks for deadlocks, in which the other might be chosen. Always enabled: that is also where session_replication_role is replica.
 create or replace function rowcast.install_outbox_triggers(relation regclass)
 returns void
 language plpgsql
@@ -17,7 +17,7 @@ declare
     timeout text := current_setting('lock_timeout');
 begin
     if timeout = '0' then
-        perform set_config('lock_timeout', '5s', true);
+        perform set_config('lock_timeout', '800ms', true);
     end if;
     for member in
         select c.oid from pg_class c

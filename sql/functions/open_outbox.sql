@@ -27,13 +27,13 @@ begin
         return;
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
-    select reader, min(w.first), clock_timestamp() from rowcast.outbox_window w
+    select reader, min(w.previous) + 1, clock_timestamp() from rowcast.outbox_window w
     on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
     return query
-    select here, rowcast.timeline(), min(t.first), max(t.last), array_agg(t.timeline), array_agg(t.last),
+    select here, rowcast.timeline(), min(t.previous) + 1, max(t.last), array_agg(t.timeline), array_agg(t.last),
         current_setting('max_prepared_transactions') = '0'
     from (
-        select w.timeline, min(w.first) as first, max(w.last) as last from rowcast.outbox_window w group by w.timeline
+        select w.timeline, min(w.previous) as previous, max(w.last) as last from rowcast.outbox_window w group by w.timeline
     ) t;
 end
 $function$;

@@ -10,7 +10,9 @@ as $function$
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
         when 'not_captured' then
-            'The table or a partition lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+            'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+        when 'partition_not_captured' then
+            'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then

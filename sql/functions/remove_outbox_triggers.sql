@@ -1,4 +1,5 @@
 -- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
+-- Locks as there, ACCESS EXCLUSIVE. A partition that was detached has them still.
 create or replace function rowcast.remove_outbox_triggers(relation regclass)
 returns void
 language plpgsql
@@ -7,14 +8,20 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     installed pg_trigger;
+    timeout text := current_setting('lock_timeout');
 begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '800ms', true);
+    end if;
     for installed in
         select t.* from pg_trigger t
         where t.tgfoid = 'rowcast.append_to_outbox()'::regprocedure
-          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p))
+          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
+               or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop
         execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
     end loop;
+    perform set_config('lock_timeout', timeout, true);
 end
 $function$;
 comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';

@@ -18,7 +18,7 @@ declare
     uncaptured regclass;
 begin
     if exists (select from rowcast.outbox_state s where s.system_id = here)
-        and not exists (select from rowcast.tables t where t.problems @> '{not_captured}')
+        and not exists (select from rowcast.tables t where t.problems && '{not_captured,partition_not_captured}')
     then
         return false;
     end if;
@@ -35,14 +35,18 @@ begin
         insert into rowcast.outbox_state (system_id) values (here);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
-        select p.lsn, p.lsn, p.lsn, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
+        select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
         from (select pg_current_wal_insert_lsn() as lsn) p
         cross join (
             select pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in select t.oid::regclass from rowcast.tables t where t.problems @> '{not_captured}' order by t.oid loop
+    for uncaptured in
+        select t.oid::regclass from rowcast.tables t
+        where t.problems && '{not_captured,partition_not_captured}'
+        order by t.oid
+    loop
         perform rowcast.refuse_stranger(uncaptured);
         perform rowcast.install_outbox_triggers(uncaptured);
     end loop;

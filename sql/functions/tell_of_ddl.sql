@@ -24,8 +24,14 @@ declare
     content text;
     outbox boolean;
 begin
-    select count(*) = 6 and bool_and(c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)) into outbox
-    from pg_namespace n join pg_class c on c.relnamespace = n.oid join pg_roles r on r.oid = c.relowner
+    select count(*) = 6 and bool_and(
+        c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)
+        and (n.nspowner = current_user::regrole or o.rolsuper)
+    ) into outbox
+    from pg_namespace n
+    join pg_roles o on o.oid = n.nspowner
+    join pg_class c on c.relnamespace = n.oid
+    join pg_roles r on r.oid = c.relowner
     where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state');
     if outbox then
         select exists (select from rowcast.outbox_state) into outbox;

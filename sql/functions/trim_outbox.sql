@@ -1,7 +1,7 @@
 -- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/capture/outbox every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
--- The segment that is written changes when it has 64 MiB or is a minute old, if the next is empty. One that is not written
+-- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
 -- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
 -- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
 --
@@ -21,6 +21,10 @@ declare
     needed rowcast.outbox_window;
     is_needed boolean;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
     delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
@@ -31,8 +35,12 @@ begin
             return;  -- Somebody else is at it.
     end;
     select * into strict state from rowcast.outbox_state;
-    next := (state.segment + 1) % 4;
-    if pg_relation_size(format('rowcast.outbox_%s', next)) = 0 and (
+    select (state.segment + d) % 4 into next
+    from generate_series(1, 3) d
+    where pg_relation_size(format('rowcast.outbox_%s', (state.segment + d) % 4)) = 0
+    order by d
+    limit 1;
+    if next is not null and (
         pg_relation_size(format('rowcast.outbox_%s', state.segment)) >= 67108864
         or (pg_relation_size(format('rowcast.outbox_%s', state.segment)) > 0
             and state.segment_since < clock_timestamp() - interval '1 minute')

@@ -1,5 +1,5 @@
 -- Whether changes are captured by triggers, and which segment they are written to. One row, or none: then watched tables
--- have no triggers. Written by rowcast.capture_by_outbox and rowcast.trim_outbox, read by every trigger.
+-- have no triggers. Written by rowcast.start_outbox and rowcast.trim_outbox, read by every trigger.
 create table rowcast.outbox_state (
     is_here boolean primary key default true,
     segment int2 not null default 0,

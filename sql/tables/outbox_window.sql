@@ -23,7 +23,7 @@ create table rowcast.outbox_window (
 comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
 comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
 comment on column rowcast.outbox_window.last is 'The position of the last one.';
-comment on column rowcast.outbox_window.previous is 'The first position of the window before it.';
+comment on column rowcast.outbox_window.previous is 'The last position of the window before it.';
 comment on column rowcast.outbox_window.since is 'upto of the window before it.';
 comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
 comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';

@@ -37,6 +37,11 @@ impl Horizon {
         *self.told.lock() = snapshot.parse().ok();
     }
 
+    /// The stream was interrupted: who comes back may have lost transactions, and given their numbers to others.
+    pub(super) fn forget(&self) {
+        *self.told.lock() = None;
+    }
+
     /// Whether everything was told that `seen` sees.
     pub(super) fn has_passed(&self, seen: &Seen) -> bool {
         self.told.lock().as_ref().is_some_and(|told| told.sees_all_of(seen))

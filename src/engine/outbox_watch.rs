@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, IsolationLevel};
 
 use super::core::Core;
 
@@ -24,8 +24,8 @@ const BYTES: &str = "
 pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let Ok(client) = pool.get().await else { continue };
-        match tokio::time::timeout(INTERVAL, look(&core, &client, &reader)).await {
+        let Ok(mut client) = pool.get().await else { continue };
+        match tokio::time::timeout(INTERVAL, look(&core, &mut client, &reader)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!("the outbox was not trimmed: {error}"),
             // A session that does not answer is of no use to whoever would get it next.
@@ -34,9 +34,13 @@ pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     }
 }
 
-async fn look(core: &Core, client: &Client, reader: &str) -> Result<(), Error> {
+async fn look(core: &Core, client: &mut Client, reader: &str) -> Result<(), Error> {
     let confirmed = PgLsn::from(core.metrics.confirmed_lsn.get());
-    client.execute(TRIM, &[&reader, &confirmed]).await?;
+    let trimming = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
+    // It locks out readers until it has committed, which must not wait for a standby.
+    trimming.batch_execute("set local synchronous_commit = local").await?;
+    trimming.execute(TRIM, &[&reader, &confirmed]).await?;
+    trimming.commit().await?;
     let bytes: i64 = client.query_one(BYTES, &[]).await?.try_get(0)?;
     core.metrics.outbox_bytes.set(bytes.cast_unsigned());
     Ok(())

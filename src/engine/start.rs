@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::ask::{self, Teller};
@@ -22,7 +23,11 @@ use crate::error::Error;
 use crate::journal::{History, Journal, Origin, Ring};
 use crate::model::Lsn;
 use crate::probe::Probe;
-use crate::store;
+use crate::store::{self, StoreError};
+
+/// How long a start tries to get the locks that triggers need, and how long it leaves writers alone in between.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// For the statements around the pages of a snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,10 +139,21 @@ async fn prepare_to_stream(
     tracing::info!(?mode, "changes are captured");
     match mode {
         CaptureMode::Wal => store::ensure_publication(client).await?,
-        CaptureMode::Outbox => store::start_outbox(client).await?,
+        CaptureMode::Outbox => start_outbox(client).await?,
     };
     let tables = Tables::load_named(client, core.settings.naming, mode).await?;
     Ok(Prepared { mode, tables, written: store::wal_position(client).await? })
+}
+
+/// The tables' locks are waited for only briefly, so as not to get into anybody's way; it comes again for them.
+async fn start_outbox(client: &Client) -> Result<bool, StoreError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match store::start_outbox(client).await {
+            Err(StoreError::Locked { .. }) if Instant::now() < deadline => sleep(LOCK_PAUSE).await,
+            decided => return decided,
+        }
+    }
 }
 
 /// Opening the source comes last: a start that fails before it leaves nothing behind.

@@ -251,6 +251,9 @@ impl Stream {
     fn start_over(&mut self) {
         self.core.metrics.capture_interruptions_total.add(1);
         self.core.metrics.capture_streaming.set(0);
+        if let Some(horizon) = self.core.horizon.get() {
+            horizon.forget();
+        }
         self.journal.interrupted();
         self.decoder.reset();
     }
@@ -272,6 +275,7 @@ impl Stream {
         let capture = self.feed.anew().await.map_err(|error| End::from(&error))?;
         let live_from = live_from(&capture, &self.refresher).await;
         let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
+        self.core.metrics.confirmed_lsn.set(0);
         self.core.begin_anew(history(capture.identity()), ring, end.code);
         *self.core.slot.lock() = self.feed.slot();
         (self.capture, self.journal) = (capture, Journal::new(live_from));

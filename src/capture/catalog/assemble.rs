@@ -28,7 +28,7 @@ impl Weight {
                 Self::Unserved
             }
             // Triggers see whole rows whatever is published.
-            ("not_captured", CaptureMode::Wal)
+            ("not_captured" | "partition_not_captured", CaptureMode::Wal)
             | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
             _ => Self::Told,
         }

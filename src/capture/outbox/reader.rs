@@ -65,7 +65,6 @@ impl Line for OutboxLine {
             notifies: opened.notifies,
             nudge: Arc::clone(&self.settings.nudge),
             next: opened.begins_at,
-            read: None,
             told: String::new(),
             seen: &mut self.seen,
             rhythm: Rhythm::new(Instant::now()),
@@ -108,8 +107,6 @@ struct Reading<'a> {
     nudge: Arc<tokio::sync::Notify>,
     /// Transactions before this position are not handed over again.
     next: Lsn,
-    /// The window that was read last.
-    read: Option<Window>,
     /// What the consumer knows to have been handed over.
     told: String,
     seen: &'a mut Lsn,
@@ -145,28 +142,20 @@ impl Reading<'_> {
             for window in self.unread().await? {
                 self.hand_over(&window).await?;
                 self.next = behind(window.last);
-                self.read = Some(window);
             }
         }
         Ok(())
     }
 
-    /// Windows behind the one that was read last, each behind the one before it. That one has to be there
-    /// still, or some of its rows may have been gone when it was read.
+    /// Windows that were not read yet, each right behind the one before it, the first behind what was handed over.
     async fn unread(&self) -> Result<Vec<Window>, CaptureError> {
-        let from = self.read.map_or(self.next, |read| read.last);
-        let mut windows = self.session.windows(from).await?;
-        if let Some(read) = self.read {
-            if windows.first().is_none_or(|first| first.first != read.first) {
-                return Err(self.session.trimmed(self.next));
-            }
-            windows.remove(0);
-        }
-        let mut read = self.read.map(|read| read.first);
+        let windows = self.session.windows(self.next).await?;
+        let mut next = self.next;
         for window in &windows {
-            if read.replace(window.first).is_some_and(|read| read != window.previous) {
+            if window.previous >= next {
                 return Err(self.session.trimmed(self.next));
             }
+            next = behind(window.last);
         }
         if windows.is_empty() { Err(self.session.trimmed(self.next)) } else { Ok(windows) }
     }
@@ -185,6 +174,10 @@ impl Reading<'_> {
                 self.give(std::mem::take(&mut messages)).await?;
                 bytes = 0;
             }
+        }
+        // While the end is not handed over it is needed: if it is gone, rows may have been gone when they were read.
+        if !self.session.is_kept(window).await? {
+            return Err(self.session.trimmed(self.next).into());
         }
         scribe.finish(&mut messages);
         self.give(messages).await?;

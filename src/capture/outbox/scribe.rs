@@ -27,7 +27,7 @@ pub(super) struct Change<'a> {
 pub(super) struct Window {
     pub(super) first: Lsn,
     pub(super) last: Lsn,
-    /// Where the window before it begins.
+    /// The last position of the window before it.
     pub(super) previous: Lsn,
     /// In microseconds since 2000.
     pub(super) closed_at: i64,

@@ -27,6 +27,9 @@ const SETUP: &str = "
     set synchronous_commit = local;
     set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
     set plan_cache_mode = force_generic_plan; set jit = off; set max_parallel_workers_per_gather = 0; set statement_timeout = 0; set idle_session_timeout = 0;
+    select pg_catalog.set_config(s.name, '0', false) from pg_catalog.pg_settings s
+        where s.name in ('lock_timeout', 'transaction_timeout');
+    set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; set tcp_user_timeout = 60000;
     set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
     set search_path = pg_catalog;
     listen rowcast";
@@ -38,7 +41,7 @@ const OPEN: &str = "
 
 const CLOSE: &str = "select seen::text, newest from rowcast.close_window()";
 
-/// By the key; the window that was read last comes first, so that its absence is seen.
+/// By the key.
 const WINDOWS: &str = "
     select first, last, previous,
            (extract(epoch from closed_at - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8
@@ -55,6 +58,9 @@ const ROWS: &str = "
     cross join lateral unnest(w.xids) with ordinality x (xid, place)
     cross join lateral (select * from rowcast.outbox o where o.xid = x.xid order by o.id) o
     where w.first = $1 and x.place > $2";
+
+/// Nothing that is needed is emptied, so it is gone only if nobody believed that this reader needs it.
+const IS_KEPT: &str = "select exists (select from rowcast.outbox_window where first = $1)";
 
 const LEAVE: &str = "select rowcast.leave_outbox($1)";
 
@@ -195,6 +201,11 @@ impl Session {
         Ok(Rows { rows: Box::pin(rows), session: self })
     }
 
+    pub(super) async fn is_kept(&self, window: &Window) -> Result<bool, CaptureError> {
+        let row = self.one(IS_KEPT, &[&PgLsn::from(window.first.0)]).await?;
+        row.try_get(0).map_err(|error| self.explain(&error))
+    }
+
     /// Whether writers will wake us: none is in flight that might not.
     pub(super) async fn fall_asleep(&self) -> Result<bool, CaptureError> {
         self.flag(FALL_ASLEEP).await
@@ -300,7 +311,14 @@ fn lsn(position: PgLsn) -> Lsn {
 fn explain(conninfo: &Conninfo, place: &str, error: &Error) -> CaptureError {
     let place = place.to_owned();
     let Some(server) = error.as_db_error() else {
-        return CaptureError::ConnectionLost { place, reason: error.to_string() };
+        let source = std::error::Error::source(error);
+        let is_io = source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        return if is_io || error.is_closed() {
+            CaptureError::ConnectionLost { place, reason }
+        } else {
+            CaptureError::OutboxMalformed { place, reason }
+        };
     };
     match classify(place, conninfo, ServerError::from(server)) {
         CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },

@@ -383,3 +383,68 @@ async fn processes_that_start_at_the_same_time_all_read_one_outbox() {
         engine.stop(PATIENCE).await;
     }
 }
+
+/// Names of the trigger's own variables among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_may_have_any_name() {
+    let server = Server::with(&["wal_level=replica"]);
+    let table = "create table t (id int primary key, shape text, watched oid, zone text, old text, new text, segment int, \
+                 place int, image text, kind text, r int, s int, relation int)";
+    server.sql(table).await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t { operation row { id shape place } key { id } } }");
+    server.sql("insert into t (id, shape) values (1, 'round'), (2, 'square'); update t set place = id").await;
+    server.sql("update t set shape = 'flat' where id = 1; delete from t where id = 1").await;
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        let event = client.next().await;
+        told.push(
+            format!("{} {} {}", event["operation"], event["row"]["shape"], event["row"]["place"]).replace('"', ""),
+        );
+    }
+    let due = [
+        "INSERT round null",
+        "INSERT square null",
+        "UPDATE round 1",
+        "UPDATE square 2",
+        "UPDATE flat 1",
+        "DELETE null null",
+    ];
+    assert_eq!(told, due);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_comes_later_is_told_through_its_root_and_one_that_was_detached_is_not() {
+    let server = Server::with(&["wal_level=replica"]);
+    let table = "create table t (id int primary key, note text) partition by range (id);
+                 create table low partition of t for values from (0) to (10)";
+    server.sql(table).await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server.sql("create table high partition of t for values from (10) to (20)").await;
+    server.sql("insert into t values (1), (11)").await;
+    assert_eq!(client.rows(2, "id").await, [1, 11]);
+    server.sql("alter table t detach partition low; insert into low values (2); insert into t values (12)").await;
+    assert_eq!(client.rows(1, "id").await, [12]);
+    server.sql("select rowcast.unwatch('t')").await;
+    let left = "select count(*) from pg_trigger where tgname like 'rowcast%'";
+    assert_eq!(server.value(left).await.as_deref(), Some("0"));
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_that_would_overlook_what_others_have_committed_refuse_to_run() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = serving(&server).await;
+    let admin = server.admin().await;
+    for call in ["close_window()", "trim_outbox('r', '0/0')"] {
+        let call = format!("begin isolation level repeatable read; select rowcast.{call}");
+        let error = admin.batch_execute(&call).await.unwrap_err();
+        assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("RC005"));
+        admin.batch_execute("rollback").await.unwrap();
+    }
+    engine.stop(PATIENCE).await;
+}

@@ -63,3 +63,9 @@ async fn what_is_not_json_is_refused_without_repeating_it() {
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_read_only_transaction_may_publish_where_there_is_no_outbox() {
+    let (_database, client) = Database::migrated().await;
+    client.batch_execute("begin read only; select rowcast.publish('alerts', '1'); commit").await.unwrap();
+}
