@@ -110,10 +110,6 @@ pub(in crate::capture) async fn open(
     purpose: Purpose,
 ) -> Result<Opened, CaptureError> {
     let session = Session::connect(conninfo, settings).await?;
-    let standby: bool = session.one(IS_STANDBY, &[]).await?.try_get(0).map_err(|error| session.explain(&error))?;
-    if standby {
-        return Err(CaptureError::ServerIsStandby { place: session.place.clone() });
-    }
     let row = session.patient(session.client.query_opt(OPEN, &[&settings.reader])).await?;
     let missing = || CaptureError::OutboxMissing { place: session.place.clone() };
     let read = read_outbox(&row.ok_or_else(missing)?).map_err(|error| session.explain(&error))?;
@@ -171,6 +167,11 @@ impl Session {
         let connecting = conninfo.connect_listening(settings.connect_timeout, Arc::clone(&bell));
         let (client, driver, place) = connecting.await?;
         let explain = |error: &Error| explain(conninfo, &place, error);
+        let standby = client.query_one(IS_STANDBY, &[]).await.and_then(|row| row.try_get(0));
+        // Where nobody may listen.
+        if standby.map_err(|error| explain(&error))? {
+            return Err(CaptureError::ServerIsStandby { place });
+        }
         client.batch_execute(SETUP).await.map_err(|error| explain(&error))?;
         let prepare =
             async { Ok((client.prepare(CLOSE).await?, client.prepare(WINDOWS).await?, client.prepare(ROWS).await?)) };

@@ -16,7 +16,7 @@ NOTE = "x" * 10_000
 
 CUT = (
     "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-    " and (backend_type = 'walsender' or query like '%%close_window%%')"
+    " and (backend_type = 'walsender' or query like '%%rowcast.%%' or query like '%%1919907683%%')"
 )
 """The session that reads what is captured, of either kind."""
 
