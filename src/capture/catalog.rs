@@ -1,6 +1,6 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: seven queries in one snapshot,
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: eight queries in one snapshot,
 //! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
 //! the stream carries; who may read what, and the roles that this is about. What is never done: guessing. A table that
 //! cannot be served safely is left out, and `problems` says why.
@@ -25,7 +25,7 @@ use tokio_postgres::Client;
 
 use super::mode::CaptureMode;
 use super::naming::Naming;
-use crate::model::{Roles, Table, TableName};
+use crate::model::{Roles, Seen, Table, TableName};
 use crate::store::StoreError;
 
 pub use fingerprint::Fingerprint;
@@ -43,6 +43,8 @@ pub struct Tables {
     pub roles: Arc<Roles>,
     /// Custom settings that policies name and that have a value for whoever sets none.
     pub setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
+    /// What the snapshot saw in which all this was read; `None` of tables that were written down.
+    pub seen: Option<Seen>,
     /// To ask whether any of this has changed since.
     pub fingerprint: Fingerprint,
     by_name: BTreeMap<TableName, Arc<Table>>,

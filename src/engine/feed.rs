@@ -6,11 +6,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::snapshot::Seen;
 use super::stream::End;
 use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
 use crate::config::PostgreSqlBus;
-use crate::model::Lsn;
+use crate::model::{Lsn, Seen};
 
 /// How long between two attempts to take up a stream.
 const PAUSE: Duration = Duration::from_millis(250);

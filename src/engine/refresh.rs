@@ -20,7 +20,7 @@ use super::subscription::{Source, Subscription};
 use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
-use crate::model::Lsn;
+use crate::model::{Lsn, Seen};
 use crate::store;
 
 /// How long one attempt may take.
@@ -39,6 +39,14 @@ pub(super) struct Refresher {
     pub(super) pool: Pool,
     pub(super) declared: Vec<Declaration>,
     pub(super) mode: CaptureMode,
+}
+
+/// A catalog that was read.
+pub(super) struct Refreshed {
+    /// The tables that the decoder is to use.
+    pub(super) by_oid: Arc<decode::Tables>,
+    /// The transactions whose changes of the catalog it has.
+    pub(super) seen: Option<Seen>,
 }
 
 /// Why the catalog was not read.
@@ -66,11 +74,11 @@ impl RefreshError {
 }
 
 impl Refresher {
-    /// The tables that the decoder is to use from here on; they contain what transaction `xid` did.
-    pub(super) async fn refresh(&self, core: &Core, xid: u32) -> Result<Arc<decode::Tables>, RefreshError> {
+    /// What is served from here on; it contains what transaction `xid` did.
+    pub(super) async fn refresh(&self, core: &Core, xid: u32) -> Result<Refreshed, RefreshError> {
         let served = core.live().map_err(Error::from)?;
         let tables = self.read(core.settings.naming, xid).await?.keeping(&served.tables);
-        let by_oid = Arc::new(tables.by_oid.clone());
+        let refreshed = Refreshed { by_oid: Arc::new(tables.by_oid.clone()), seen: tables.seen.clone() };
         // The stream may only have been behind, and the tables known already.
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
@@ -78,7 +86,7 @@ impl Refresher {
             carry_over(core, &served, &live).await;
         }
         core.readmit();
-        Ok(by_oid)
+        Ok(refreshed)
     }
 
     /// Up to where the server's WAL is on disk; `None` when it does not say.

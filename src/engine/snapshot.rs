@@ -8,7 +8,6 @@
 //! reads slowly costs no more memory than a page.
 
 mod rows;
-mod seen;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +19,9 @@ use super::index::{Concern, Condition};
 use super::replay::Beginning;
 use super::subscription::{Source, Subscription};
 use crate::journal::Expired;
-use crate::model::{Change, Event, Lsn, Position, SubscriptionId, Table, Timestamp, Transition};
+use crate::model::{Change, Event, Lsn, Position, Seen, SubscriptionId, Table, Timestamp, Transition};
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
-pub(super) use seen::Seen;
 
 /// Sessions in which rows are read; more subscribers than that wait for their turn.
 pub(super) const SESSIONS: usize = 4;

@@ -37,11 +37,17 @@ impl Stream {
     }
 
     async fn refresh_once(&mut self) -> Result<(), RefreshError> {
-        let tables = self.refresher.refresh(&self.core, self.xid).await?;
-        self.decoder.set_tables(tables);
-        self.stale = None;
+        let refreshed = self.refresher.refresh(&self.core, self.xid).await?;
+        self.decoder.set_tables(refreshed.by_oid);
+        (self.known, self.stale) = (refreshed.seen, None);
         self.core.metrics.catalog_stale.set(0);
         Ok(())
+    }
+
+    /// Whether the catalog that is served has what the open transaction did to it. To read it again then would only hold
+    /// rows against a catalog that is newer than need be.
+    pub(super) fn is_known(&self) -> bool {
+        self.stale.is_none() && self.known.as_ref().is_some_and(|seen| seen.sees(self.xid))
     }
 
     fn postpone(&mut self, error: &RefreshError, table: Option<u32>) {

@@ -165,7 +165,7 @@ async fn open(
     refresher: Refresher,
 ) -> Result<Stream, Error> {
     let Prepared { mode, tables, written } = prepared;
-    let decoder = Decoder::new(Arc::new(tables.by_oid.clone()));
+    let (decoder, known) = (Decoder::new(Arc::new(tables.by_oid.clone())), tables.seen.clone());
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
     let (feed, capture) = Feed::open(conninfo, bus, mode).await?;
     let live_from = capture.live_from().unwrap_or(written);
@@ -185,6 +185,7 @@ async fn open(
         refresher,
         moved: Arc::new(Notify::new()),
         xid: 0,
+        known,
         stale: None,
         doubt: None,
     })

@@ -12,7 +12,7 @@ use super::refresh::Refresher;
 use crate::capture::{Capture, CaptureError, Captured, ServerIdentity};
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::journal::{Durable, History, Journal, Novelty, Origin, Ring};
-use crate::model::{Event, Lsn};
+use crate::model::{Event, Lsn, Seen};
 
 /// How many messages are handled before the loop looks up.
 const BATCH: usize = 1024;
@@ -29,6 +29,8 @@ pub(super) struct Stream {
     pub(super) moved: Arc<Notify>,
     /// The transaction that is open or was last.
     pub(super) xid: u32,
+    /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
+    pub(super) known: Option<Seen>,
     /// When to read a catalog that could not be read.
     pub(super) stale: Option<Instant>,
     /// Where the stream could not be understood.
@@ -194,6 +196,7 @@ impl Stream {
                 self.confirm(durable);
             }
             Decoded::SchemaChanged { oid } => return Ok(Next::Refresh(Some(oid))),
+            Decoded::CatalogChanged if self.is_known() => {}
             Decoded::CatalogChanged => return Ok(Next::Refresh(None)),
             Decoded::Ignored(ignored) => {
                 self.core.metrics.messages_ignored_total.add(1);
@@ -256,6 +259,7 @@ impl Stream {
         }
         self.journal.interrupted();
         self.decoder.reset();
+        self.known = None;
     }
 
     async fn mend(self, trouble: Trouble) -> Result<Self, End> {

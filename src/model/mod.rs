@@ -13,6 +13,7 @@ mod pg_type;
 mod principal;
 mod role;
 mod row_key;
+mod seen;
 mod table;
 mod value;
 
@@ -25,5 +26,6 @@ pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};
 pub use principal::{Principal, is_custom_setting};
 pub use role::{PUBLIC, Role, Roles};
 pub use row_key::RowKey;
+pub use seen::{NoSnapshot, Seen};
 pub use table::{Collation, Column, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};

@@ -28,7 +28,7 @@ impl Weight {
                 Self::Unserved
             }
             // Triggers see whole rows whatever is published.
-            ("not_captured" | "partition_not_captured", CaptureMode::Wal)
+            ("not_captured" | "partition_not_captured" | "order_not_captured", CaptureMode::Wal)
             | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
             _ => Self::Told,
         }
@@ -45,6 +45,7 @@ pub(super) fn tables(catalog: Catalog, naming: Naming, mode: CaptureMode) -> Res
     let mut tables = Tables {
         roles: Arc::new(catalog.roles),
         setting_defaults: Arc::new(catalog.setting_defaults),
+        seen: catalog.seen,
         fingerprint: catalog.fingerprint,
         ..Tables::default()
     };

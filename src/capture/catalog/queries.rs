@@ -6,12 +6,15 @@ use tokio_postgres::{Client, Row};
 
 use super::fingerprint::Fingerprint;
 use super::{CatalogError, access, roles, settings};
-use crate::model::{Access, Roles};
+use crate::model::{Access, Roles, Seen};
 
 /// For [`read`]: one snapshot for all questions, since a table may change its shape between two. With an empty
 /// `search_path` PostgreSQL prints a policy's expression with every name qualified, and nobody's objects get in between.
 /// No jit: see `sql/functions/watch.sql`.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
+
+/// For [`read`]: the snapshot itself.
+const SNAPSHOT: &str = "select pg_catalog.pg_current_snapshot()::text";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
 const TABLES: &str = "
@@ -147,6 +150,7 @@ pub(super) struct Catalog {
     pub(super) access: HashMap<u32, Access>,
     pub(super) roles: Roles,
     pub(super) setting_defaults: BTreeMap<Box<str>, Box<str>>,
+    pub(super) seen: Option<Seen>,
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -171,8 +175,10 @@ async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
     let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
     let access = access::read(client, &oids).await?;
     let roles = roles::read(client, &access::named(access.values(), &columns)).await?;
+    let snapshot: String = client.query_one(SNAPSHOT, &[]).await?.try_get(0)?;
     let fingerprint = Fingerprint::take(client, &oids).await?;
-    Ok(Catalog { tables, columns, types, access, roles, setting_defaults: BTreeMap::new(), fingerprint })
+    let (seen, setting_defaults) = (snapshot.parse().ok(), BTreeMap::new());
+    Ok(Catalog { tables, columns, types, access, roles, setting_defaults, seen, fingerprint })
 }
 
 pub(super) fn rows<T>(

@@ -135,6 +135,7 @@ impl Writing {
             access: HashMap::new(),
             roles: Roles { by_name },
             setting_defaults: BTreeMap::new(),
+            seen: None,
             fingerprint: Fingerprint::default(),
         };
         Writing { catalog, roles: numbered, next_oid }

@@ -1,10 +1,10 @@
-//! Which transactions a snapshot sees.
+//! Which transactions a snapshot of the database sees.
 
 use std::str::FromStr;
 
 /// `pg_snapshot` (manual, section 9.27.8 "Transaction ID and Snapshot Information Functions").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Seen {
+pub struct Seen {
     /// All before it have ended.
     xmin: u64,
     /// It and all that follow had not ended.
@@ -15,18 +15,18 @@ pub(in crate::engine) struct Seen {
 
 /// The text is not of that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct NoSnapshot;
+pub struct NoSnapshot;
 
 impl Seen {
     /// Whether it sees a committed top-level transaction, of which the stream tells 32 bits: as far apart as half of them
     /// nothing in the stream is.
-    pub(super) fn sees(&self, xid: u32) -> bool {
+    pub fn sees(&self, xid: u32) -> bool {
         let xid = self.widened(xid);
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
     /// Whether nothing is seen by the other that is not seen by this.
-    pub(in crate::engine) fn sees_all_of(&self, other: &Self) -> bool {
+    pub fn sees_all_of(&self, other: &Self) -> bool {
         let sees = |xid: &u64| *xid < other.xmax && other.running.binary_search(xid).is_err();
         other.xmax <= self.xmax && !self.running.iter().any(sees)
     }
