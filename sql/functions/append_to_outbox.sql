@@ -9,8 +9,8 @@
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
 -- and inserted. row(r.*), not r: a column may have the name of the alias, and nobody's cast of the table's own type is to be
--- called here. Generated columns have no type: the replication stream does not have them either. What an AFTER trigger for
--- each row changes is appended before what its statement changed, since this runs after both.
+-- called here. Generated columns have no type: the replication stream does not have them either. Where
+-- other triggers change something too, rowcast.note_outbox_place has noted which is told first.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -22,6 +22,8 @@ as $function$
 #variable_conflict use_variable
 declare
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
+    places text := current_setting('rowcast.places', true);
+    noted int8;
     shape text[] := array(
         select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
@@ -35,11 +37,6 @@ declare
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
         or bytes <> 'hex' or digits not in ('1', '2', '3');
 begin
-    if unusual then
-        perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
-            set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
-            set_config('extra_float_digits', '1', true);
-    end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
     else
@@ -52,33 +49,41 @@ begin
             return null;  -- It was detached, and nobody watches it any more.
         end if;
     end if;
+    if places <> '' and tg_op <> 'TRUNCATE' then
+        noted := places::jsonb ->> (pg_trigger_depth() || ' ' || watched);
+    end if;
+    if unusual then
+        perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+            set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
+            set_config('extra_float_digits', '1', true);
+    end if;
     if tg_op = 'INSERT' then
-        insert into rowcast.outbox (segment, relation, kind, shape, new)
-        select s.segment, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        insert into rowcast.outbox (segment, place, relation, kind, shape, new)
+        select s.segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
         from rowcast.outbox_state s cross join new_rows r;
     elsif tg_op = 'DELETE' then
-        insert into rowcast.outbox (segment, relation, kind, shape, old)
-        select s.segment, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old)
+        select s.segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
         from rowcast.outbox_state s cross join old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, relation, kind, shape)
         select s.segment, watched, 'T', shape from rowcast.outbox_state s;
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
-        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
-        select s.segment, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
         from rowcast.outbox_state s cross join old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
-        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
-        select s.segment, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
         from rowcast.outbox_state s
         cross join (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
         join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
-        insert into rowcast.outbox (segment, relation, kind, shape, old, new)
-        select s.segment, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from rowcast.outbox_state s
         cross join (
             select 'D'::"char", row(r.*)::text, null from old_rows r

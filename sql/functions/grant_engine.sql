@@ -21,7 +21,7 @@ begin
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
     execute format('grant usage on schema rowcast to %s', engine);
-    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
+    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
         'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',

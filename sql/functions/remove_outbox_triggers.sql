@@ -15,7 +15,8 @@ begin
     end if;
     for installed in
         select t.* from pg_trigger t
-        where t.tgfoid = 'rowcast.append_to_outbox()'::regprocedure
+        where t.tgfoid in ('rowcast.append_to_outbox()'::regprocedure, 'rowcast.note_outbox_place()'::regprocedure)
+          and t.tgparentid = 0
           and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop

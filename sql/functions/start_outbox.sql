@@ -18,7 +18,7 @@ declare
     uncaptured regclass;
 begin
     if exists (select from rowcast.outbox_state s where s.system_id = here)
-        and not exists (select from rowcast.tables t where t.problems && '{not_captured,partition_not_captured}')
+        and not exists (select from rowcast.missing_trigger)
     then
         return false;
     end if;
@@ -43,9 +43,7 @@ begin
         ) s;
     end if;
     for uncaptured in
-        select t.oid::regclass from rowcast.tables t
-        where t.problems && '{not_captured,partition_not_captured}'
-        order by t.oid
+        select distinct g.relation::regclass from rowcast.missing_trigger g order by 1
     loop
         perform rowcast.refuse_stranger(uncaptured);
         perform rowcast.install_outbox_triggers(uncaptured);

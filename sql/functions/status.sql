@@ -58,20 +58,41 @@ with line (place, name, value, ok, hint) as (
         end
     from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
     union all
-    select 10, 'event_trigger', case when count(*) = 2 then 'installed' when count(*) = 0 then 'missing' else 'incomplete' end, true,
-        case when count(*) < 2 then
-            'Engines poll for changed policies and grants: they are in force up to 2 seconds after their commit, and not at their place in the stream. As a superuser, run: select rowcast.install_event_trigger()'
-        end
-    from pg_event_trigger e
-    where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
+    select 10, 'event_trigger',
+        case
+            when e.installed = 0 then 'missing'
+            when e.installed < 2 then 'incomplete'
+            when o.untold then 'does not write to the outbox'
+            else 'installed'
+        end, true,
+        'Engines poll for changed policies and grants: they are in force up to 2 seconds after their commit, and not at their place in the stream. '
+            || case when e.installed < 2 then 'As a superuser, run: select rowcast.install_event_trigger()'
+            when o.untold then 'It runs with a superuser''s rights: give schema rowcast and the outbox''s tables to a superuser.' end
+    from (
+        select count(*) as installed from pg_event_trigger e
+        where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
+    ) e
+    -- As in rowcast.tell_of_ddl.
+    cross join (
+        select exists (select from rowcast.outbox_state)
+            and not bool_and((c.relowner = f.proowner or r.rolsuper) and (n.nspowner = f.proowner or s.rolsuper)) as untold
+        from pg_class c
+        join pg_roles r on r.oid = c.relowner
+        join pg_namespace n on n.oid = c.relnamespace
+        join pg_roles s on s.oid = n.nspowner
+        join pg_proc f on f.pronamespace = n.oid and f.proname = 'tell_of_ddl'
+        where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state')
+    ) o
     union all
     select 11, 'outbox',
-        format('%s bytes kept for %s readers',
-            (select sum(pg_relation_size(i.inhrelid)) from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass),
-            (select count(*) from rowcast.outbox_reader)),
-        exists (select from rowcast.outbox_reader),
-        'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
-    from rowcast.outbox_state
+        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another server' end,
+        s.is_ours and r.live > 0,
+        case when s.is_ours
+            then 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
+            else 'It came with a dump or a copy of another server: run: select rowcast.start_outbox()' end
+    from (select s.system_id = (select c.system_identifier from pg_control_system() c) as is_ours from rowcast.outbox_state s) s
+    cross join (select sum(pg_relation_size(i.inhrelid)) as bytes from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass) k
+    cross join (select count(*) as live from rowcast.outbox_reader r where r.seen_at >= clock_timestamp() - interval '1 minute') r
     union all
     select 12, 'slot ' || s.slot_name,
         format('%s, %s bytes of WAL retained, %s',

@@ -51,7 +51,7 @@ begin
           and w.tenant_attnum is not distinct from wanted_attnum
           and w.public = watch.public
           and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,not_captured,partition_not_captured,identity_missing,row_filter,column_list}'
+          and not t.problems && '{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
     ) then
         return false;
     end if;
@@ -80,9 +80,7 @@ begin
     if exists (select from rowcast.tables t where t.oid = watch.relation and not t.published) then
         execute format('alter publication rowcast add table only %s', relation);
     end if;
-    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems && '{not_captured,partition_not_captured}') then
-        perform rowcast.install_outbox_triggers(relation);
-    end if;
+    perform rowcast.install_outbox_triggers(relation);
     perform rowcast.announce('watch', relation);
     return true;
 end

@@ -1,8 +1,9 @@
 -- What was changed in watched tables, where changes are captured by triggers. Written by rowcast.append_to_outbox and
 -- rowcast.append_message, in the transactions that make the changes; read by src/capture/outbox.
 --
--- `id` numbers changes in the order in which they were made: a row's lock is held until commit, so of two changes of one
--- row the later has the greater number. `xid` is the top-level transaction. Images are rows as text, every value as its
+-- `id` numbers changes in the order in which they were appended: a row's lock is held until commit, so of two transactions
+-- that change one row the later has the greater numbers. Within a transaction `place` comes first, where there is one: what
+-- other triggers do is appended before the statement that fired them (see rowcast.note_outbox_place). `xid` is the top-level transaction. Images are rows as text, every value as its
 -- type prints it, in the order of the columns that `shape` names; `shape` is there at the first row of each statement.
 --
 -- Segments are written one after the other and emptied as a whole when they have been read (rowcast.trim_outbox): nothing
@@ -15,21 +16,23 @@ create table rowcast.outbox (
     kind "char" not null,
     shape text[],
     old text,
-    new text
+    new text,
+    place int8
 ) partition by list (segment);
 comment on table rowcast.outbox is 'Captured changes that readers may still want. Written by triggers alone.';
 comment on column rowcast.outbox.segment is 'The partition; rowcast.outbox_state names the one that is written.';
-comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were made.';
+comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
 comment on column rowcast.outbox.xid is 'The top-level transaction that made the change.';
 comment on column rowcast.outbox.relation is 'The watched table (of a partition, its root); null for a message.';
 comment on column rowcast.outbox.kind is 'I insert, U update, D delete, T truncate, M message.';
 comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not told) and name; of a message its prefix.';
 comment on column rowcast.outbox.old is 'The row before.';
 comment on column rowcast.outbox.new is 'The row after; of a message its content.';
+comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
 revoke all on table rowcast.outbox from public;
 
 -- Serves every reading: of a window of transactions, and of one transaction in its order.
-create index outbox_by_transaction on rowcast.outbox (xid, id);
+create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), id);
 
 create table rowcast.outbox_0 partition of rowcast.outbox for values in (0) with (autovacuum_vacuum_insert_threshold = -1);
 comment on table rowcast.outbox_0 is 'A segment of rowcast.outbox.';

@@ -17,8 +17,9 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
-        case when not member.captured then 'not_captured' end,
-        case when not member.partitions_captured then 'partition_not_captured' end,
+        case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
+        case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
+        case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
@@ -33,7 +34,9 @@ select
 from rowcast.watched w
 join pg_catalog.pg_class c on c.oid = w.relation
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-cross join (select exists (select from rowcast.outbox_state) as found) outbox
+left join (
+    select g.relation, array_agg(distinct g.problem) as problems from rowcast.missing_trigger g group by g.relation
+) uncaptured on uncaptured.relation = c.oid
 -- The table itself and, when it is partitioned, everything below it. Identity is the weakest of all, since an old
 -- image comes from a leaf; a leaf without one makes its owner's UPDATE and DELETE fail.
 cross join lateral (
@@ -44,12 +47,7 @@ cross join lateral (
             where i.indrelid = m.oid and i.indisvalid and i.indimmediate
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
-        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
-        -- The three triggers that tell of rows, and the root's of TRUNCATE; a partition's know whose partition it is.
-        not outbox.found or coalesce(bool_and(triggers.installed = 4) filter (where m.oid = c.oid), true) as captured,
-        not outbox.found or coalesce(
-            bool_and(triggers.installed = 3) filter (where m.oid <> c.oid and m.relkind in ('r', 'p')), true
-        ) as partitions_captured
+        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
     from (
         with recursive tree (oid) as (
             select c.oid
@@ -62,13 +60,6 @@ cross join lateral (
         select tree.oid from tree
     ) tree
     join pg_catalog.pg_class m on m.oid = tree.oid
-    cross join lateral (
-        select count(*) as installed
-        from pg_catalog.pg_trigger g
-        where g.tgrelid = m.oid and g.tgenabled = 'A'
-          and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete', 'rowcast_truncate')
-          and g.tgargs = case when m.oid = c.oid then ''::bytea else convert_to(c.oid::text, 'UTF8') || '\x00' end
-    ) triggers
 ) member
 left join lateral (
     select array_agg(k.attnum order by k.place) as attnums

@@ -62,6 +62,8 @@ mod engine {
     mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
+    /// Triggers, cascades and savepoints in one transaction.
+    mod order;
     /// Outages: every row once, in order, or an error that says why.
     mod outage;
     /// What is promised of an outbox alone.

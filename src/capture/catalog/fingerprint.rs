@@ -2,7 +2,7 @@
 //! asked for often.
 //!
 //! What is promised: a change of a role, of a membership, of a watched table's owner, columns, access lists, row security
-//! or policies, of its schema's owner or access list, of the triggers that capture it, or of what `alter role` or `alter
+//! or policies, of its schema's owner or access list, of its triggers and those that capture its partitions, of what is whose partition, or of what `alter role` or `alter
 //! database` sets for rowcast's user gives another number. It may also be another when nothing has changed that matters here. What is never done: it
 //! prints no policy and resolves no membership, and it knows nothing of `postgresql.conf`.
 
@@ -49,7 +49,10 @@ const FINGERPRINT: &str = "
         select pg_catalog.hashtextextended(
             pg_catalog.concat_ws(',', g.tgrelid, g.tgname, g.tgenabled, g.tgargs) collate \"C\", 8)
         from pg_catalog.pg_trigger g
-        where g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete') and not g.tgisinternal
+        where (g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete') or g.tgrelid = any ($1::oid[]))
+          and not g.tgisinternal
+        union all
+        select pg_catalog.hash_record_extended(i, 9) from pg_catalog.pg_inherits i
     )
     select coalesce(pg_catalog.sum(part.hash), 0)::text from part";
 

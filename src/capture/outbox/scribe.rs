@@ -10,10 +10,12 @@ use crate::model::Lsn;
 /// A row of the outbox.
 #[derive(Clone, Debug)]
 pub(super) struct Change<'a> {
-    /// The transaction's place in the window, from 0.
-    pub(super) place: i64,
+    /// Which transaction of the window, from 0.
+    pub(super) nth: i64,
     pub(super) xid: i64,
     pub(super) id: i64,
+    /// Where it is told among its transaction's changes; several changes of one statement by their ids.
+    pub(super) place: i64,
     pub(super) relation: Option<u32>,
     pub(super) kind: u8,
     /// Once for each statement.
@@ -43,8 +45,8 @@ pub(super) struct Malformed {
 
 /// The open transaction.
 struct Open {
-    place: i64,
-    last_id: i64,
+    nth: i64,
+    last: (i64, i64),
     shapes: HashMap<u32, Shape>,
 }
 
@@ -64,9 +66,9 @@ impl Scribe {
         let id = change.id;
         let refuse = |reason: &str| Malformed { id, reason: reason.to_owned() };
         self.enter(&change, out)?;
-        let position = self.position(change.place);
+        let position = self.position(change.nth);
         let Some(open) = &mut self.open else { return Err(refuse("it is in no transaction")) };
-        open.last_id = id;
+        open.last = (change.place, id);
         if change.kind == b'M' {
             let prefix = change.shape.as_ref().and_then(|shape| shape.first()).ok_or_else(|| refuse("no prefix"))?;
             out.push((position, message::logical(prefix, change.new.unwrap_or_default())));
@@ -93,7 +95,7 @@ impl Scribe {
     /// Ends the last transaction.
     pub(super) fn finish(&mut self, out: &mut Vec<(Lsn, Bytes)>) {
         if let Some(open) = self.open.take() {
-            let position = self.position(open.place);
+            let position = self.position(open.nth);
             out.push((position, message::commit(position, behind(position), self.window.closed_at)));
         }
     }
@@ -101,23 +103,23 @@ impl Scribe {
     /// Begins a transaction, unless the row is of the open one. The order of rows is what everything rests on, so it is not
     /// left to the planner alone.
     fn enter(&mut self, change: &Change<'_>, out: &mut Vec<(Lsn, Bytes)>) -> Result<(), Malformed> {
-        let (id, place) = (change.id, change.place);
+        let (id, nth, at) = (change.id, change.nth, (change.place, change.id));
         match &self.open {
-            Some(open) if open.place == place && open.last_id < id => return Ok(()),
-            Some(open) if open.place >= place => {
+            Some(open) if open.nth == nth && open.last < at => return Ok(()),
+            Some(open) if open.nth >= nth => {
                 return Err(Malformed { id, reason: "it came out of order".to_owned() });
             }
             _ => {}
         }
         self.finish(out);
-        let position = self.position(place);
+        let position = self.position(nth);
         out.push((position, message::begin(position, self.window.closed_at, change.xid.cast_unsigned() as u32)));
-        self.open = Some(Open { place, last_id: id, shapes: HashMap::new() });
+        self.open = Some(Open { nth, last: at, shapes: HashMap::new() });
         Ok(())
     }
 
-    fn position(&self, place: i64) -> Lsn {
-        Lsn(self.window.first.0.saturating_add_signed(place))
+    fn position(&self, nth: i64) -> Lsn {
+        Lsn(self.window.first.0.saturating_add_signed(nth))
     }
 }
 
@@ -135,9 +137,9 @@ mod tests {
         Scribe::new(Window { first: Lsn(100), last: Lsn(101), previous: Lsn(90), closed_at: 0 })
     }
 
-    fn change(place: i64, id: i64) -> Change<'static> {
+    fn change(nth: i64, id: i64) -> Change<'static> {
         let shape = Some(["public", "t", "23 id"].map(str::to_owned).into());
-        Change { place, xid: 7 + place, id, relation: Some(5), kind: b'I', shape, old: None, new: Some("(1)") }
+        Change { nth, xid: 7 + nth, id, place: id, relation: Some(5), kind: b'I', shape, old: None, new: Some("(1)") }
     }
 
     fn tags(scribe: &mut Scribe, changes: impl IntoIterator<Item = Change<'static>>) -> Result<String, String> {
@@ -159,14 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_whose_place_was_noted_stands_before_what_was_appended_before_it() {
+        let noted = [Change { place: 1, ..change(0, 3) }, Change { place: 1, ..change(0, 4) }, change(0, 2)];
+        assert_eq!(tags(&mut scribe(), noted).unwrap(), "B100 R100 I100 R100 I100 R100 I100 C100");
+    }
+
+    #[test]
     fn what_no_trigger_has_written_is_refused_with_its_number() {
         let order = [change(0, 2), change(0, 1)];
+        let places = [Change { place: 1, ..change(0, 5) }, Change { place: 1, ..change(0, 4) }];
         let back = [change(1, 1), change(0, 2)];
         let undescribed = [Change { shape: None, ..change(0, 1) }];
         // A description is good for its transaction alone.
         let stale = [change(0, 1), Change { shape: None, ..change(1, 2) }];
         let images = [Change { old: Some("(1)"), ..change(0, 1) }];
-        for wrong in [order.to_vec(), back.to_vec(), undescribed.to_vec(), stale.to_vec(), images.to_vec()] {
+        for wrong in
+            [order.to_vec(), places.to_vec(), back.to_vec(), undescribed.to_vec(), stale.to_vec(), images.to_vec()]
+        {
             let error = tags(&mut scribe(), wrong).unwrap_err();
             assert!(error.starts_with("row "), "{error}");
         }

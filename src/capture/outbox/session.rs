@@ -53,11 +53,11 @@ const WINDOWS: &str = "
 /// One transaction after the other by `outbox_by_transaction`, each in its order: nothing is sorted, so the first row comes at
 /// once and none is kept.
 const ROWS: &str = "
-    select x.place - 1, x.xid::text::int8, o.id, o.relation, o.kind, o.shape, o.old, o.new
+    select x.nth - 1, x.xid::text::int8, o.id, o.relation, o.kind, o.shape, o.old, o.new, coalesce(o.place, o.id)
     from rowcast.outbox_window w
-    cross join lateral unnest(w.xids) with ordinality x (xid, place)
-    cross join lateral (select * from rowcast.outbox o where o.xid = x.xid order by o.id) o
-    where w.first = $1 and x.place > $2";
+    cross join lateral unnest(w.xids) with ordinality x (xid, nth)
+    cross join lateral (select * from rowcast.outbox o where o.xid = x.xid order by coalesce(o.place, o.id), o.id) o
+    where w.first = $1 and x.nth > $2";
 
 /// Nothing that is needed is emptied, so it is gone only if nobody believed that this reader needs it.
 const IS_KEPT: &str = "select exists (select from rowcast.outbox_window where first = $1)";
@@ -284,9 +284,10 @@ impl Rows<'_> {
 
 fn change(row: &Row) -> Result<Change<'_>, Error> {
     Ok(Change {
-        place: row.try_get(0)?,
+        nth: row.try_get(0)?,
         xid: row.try_get(1)?,
         id: row.try_get(2)?,
+        place: row.try_get(8)?,
         relation: row.try_get(3)?,
         kind: row.try_get::<_, i8>(4)?.cast_unsigned(),
         shape: row.try_get(5)?,

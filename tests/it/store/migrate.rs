@@ -39,7 +39,7 @@ async fn inventory(client: &Client) -> Vec<String> {
 }
 
 /// The order in which `sql/` can be applied; the test below holds it complete.
-const CANONICAL: [&str; 39] = [
+const CANONICAL: [&str; 41] = [
     "schema",
     "tables/migration",
     "tables/watched",
@@ -47,10 +47,12 @@ const CANONICAL: [&str; 39] = [
     "tables/outbox_state",
     "tables/outbox_window",
     "tables/outbox_reader",
+    "views/missing_trigger",
     "views/tables",
     "functions/problem_hint",
     "functions/timeline",
     "functions/wake_outbox_readers",
+    "functions/note_outbox_place",
     "functions/append_to_outbox",
     "functions/append_message",
     "functions/announce",

@@ -1,0 +1,763 @@
+-- Why: In one transaction a row is told as the triggers after a statement left it, not as it was before them; partitions that
+-- are attached later need not be watched again; and the health of the outbox is told as it is.
+
+alter table rowcast.outbox add column place int8;
+comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
+comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
+drop index rowcast.outbox_by_transaction;
+create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), id);
+
+-- The triggers that watched tables and their partitions need and do not have, while changes are captured by triggers. Read by
+-- rowcast.tables, which names the problem, and by rowcast.install_outbox_triggers, which creates them.
+--
+-- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
+-- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
+-- Where other triggers run after a statement as well, two more note the order of what they all change: see
+-- rowcast.note_outbox_place. The one for each row is the root's, of which every partition has a copy.
+--
+-- It reads catalogs alone, as rowcast.tables, and once for all tables.
+create view rowcast.missing_trigger as
+with recursive member (relation, oid) as (
+    select w.relation::oid, w.relation::oid from rowcast.watched w
+    union all
+    select m.relation, i.inhrelid
+    from member m
+    join pg_catalog.pg_class p on p.oid = m.oid and p.relkind = 'p'
+    join pg_catalog.pg_inherits i on i.inhparent = m.oid and not i.inhdetachpending
+),
+accompanied (relation) as (
+    -- After INSERT, UPDATE or DELETE, and somebody else's: bits as in pg_trigger.h.
+    select distinct m.relation
+    from member m
+    join pg_catalog.pg_trigger g on g.tgrelid = m.oid and not g.tgisinternal and g.tgenabled <> 'D'
+    join pg_catalog.pg_proc f on f.oid = g.tgfoid and f.pronamespace <> 'rowcast'::regnamespace
+    where g.tgtype & 2 = 0 and g.tgtype & 28 <> 0
+)
+select
+    m.relation,
+    m.oid as member,
+    t.name::name as name,
+    format(
+        'create or replace trigger %I %s execute function rowcast.%s(%s)',
+        t.name, replace(t.runs, '%', m.oid::regclass::text), t.function, quote_literal(argument.text)
+    ) as definition,
+    case when t.function <> 'append_to_outbox' then 'order_not_captured'
+        when m.oid = m.relation then 'not_captured' else 'partition_not_captured' end as problem
+from member m
+join pg_catalog.pg_class c on c.oid = m.oid and c.relkind in ('r', 'p')
+left join accompanied on accompanied.relation = m.relation
+cross join (values
+    ('rowcast_insert', 'append_to_outbox', 'after insert on % referencing new table as new_rows for each statement'),
+    ('rowcast_update', 'append_to_outbox', 'after update on % referencing old table as old_rows new table as new_rows for each statement'),
+    ('rowcast_delete', 'append_to_outbox', 'after delete on % referencing old table as old_rows for each statement'),
+    ('rowcast_truncate', 'append_to_outbox', 'after truncate on % for each statement'),
+    ('rowcast_before', 'note_outbox_place', 'before insert or update or delete on % for each statement'),
+    ('!rowcast_first', 'note_outbox_place', 'after insert or update or delete on % for each row')
+) t (name, function, runs)
+cross join lateral (
+    select case when t.function <> 'append_to_outbox' or m.oid <> m.relation then m.relation::text end as text
+) argument
+where exists (select from rowcast.outbox_state)
+  and (t.function = 'append_to_outbox' or accompanied.relation is not null)
+  and (m.oid = m.relation or t.name not in ('rowcast_truncate', '!rowcast_first'))
+  and not exists (
+      select from pg_catalog.pg_trigger g
+      where g.tgrelid = m.oid and g.tgname = t.name and g.tgenabled = 'A'
+        and g.tgargs = coalesce(convert_to(argument.text, 'UTF8') || '\x00', '')
+  );
+comment on view rowcast.missing_trigger is 'Triggers that watched tables need and do not have, while changes are captured by triggers.';
+revoke all on table rowcast.missing_trigger from public;
+
+-- The watched tables as the catalog has them now; tables that were dropped are not in it.
+-- Read by src/capture/catalog.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
+-- Served by pg_class_oid_index and the other catalogs' indexes for each row of rowcast.watched. It reads catalogs alone and
+-- locks no table of the user, so it answers while one is altered: pg_publication_tables (16 and newer) and pg_partition_tree
+-- would wait behind ACCESS EXCLUSIVE.
+create or replace view rowcast.tables as
+select
+    c.oid,
+    n.nspname as schema,
+    c.relname as name,
+    member.identity,
+    coalesce(key.attnums, '{}') as key_attnums,
+    tenant.attnum as tenant_attnum,
+    w.public,
+    c.relrowsecurity as row_security,
+    part.published,
+    pg_catalog.obj_description(c.oid, 'pg_class') as comment,
+    array_remove(array[
+        case when not part.published then 'not_published' end,
+        case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
+        case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
+        case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
+        case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
+        case when not member.identified then 'identity_missing' end,
+        case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
+        case when not member.logged then 'partition_not_logged' end,
+        case when c.relkind = 'r' and child.found then 'has_children' end,
+        case when part.of_rows then 'row_filter' end,
+        case when part.of_columns then 'column_list' end,
+        case when key.attnums is null then 'no_primary_key' end,
+        case when c.relrowsecurity and not policy.found then 'no_policy' end,
+        case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
+    ], null) as problems
+from rowcast.watched w
+join pg_catalog.pg_class c on c.oid = w.relation
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join (
+    select g.relation, array_agg(distinct g.problem) as problems from rowcast.missing_trigger g group by g.relation
+) uncaptured on uncaptured.relation = c.oid
+-- The table itself and, when it is partitioned, everything below it. Identity is the weakest of all, since an old
+-- image comes from a leaf; a leaf without one makes its owner's UPDATE and DELETE fail.
+cross join lateral (
+    select
+        coalesce(min(m.relreplident) filter (where m.relreplident <> 'f'), 'f')::text as identity,
+        bool_and(m.relkind = 'p' or m.relreplident = 'f' or exists (
+            select from pg_catalog.pg_index i
+            where i.indrelid = m.oid and i.indisvalid and i.indimmediate
+              and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+        )) as identified,
+        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
+    from (
+        with recursive tree (oid) as (
+            select c.oid
+            union all
+            select i.inhrelid
+            from tree
+            join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+            where c.relkind = 'p' and not i.inhdetachpending
+        )
+        select tree.oid from tree
+    ) tree
+    join pg_catalog.pg_class m on m.oid = tree.oid
+) member
+left join lateral (
+    select array_agg(k.attnum order by k.place) as attnums
+    from pg_catalog.pg_index i
+    cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+    where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
+) key on true
+-- Number and name agree; or the name is gone since the column was renamed; or the number means nothing since the
+-- dump was restored. Everything else is no tenant column: in doubt nobody sees a row.
+left join lateral (
+    select a.attnum
+    from pg_catalog.pg_attribute a
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+      and case
+          when a.attnum = w.tenant_attnum and a.attname = w.tenant_column then true
+          when w.relation_oid = c.oid then a.attnum = w.tenant_attnum and not exists (
+              select from pg_catalog.pg_attribute named
+              where named.attrelid = c.oid and named.attname = w.tenant_column and not named.attisdropped
+          )
+          else a.attname = w.tenant_column
+      end
+) tenant on true
+cross join lateral (
+    select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
+) child
+cross join lateral (
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
+    -- publication for all tables a partition is not a member of its own: its changes carry the root.
+    select
+        count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns
+    from pg_catalog.pg_publication b
+    left join pg_catalog.pg_publication_rel r on r.prpubid = b.oid and r.prrelid = c.oid
+    where b.pubname = 'rowcast'
+) part
+cross join lateral (
+    select exists (
+        select from pg_catalog.pg_policy y where y.polrelid = c.oid and y.polcmd in ('r', '*')
+    ) as found
+) policy;
+comment on view rowcast.tables is
+    'Watched tables as the catalog has them now, with their problems; rowcast.problem_hint explains each.';
+revoke all on table rowcast.tables from public;
+
+-- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/capture/catalog.rs.
+create or replace function rowcast.problem_hint(problem text)
+returns text
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $function$
+    select case problem
+        when 'not_published' then
+            'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'not_captured' then
+            'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+        when 'partition_not_captured' then
+            'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
+        when 'order_not_captured' then
+            'The table has triggers of its own that run after a statement, and lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+        when 'tenant_column_lost' then
+            'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
+        when 'identity_missing' then
+            'The table or a partition has no replica identity, so UPDATE and DELETE of it fail: call rowcast.watch again.'
+        when 'identity_not_full' then
+            'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
+        when 'partition_not_logged' then
+            'A partition is a foreign, temporary or unlogged table: its changes never reach the WAL and are not seen.'
+        when 'has_children' then
+            'Tables inherit from this one: rows of the children are not seen, watch them on their own.'
+        when 'row_filter' then
+            'Publication rowcast has a row filter on the table, so subscribers miss rows: call rowcast.watch again.'
+        when 'column_list' then
+            'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
+        when 'no_primary_key' then
+            'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+        when 'no_policy' then
+            'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
+        when 'nobody_may_subscribe' then
+            'No tenant column, not public, no row security: nobody may subscribe. Call rowcast.watch with tenant_column or public => true.'
+        else problem
+    end
+$function$;
+comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
+revoke all on function rowcast.problem_hint(text) from public;
+
+-- Trigger on watched tables that have other triggers: notes where what a statement changes is told among its transaction's
+-- changes. Installed by rowcast.install_outbox_triggers, before each statement and, by its name the first, after each row.
+--
+-- What triggers after each row change is appended before what their statement changed, since rowcast.append_to_outbox runs
+-- after all of them; told in that order, a client would be left with what a row was before a trigger changed it. So the
+-- first row of a statement takes a number before any other trigger runs, and rowcast.append_to_outbox gives it to all of
+-- the statement's rows. What BEFORE triggers did has lesser numbers by then, and is told first.
+--
+-- Statements run inside each other: they are told apart by the depth of triggers and by the watched table, of which all
+-- partitions and all commands of one statement are one. The numbers are in a setting that ends with the transaction, and go
+-- with a savepoint that is rolled back.
+create or replace function rowcast.note_outbox_place()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    places jsonb := nullif(current_setting('rowcast.places', true), '');
+    statement text := pg_trigger_depth() || ' ' || tg_argv[0];
+begin
+    if tg_level = 'STATEMENT' then
+        if places ? statement then
+            perform set_config('rowcast.places', (places - statement)::text, true);
+        end if;
+    elsif places ? statement is not true then
+        places := coalesce(places, '{}') || jsonb_build_object(statement, nextval('rowcast.outbox_id_seq'));
+        perform set_config('rowcast.places', places::text, true);
+    end if;
+    return null;
+end
+$function$;
+comment on function rowcast.note_outbox_place() is
+    'Trigger: notes where what a statement changes is told among its transaction''s changes.';
+revoke all on function rowcast.note_outbox_place() from public;
+
+-- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
+-- rowcast.install_outbox_triggers on each watched table and its partitions; a partition's has the root's oid as argument.
+--
+-- Security definer: who may write the table need not be allowed to write, or read, the outbox. Values are printed with the
+-- settings that a replication stream has, so both kinds of capture tell the same; most sessions have them, and to set them for
+-- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the planner thinks for
+-- each statement anew (0.1 ms more).
+--
+-- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
+-- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
+-- and inserted. row(r.*), not r: a column may have the name of the alias, and nobody's cast of the table's own type is to be
+-- called here. Generated columns have no type: the replication stream does not have them either. Where
+-- other triggers change something too, rowcast.note_outbox_place has noted which is told first.
+create or replace function rowcast.append_to_outbox()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $function$
+#variable_conflict use_variable
+declare
+    watched oid := coalesce(tg_argv[0]::oid, tg_relid);
+    places text := current_setting('rowcast.places', true);
+    noted int8;
+    shape text[] := array(
+        select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
+        where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
+        order by a.attnum
+    );
+    zone text := current_setting('timezone');
+    style text := current_setting('datestyle');
+    intervals text := current_setting('intervalstyle');
+    bytes text := current_setting('bytea_output');
+    digits text := current_setting('extra_float_digits');
+    unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
+        or bytes <> 'hex' or digits not in ('1', '2', '3');
+begin
+    if watched = tg_relid then
+        shape := array[tg_table_schema::text, tg_table_name::text] || shape;
+    else
+        select array[n.nspname::text, c.relname::text] || shape into shape
+        from pg_partition_ancestors(tg_relid) a
+        join pg_class c on c.oid = a.relid
+        join pg_namespace n on n.oid = c.relnamespace
+        where a.relid = watched;
+        if not found then
+            return null;  -- It was detached, and nobody watches it any more.
+        end if;
+    end if;
+    if places <> '' and tg_op <> 'TRUNCATE' then
+        noted := places::jsonb ->> (pg_trigger_depth() || ' ' || watched);
+    end if;
+    if unusual then
+        perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+            set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
+            set_config('extra_float_digits', '1', true);
+    end if;
+    if tg_op = 'INSERT' then
+        insert into rowcast.outbox (segment, place, relation, kind, shape, new)
+        select s.segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join new_rows r;
+    elsif tg_op = 'DELETE' then
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old)
+        select s.segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows r;
+    elsif tg_op = 'TRUNCATE' then
+        insert into rowcast.outbox (segment, relation, kind, shape)
+        select s.segment, watched, 'T', shape from rowcast.outbox_state s;
+    elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
+        -- As below, in a third of the time.
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        from rowcast.outbox_state s cross join old_rows o cross join new_rows r;
+    elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        from rowcast.outbox_state s
+        cross join (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
+        join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
+            on n.place = o.place
+        order by o.place;
+    else
+        insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+        select s.segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        from rowcast.outbox_state s
+        cross join (
+            select 'D'::"char", row(r.*)::text, null from old_rows r
+            union all
+            select 'I', null, row(r.*)::text from new_rows r
+        ) r (kind, old, new);
+    end if;
+    -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.
+    if found and not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('rowcast', '');
+    end if;
+    if unusual then
+        perform set_config('timezone', zone, true), set_config('datestyle', style, true),
+            set_config('intervalstyle', intervals, true), set_config('bytea_output', bytes, true),
+            set_config('extra_float_digits', digits, true);
+    end if;
+    return null;
+end
+$function$;
+comment on function rowcast.append_to_outbox() is 'Trigger: appends what a statement changed to rowcast.outbox.';
+revoke all on function rowcast.append_to_outbox() from public;
+
+-- Has the changes of a watched table and of everything below it appended to the outbox: creates what rowcast.missing_trigger
+-- lists. Called by rowcast.watch and rowcast.start_outbox.
+--
+-- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
+-- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
+-- after 0.8 seconds with SQLSTATE 55P03: sooner than the server looks for deadlocks, in which the other might be chosen.
+-- Always enabled: that is also where session_replication_role is replica.
+create or replace function rowcast.install_outbox_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    missing rowcast.missing_trigger;
+    timeout text := current_setting('lock_timeout');
+begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '800ms', true);
+    end if;
+    for missing in
+        select g.* from rowcast.missing_trigger g
+        where g.relation = install_outbox_triggers.relation
+        order by g.member <> g.relation, g.member
+    loop
+        execute missing.definition;
+        execute format('alter table %s enable always trigger %I', missing.member::regclass, missing.name);
+    end loop;
+    perform set_config('lock_timeout', timeout, true);
+exception
+    when lock_not_available then
+        raise exception 'could not lock % to capture its changes', coalesce(missing.member, relation)::regclass
+            using errcode = 'lock_not_available',
+                hint = 'A transaction that writes to the table is still open. Call again later, or set lock_timeout to wait longer.';
+end
+$function$;
+comment on function rowcast.install_outbox_triggers(regclass) is
+    'Has the changes of a table and its partitions appended to the outbox.';
+revoke all on function rowcast.install_outbox_triggers(regclass) from public;
+
+-- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
+-- Locks as there, ACCESS EXCLUSIVE. A partition that was detached has them still.
+create or replace function rowcast.remove_outbox_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    installed pg_trigger;
+    timeout text := current_setting('lock_timeout');
+begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '800ms', true);
+    end if;
+    for installed in
+        select t.* from pg_trigger t
+        where t.tgfoid in ('rowcast.append_to_outbox()'::regprocedure, 'rowcast.note_outbox_place()'::regprocedure)
+          and t.tgparentid = 0
+          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
+               or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
+    loop
+        execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
+    end loop;
+    perform set_config('lock_timeout', timeout, true);
+end
+$function$;
+comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';
+revoke all on function rowcast.remove_outbox_triggers(regclass) from public;
+
+-- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
+-- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
+-- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
+-- what a migration has watched before.
+--
+-- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
+-- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
+-- replica identity must change (see set_identity_full); SHARE UPDATE EXCLUSIVE on the table to publish it, which
+-- writers do not notice. The publication cuts inside transactions that are open meanwhile: rows that they wrote
+-- before are not in the stream, rows that they write after are. Where changes are captured by triggers it waits for them
+-- (see install_outbox_triggers).
+--
+-- Partitions that are attached later follow their root, but have a replica identity of their own ('default'), and no triggers
+-- for the outbox: call watch again after attaching one. Until then rowcast.status says so, and without a primary key UPDATEs
+-- of it fail.
+--
+-- Without jit: rowcast.tables takes 70 ms for 200 watched tables of 2000 (PostgreSQL 15). The planner's estimate grows with
+-- the catalog, and once it passed the threshold, an earlier form of the view took 1.1 s to compile for 35 ms of work.
+--
+-- RC001 not watchable, RC002 tenant column, RC003 no replica identity, RC004 partition tree, RC005 argument.
+create or replace function rowcast.watch(
+    relation regclass,
+    tenant_column name default null,
+    public boolean default false,
+    replica_identity text default 'full'
+)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $function$
+declare
+    wanted_attnum int2;
+begin
+    if public is null or replica_identity is null or replica_identity not in ('full', 'keep') then
+        raise exception 'replica_identity must be ''full'' or ''keep'', and public true or false'
+            using errcode = 'RC005', hint = '''full'' sets REPLICA IDENTITY FULL, ''keep'' leaves the table as it is.';
+    elsif public and tenant_column is not null then
+        raise exception '% cannot be public and have a tenant column', relation
+            using errcode = 'RC005', hint = 'Leave out public, or leave out tenant_column.';
+    end if;
+    perform rowcast.refuse_unwatchable(relation);
+    wanted_attnum := rowcast.tenant_attnum(relation, tenant_column);
+
+    if exists (
+        select from rowcast.watched w
+        join rowcast.tables t on t.oid = w.relation
+        where w.relation = watch.relation and w.relation_oid = watch.relation
+          and w.tenant_column is not distinct from watch.tenant_column
+          and w.tenant_attnum is not distinct from wanted_attnum
+          and w.public = watch.public
+          and (watch.replica_identity = 'keep' or t.identity = 'f')
+          and not t.problems && '{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
+    ) then
+        return false;
+    end if;
+
+    perform rowcast.refuse_stranger(relation);
+    perform pg_advisory_xact_lock(1919907683, 1);
+    perform rowcast.ensure_publication();
+    if replica_identity = 'full' then
+        perform rowcast.set_identity_full(relation);
+    end if;
+    delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.relation);
+    insert into rowcast.watched as w (relation, relation_oid, relation_name, tenant_column, tenant_attnum, public)
+    values (watch.relation, watch.relation, watch.relation::text, watch.tenant_column, wanted_attnum, watch.public)
+    on conflict on constraint watched_pkey do update
+    set relation_oid = excluded.relation_oid, relation_name = excluded.relation_name,
+        tenant_column = excluded.tenant_column, tenant_attnum = excluded.tenant_attnum,
+        public = excluded.public, updated_at = now();
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems @> '{identity_missing}') then
+        raise exception '% has no replica identity', relation
+            using errcode = 'RC003',
+                hint = 'Once published, UPDATE and DELETE of it would fail. Add a primary key, or leave out replica_identity => ''keep''.';
+    end if;
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems && '{row_filter,column_list}') then
+        execute format('alter publication rowcast drop table only %s', relation);
+    end if;
+    if exists (select from rowcast.tables t where t.oid = watch.relation and not t.published) then
+        execute format('alter publication rowcast add table only %s', relation);
+    end if;
+    perform rowcast.install_outbox_triggers(relation);
+    perform rowcast.announce('watch', relation);
+    return true;
+end
+$function$;
+comment on function rowcast.watch(regclass, name, boolean, text) is
+    'Follows a table, or changes how it is followed; whether anything changed. replica_identity: full or keep.';
+revoke all on function rowcast.watch(regclass, name, boolean, text) from public;
+
+-- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
+-- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
+-- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
+-- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's; locks as
+-- rowcast.install_outbox_triggers says.
+--
+-- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
+create or replace function rowcast.start_outbox()
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $function$
+declare
+    here int8 := (select system_identifier from pg_control_system());
+    owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
+    uncaptured regclass;
+begin
+    if exists (select from rowcast.outbox_state s where s.system_id = here)
+        and not exists (select from rowcast.missing_trigger)
+    then
+        return false;
+    end if;
+    if not pg_has_role(owner, 'usage') then
+        raise exception 'the outbox belongs to %, not to %', owner, quote_ident(current_user)
+            using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
+    end if;
+    perform pg_advisory_xact_lock(1919907683, 1);
+    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+        -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
+        delete from rowcast.outbox_state;
+        delete from rowcast.outbox_reader;
+        truncate rowcast.outbox_window, rowcast.outbox;
+        insert into rowcast.outbox_state (system_id) values (here);
+        -- Where everything begins: nobody needs what was before.
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
+        from (select pg_current_wal_insert_lsn() as lsn) p
+        cross join (
+            select pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+            from (select pg_current_snapshot() as snapshot) c
+        ) s;
+    end if;
+    for uncaptured in
+        select distinct g.relation::regclass from rowcast.missing_trigger g order by 1
+    loop
+        perform rowcast.refuse_stranger(uncaptured);
+        perform rowcast.install_outbox_triggers(uncaptured);
+    end loop;
+    perform rowcast.announce('outbox', 0);
+    return true;
+end
+$function$;
+comment on function rowcast.start_outbox() is
+    'Has changes of watched tables captured by triggers, for databases without logical replication; whether anything changed.';
+revoke all on function rowcast.start_outbox() from public;
+
+-- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
+-- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
+-- Reads catalogs, statistics and rowcast's own tables. Without jit, as rowcast.watch.
+create or replace function rowcast.status()
+returns table (name text, value text, ok boolean, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $function$
+with line (place, name, value, ok, hint) as (
+    select 1, 'schema_version', coalesce(max(version)::text, 'none'), max(version) is not null, 'Run: rowcast migrate'
+    from rowcast.migration
+    union all
+    select 2, 'server_version', current_setting('server_version'), current_setting('server_version_num')::int >= 140000,
+        'rowcast needs PostgreSQL 14 or newer.'
+    union all
+    select 3, 'primary', case when pg_is_in_recovery() then 'no' else 'yes' end, not pg_is_in_recovery(),
+        'This is a standby: watch, unwatch and publish need the primary.'
+    union all
+    select 4, 'wal_level', current_setting('wal_level'),
+        current_setting('wal_level') = 'logical' or exists (select from rowcast.outbox_state),
+        'Run: alter system set wal_level = logical, and restart the server; or have changes captured by triggers: select rowcast.start_outbox()'
+    union all
+    select 5, 'publication', case
+            when count(*) = 0 then 'missing'
+            when bool_and(p.puballtables) then 'for all tables'
+            else 'exists'
+        end,
+        coalesce(bool_and(
+            p.pubviaroot and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and not p.puballtables
+        ), false),
+        case
+            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). A slot that exists must be made anew.'
+            when bool_and(p.puballtables) then 'UPDATEs of tables without a primary key fail. Drop it and run: select rowcast.ensure_publication()'
+            else 'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate'')'
+        end
+    from pg_publication p where p.pubname = 'rowcast'
+    union all
+    select 6, 'replication_slots', format('%s of %s used', count(*), current_setting('max_replication_slots')),
+        count(*) < current_setting('max_replication_slots')::int
+            or coalesce(bool_or(s.plugin = 'pgoutput' and s.database = current_database()), false),
+        'Raise max_replication_slots, or drop a slot that nobody uses.'
+    from pg_replication_slots s
+    union all
+    select 7, 'wal_senders', format('%s of %s used', count(*), current_setting('max_wal_senders')),
+        count(*) < current_setting('max_wal_senders')::int, 'Raise max_wal_senders.'
+    from pg_stat_replication
+    union all
+    select 8, 'synchronous_commit', current_setting('synchronous_commit'), true,
+        case when current_setting('synchronous_commit') = 'off' then
+            'Changes are seen when the WAL is flushed, 0.1 to 0.5 seconds later: lower wal_writer_delay, such as 10ms.'
+        end
+    union all
+    select 9, 'publish_privilege', case when bool_or(has_function_privilege('public', f.oid, 'execute')) then 'open' else 'restricted' end, true,
+        case when bool_or(has_function_privilege('public', f.oid, 'execute')) then
+            'Every role can send messages with pg_logical_emit_message. To make rowcast.publish the only door, revoke it from public and grant it to the owner of rowcast.'
+        end
+    from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
+    union all
+    select 10, 'event_trigger',
+        case
+            when e.installed = 0 then 'missing'
+            when e.installed < 2 then 'incomplete'
+            when o.untold then 'does not write to the outbox'
+            else 'installed'
+        end, true,
+        'Engines poll for changed policies and grants: they are in force up to 2 seconds after their commit, and not at their place in the stream. '
+            || case when e.installed < 2 then 'As a superuser, run: select rowcast.install_event_trigger()'
+            when o.untold then 'It runs with a superuser''s rights: give schema rowcast and the outbox''s tables to a superuser.' end
+    from (
+        select count(*) as installed from pg_event_trigger e
+        where e.evtname in ('rowcast_ddl', 'rowcast_drop') and e.evtenabled in ('O', 'A')
+    ) e
+    -- As in rowcast.tell_of_ddl.
+    cross join (
+        select exists (select from rowcast.outbox_state)
+            and not bool_and((c.relowner = f.proowner or r.rolsuper) and (n.nspowner = f.proowner or s.rolsuper)) as untold
+        from pg_class c
+        join pg_roles r on r.oid = c.relowner
+        join pg_namespace n on n.oid = c.relnamespace
+        join pg_roles s on s.oid = n.nspowner
+        join pg_proc f on f.pronamespace = n.oid and f.proname = 'tell_of_ddl'
+        where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state')
+    ) o
+    union all
+    select 11, 'outbox',
+        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another server' end,
+        s.is_ours and r.live > 0,
+        case when s.is_ours
+            then 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
+            else 'It came with a dump or a copy of another server: run: select rowcast.start_outbox()' end
+    from (select s.system_id = (select c.system_identifier from pg_control_system() c) as is_ours from rowcast.outbox_state s) s
+    cross join (select sum(pg_relation_size(i.inhrelid)) as bytes from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass) k
+    cross join (select count(*) as live from rowcast.outbox_reader r where r.seen_at >= clock_timestamp() - interval '1 minute') r
+    union all
+    select 12, 'slot ' || s.slot_name,
+        format('%s, %s bytes of WAL retained, %s',
+            case when s.active then 'active' else 'inactive' end,
+            coalesce(pg_wal_lsn_diff(newest.lsn, s.restart_lsn)::text, 'no'),
+            coalesce(to_jsonb(s) ->> 'invalidation_reason', s.wal_status, 'unknown')),
+        coalesce(s.wal_status in ('reserved', 'extended'), false) and to_jsonb(s) ->> 'invalidation_reason' is null,
+        case when s.wal_status = 'unreserved' then 'The server is about to drop WAL that the slot needs: let the engine catch up, or raise max_slot_wal_keep_size.'
+            else 'The slot is lost, cursors have expired: drop it and restart the engine.' end
+    from pg_replication_slots s
+    cross join (select case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end) newest (lsn)
+    where s.plugin = 'pgoutput' and s.database = current_database()
+    union all
+    select 13, 'table ' || format('%I.%I', t.schema, t.name),
+        concat_ws(', ',
+            'identity ' || case t.identity when 'f' then 'full' when 'd' then 'default' when 'i' then 'index' else 'nothing' end,
+            case when t.public then 'public' end,
+            'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
+            case when t.row_security then 'row security' end),
+        t.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+    from rowcast.tables t
+    union all
+    select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
+        'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
+    from pg_publication p
+    join pg_publication_rel r on r.prpubid = p.oid
+    join pg_class c on c.oid = r.prrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
+)
+select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9, 10) then line.hint end
+from line
+order by line.place, line.name
+$function$;
+comment on function rowcast.status() is 'The health of rowcast in this database: name, value, whether it is ok, and what to do if not.';
+revoke all on function rowcast.status() from public;
+
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
+--
+--     create role rowcast_engine login replication password '…';
+--     select rowcast.grant_engine('rowcast_engine');
+--
+-- It grants no table of the application. For snapshots and for row policies that PostgreSQL must evaluate, the engine
+-- changes to the roles of its principals: grant those to it. An attribute that this function cannot give is a warning.
+create or replace function rowcast.grant_engine(engine regrole)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    r pg_roles;
+    callable text;
+begin
+    select * into strict r from pg_roles where oid = engine;
+    if not has_database_privilege(engine, current_database(), 'connect') then
+        execute format('grant connect on database %I to %s', current_database(), engine);
+    end if;
+    execute format('grant usage on schema rowcast to %s', engine);
+    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
+    foreach callable in array array[
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
+        'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
+        'leave_outbox(text)'
+    ] loop
+        execute format('grant execute on function rowcast.%s to %s', callable, engine);
+    end loop;
+    if not r.rolcanlogin then
+        raise warning 'role % cannot log in', engine using hint = format('Run: alter role %s login', engine);
+    end if;
+    if not (r.rolreplication or r.rolsuper or exists (
+        select from pg_roles managed
+        where managed.rolname = 'rds_replication' and pg_has_role(engine, managed.oid, 'usage')
+    )) then
+        raise warning 'role % may not stream changes', engine
+            using hint = format('As a superuser, run: alter role %s replication. On Amazon RDS: grant rds_replication to %s', engine, engine);
+    end if;
+end
+$function$;
+comment on function rowcast.grant_engine(regrole) is 'Gives a role what the engine needs and nothing else.';
+revoke all on function rowcast.grant_engine(regrole) from public;
