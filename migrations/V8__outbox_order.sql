@@ -18,7 +18,9 @@ create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), 
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
 create view rowcast.missing_trigger as
 with recursive member (relation, oid) as (
+    -- Not of what has a parent: its rows change in statements that fire the parent's triggers alone.
     select w.relation::oid, w.relation::oid from rowcast.watched w
+    where not exists (select from pg_catalog.pg_inherits i where i.inhrelid = w.relation)
     union all
     select m.relation, i.inhrelid
     from member m
@@ -87,6 +89,7 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
+        case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
@@ -156,6 +159,9 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
 cross join lateral (
+    select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
+) parent
+cross join lateral (
     -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
     -- publication for all tables a partition is not a member of its own: its changes carry the root.
     select
@@ -186,6 +192,8 @@ as $function$
     select case problem
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'changed_through_parent' then
+            'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then
             'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
         when 'partition_not_captured' then
@@ -261,7 +269,8 @@ revoke all on function rowcast.note_outbox_place() from public;
 -- Security definer: who may write the table need not be allowed to write, or read, the outbox. Values are printed with the
 -- settings that a replication stream has, so both kinds of capture tell the same; most sessions have them, and to set them for
 -- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the planner thinks for
--- each statement anew (0.1 ms more).
+-- each statement anew (0.1 ms more); with jit a session whose first statement was large compiles each of those that follow
+-- (0.1 s more), since the plan stays.
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
@@ -275,9 +284,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set jit = off
 as $function$
 #variable_conflict use_variable
 declare
+    segment int2 := (select s.segment from rowcast.outbox_state s);
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
     places text := current_setting('rowcast.places', true);
     noted int8;
@@ -316,33 +327,31 @@ begin
     end if;
     if tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
-        select s.segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
-        from rowcast.outbox_state s cross join new_rows r;
+        select segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from new_rows r;
     elsif tg_op = 'DELETE' then
         insert into rowcast.outbox (segment, place, relation, kind, shape, old)
-        select s.segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
-        from rowcast.outbox_state s cross join old_rows r;
+        select segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        from old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, relation, kind, shape)
-        select s.segment, watched, 'T', shape from rowcast.outbox_state s;
+        values (segment, watched, 'T', shape);
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select s.segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
-        from rowcast.outbox_state s cross join old_rows o cross join new_rows r;
+        select segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        from old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select s.segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
-        from rowcast.outbox_state s
-        cross join (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
+        select segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        from (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
         join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select s.segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
-        from rowcast.outbox_state s
-        cross join (
+        select segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        from (
             select 'D'::"char", row(r.*)::text, null from old_rows r
             union all
             select 'I', null, row(r.*)::text from new_rows r
@@ -363,14 +372,16 @@ $function$;
 comment on function rowcast.append_to_outbox() is 'Trigger: appends what a statement changed to rowcast.outbox.';
 revoke all on function rowcast.append_to_outbox() from public;
 
--- Has the changes of a watched table and of everything below it appended to the outbox: creates what rowcast.missing_trigger
--- lists. Called by rowcast.watch and rowcast.start_outbox.
+-- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
+-- lists, of one table or of all. Called by rowcast.watch and rowcast.start_outbox.
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
 -- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- after 0.8 seconds with SQLSTATE 55P03: sooner than the server looks for deadlocks, in which the other might be chosen.
+-- with SQLSTATE 55P03 when it has lasted for four fifths of deadlock_timeout, however many tables there are: whoever waits
+-- for a table that it has does not come to look for deadlocks, in which he might be chosen. (Nor does the server cancel an
+-- autovacuum that stands in the way, which it does after deadlock_timeout.)
 -- Always enabled: that is also where session_replication_role is replica.
-create or replace function rowcast.install_outbox_triggers(relation regclass)
+create or replace function rowcast.install_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
 volatile
@@ -379,33 +390,35 @@ as $function$
 declare
     missing rowcast.missing_trigger;
     timeout text := current_setting('lock_timeout');
+    deadline timestamptz := clock_timestamp() + 0.8 * current_setting('deadlock_timeout')::interval;
 begin
-    if timeout = '0' then
-        perform set_config('lock_timeout', '800ms', true);
-    end if;
     for missing in
         select g.* from rowcast.missing_trigger g
-        where g.relation = install_outbox_triggers.relation
-        order by g.member <> g.relation, g.member
+        where install_outbox_triggers.relation is null or g.relation = install_outbox_triggers.relation
+        order by g.relation, g.member <> g.relation, g.member
     loop
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, extract(epoch from deadline - clock_timestamp()) * 1000)::int::text, true);
+        end if;
         execute missing.definition;
         execute format('alter table %s enable always trigger %I', missing.member::regclass, missing.name);
     end loop;
     perform set_config('lock_timeout', timeout, true);
 exception
     when lock_not_available then
-        raise exception 'could not lock % to capture its changes', coalesce(missing.member, relation)::regclass
+        raise exception 'could not lock % to capture its changes', missing.member::regclass
             using errcode = 'lock_not_available',
-                hint = 'A transaction that writes to the table is still open. Call again later, or set lock_timeout to wait longer.';
+                hint = 'A transaction that writes to the table is still open, or it is being vacuumed. Call again later, or set lock_timeout to wait longer: beyond deadlock_timeout an autovacuum gives way.';
 end
 $function$;
 comment on function rowcast.install_outbox_triggers(regclass) is
-    'Has the changes of a table and its partitions appended to the outbox.';
+    'Has the changes of a watched table, or of all, appended to the outbox.';
 revoke all on function rowcast.install_outbox_triggers(regclass) from public;
 
--- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
--- Locks as there, ACCESS EXCLUSIVE. A partition that was detached has them still.
-create or replace function rowcast.remove_outbox_triggers(relation regclass)
+-- Takes back what rowcast.install_outbox_triggers did, of one table or of all. Called by rowcast.unwatch and
+-- rowcast.stop_outbox. Locks as there, ACCESS EXCLUSIVE. A partition that was detached has its triggers still.
+create or replace function rowcast.remove_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
 volatile
@@ -414,17 +427,19 @@ as $function$
 declare
     installed pg_trigger;
     timeout text := current_setting('lock_timeout');
+    deadline timestamptz := clock_timestamp() + 0.8 * current_setting('deadlock_timeout')::interval;
 begin
-    if timeout = '0' then
-        perform set_config('lock_timeout', '800ms', true);
-    end if;
     for installed in
         select t.* from pg_trigger t
         where t.tgfoid in ('rowcast.append_to_outbox()'::regprocedure, 'rowcast.note_outbox_place()'::regprocedure)
           and t.tgparentid = 0
-          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
+          and (relation is null or t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, extract(epoch from deadline - clock_timestamp()) * 1000)::int::text, true);
+        end if;
         execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
     end loop;
     perform set_config('lock_timeout', timeout, true);
@@ -433,10 +448,87 @@ $function$;
 comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';
 revoke all on function rowcast.remove_outbox_triggers(regclass) from public;
 
+-- Raises the reason why a relation cannot be watched, if there is one. Called by rowcast.watch before it takes a lock.
+-- RC001: the relation is of the wrong kind. RC004: another member of its partition tree is watched already.
+create or replace function rowcast.refuse_unwatchable(relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    c pg_class;
+    relative regclass;
+begin
+    select * into c from pg_class where oid = relation;
+    if not found then
+        raise exception 'relation % does not exist', coalesce(relation::text, 'null')
+            using errcode = '42P01', hint = 'Give the name of an existing table, such as ''public.orders''.';
+    elsif c.relkind in ('v', 'm') then
+        raise exception '% is a view', relation
+            using errcode = 'RC001', hint = 'Changes happen to tables: watch the tables that the view reads.';
+    elsif c.relkind = 'f' then
+        raise exception '% is a foreign table', relation
+            using errcode = 'RC001', hint = 'Its changes happen on another server: run rowcast there.';
+    elsif c.relkind not in ('r', 'p') then
+        raise exception '% is not a table', relation
+            using errcode = 'RC001', hint = 'Only tables and partitioned tables can be watched.';
+    elsif c.relpersistence = 't' then
+        raise exception '% is a temporary table', relation
+            using errcode = 'RC001', hint = 'Changes of temporary tables are not in the WAL: use a permanent table.';
+    elsif c.relpersistence = 'u' then
+        raise exception '% is an unlogged table', relation
+            using errcode = 'RC001', hint = format('Its changes are not in the WAL. Run: alter table %s set logged', relation);
+    elsif c.relnamespace = 'rowcast'::regnamespace then
+        raise exception '% belongs to rowcast itself', relation
+            using errcode = 'RC001', hint = 'Watch a table of your own.';
+    elsif c.oid < 16384 or c.relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) then
+        raise exception '% is a system table', relation
+            using errcode = 'RC001', hint = 'System tables cannot be published: watch a table of your own.';
+    end if;
+
+    select w.relation into relative
+    from pg_partition_ancestors(refuse_unwatchable.relation) a
+    join rowcast.watched w on w.relation = a.relid
+    where a.relid <> refuse_unwatchable.relation;
+    if found then
+        raise exception '% is a partition of %, which is watched', relation, relative
+            using errcode = 'RC004', hint = format('Changes of the partition are delivered as changes of %s: subscribe to that.', relative);
+    end if;
+
+    select w.relation into relative
+    from pg_partition_tree(refuse_unwatchable.relation) t
+    join rowcast.watched w on w.relation = t.relid
+    where t.relid <> refuse_unwatchable.relation;
+    if found then
+        raise exception '% is watched, which is a partition of %', relative, relation
+            using errcode = 'RC004', hint = format('Run: select rowcast.unwatch(''%s''), then watch %s.', relative, relation);
+    end if;
+
+    if exists (select from rowcast.outbox_state) and exists (select from pg_inherits i where i.inhrelid = refuse_unwatchable.relation) then
+        raise exception '% is a partition or inherits from another table', relation
+            using errcode = 'RC001',
+                hint = 'Changes are captured by triggers here, and statements that name the parent do not fire its own. Watch the root of the partitions.';
+    end if;
+
+    select t.relid into relative
+    from pg_partition_tree(refuse_unwatchable.relation) t
+    join pg_class m on m.oid = t.relid
+    where m.relkind not in ('r', 'p') or m.relpersistence <> 'p';
+    if found then
+        raise exception '% is a partition of % and a foreign or unlogged table', relative, relation
+            using errcode = 'RC001', hint = 'Its changes are not in the WAL, so subscribers would miss them silently.';
+    end if;
+end
+$function$;
+comment on function rowcast.refuse_unwatchable(regclass) is 'Raises the reason why a relation cannot be watched, if there is one.';
+revoke all on function rowcast.refuse_unwatchable(regclass) from public;
+
 -- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
 -- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
 -- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
--- what a migration has watched before.
+-- what a migration has watched before. Of what an owner has to mend it is told: a partition that came later must not keep
+-- it from serving the others.
 --
 -- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
@@ -467,6 +559,7 @@ set jit = off
 as $function$
 declare
     wanted_attnum int2;
+    problems text[];
 begin
     if public is null or replica_identity is null or replica_identity not in ('full', 'keep') then
         raise exception 'replica_identity must be ''full'' or ''keep'', and public true or false'
@@ -478,16 +571,25 @@ begin
     perform rowcast.refuse_unwatchable(relation);
     wanted_attnum := rowcast.tenant_attnum(relation, tenant_column);
 
-    if exists (
-        select from rowcast.watched w
-        join rowcast.tables t on t.oid = w.relation
-        where w.relation = watch.relation and w.relation_oid = watch.relation
-          and w.tenant_column is not distinct from watch.tenant_column
-          and w.tenant_attnum is not distinct from wanted_attnum
-          and w.public = watch.public
-          and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
-    ) then
+    -- What it would mend, if it is watched in this way already.
+    select array(
+        select unnest(t.problems)
+        intersect
+        select unnest('{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
+            || case when replica_identity = 'full' then '{identity_not_full}' end::text[])
+    ) into problems
+    from rowcast.watched w
+    join rowcast.tables t on t.oid = w.relation
+    where w.relation = watch.relation and w.relation_oid = watch.relation
+      and w.tenant_column is not distinct from watch.tenant_column
+      and w.tenant_attnum is not distinct from wanted_attnum
+      and w.public = watch.public;
+    if problems = '{}' then
+        return false;
+    elsif not problems && '{not_published,not_captured}'
+        and not pg_has_role((select c.relowner from pg_class c where c.oid = relation), 'usage')
+    then
+        raise notice '%: %', relation, (select string_agg(rowcast.problem_hint(p), ' ') from unnest(problems) p);
         return false;
     end if;
 
@@ -527,8 +629,8 @@ revoke all on function rowcast.watch(regclass, name, boolean, text) from public;
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
--- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's; locks as
--- rowcast.install_outbox_triggers says.
+-- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's: for others, where no table is
+-- without its triggers but a partition is, it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
 -- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
 create or replace function rowcast.start_outbox()
@@ -541,14 +643,17 @@ as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
+    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
     uncaptured regclass;
 begin
-    if exists (select from rowcast.outbox_state s where s.system_id = here)
-        and not exists (select from rowcast.missing_trigger)
-    then
+    if is_here and not exists (select from rowcast.missing_trigger) then
         return false;
-    end if;
-    if not pg_has_role(owner, 'usage') then
+    elsif not pg_has_role(owner, 'usage') then
+        if is_here and not exists (select from rowcast.missing_trigger g where g.problem = 'not_captured') then
+            raise notice 'triggers are missing, and the outbox belongs to %, not to %', owner, quote_ident(current_user)
+                using hint = format('As %s, run: select rowcast.start_outbox(). rowcast.status() names the tables.', owner);
+            return false;
+        end if;
         raise exception 'the outbox belongs to %, not to %', owner, quote_ident(current_user)
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
@@ -568,12 +673,10 @@ begin
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in
-        select distinct g.relation::regclass from rowcast.missing_trigger g order by 1
-    loop
+    for uncaptured in select distinct g.relation from rowcast.missing_trigger g loop
         perform rowcast.refuse_stranger(uncaptured);
-        perform rowcast.install_outbox_triggers(uncaptured);
     end loop;
+    perform rowcast.install_outbox_triggers();
     perform rowcast.announce('outbox', 0);
     return true;
 end
@@ -581,6 +684,188 @@ $function$;
 comment on function rowcast.start_outbox() is
     'Has changes of watched tables captured by triggers, for databases without logical replication; whether anything changed.';
 revoke all on function rowcast.start_outbox() from public;
+
+-- Takes back what rowcast.start_outbox did: drops the triggers and empties the outbox; whether there was one. Called by an
+-- administrator, once no engine captures from the outbox any more: one that still does ends with OUTBOX_MISSING.
+create or replace function rowcast.stop_outbox()
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform pg_advisory_xact_lock(1919907683, 1);
+    if not exists (select from rowcast.outbox_state) then
+        return false;
+    end if;
+    perform rowcast.remove_outbox_triggers();
+    -- See rowcast.start_outbox. In the order in which readers lock them.
+    delete from rowcast.outbox_state;
+    delete from rowcast.outbox_reader;
+    truncate rowcast.outbox_window, rowcast.outbox;
+    return true;
+end
+$function$;
+comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outbox did; whether there was an outbox.';
+revoke all on function rowcast.stop_outbox() from public;
+
+-- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
+-- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
+--
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
+-- Other readers are woken when a window was closed: only one polls while changes come.
+--
+-- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
+-- million changes and is still open would else be passed over, change by change, each time.
+--
+-- What nobody was there to read may be millions of transactions: then there are several windows of one snapshot.
+--
+-- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
+-- autovacuum, which takes the same, has hardly a reason to visit.
+create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    closed boolean;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.close_window needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
+    lock table rowcast.outbox_state in share update exclusive mode;
+    with w as materialized (
+        select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
+    ),
+    s as materialized (
+        select c.snapshot, pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+        from (select pg_current_snapshot() as snapshot) c
+    ),
+    range as (
+        select coalesce(lag(e.xid) over (order by e.xid), '0') as above, e.xid as below
+        from (select unnest(s.running) as xid from s union all select s.upto from s) e
+    ),
+    ended as (
+        select o.xid, max(o.id) as last_change
+        from w cross join range r join rowcast.outbox o on o.xid >= w.upto and o.xid > r.above and o.xid < r.below
+        where r.below > w.upto
+        group by o.xid
+        union all
+        select o.xid, max(o.id)
+        from w cross join s cross join unnest(w.running) r (xid) join rowcast.outbox o on o.xid = r.xid
+        where r.xid <> all (s.running)
+        group by o.xid
+    ),
+    numbered as (
+        select e.xid, row_number() over (order by e.last_change) - 1 as n from ended e
+    ),
+    part as (
+        select min(n.n) as before, count(*) as many, array_agg(n.xid order by n.n) as xids from numbered n group by n.n / 65536
+    ),
+    made as (
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.first + t.before::numeric, p.first + (t.before + t.many - 1)::numeric,
+            case when t.before = 0 then w.last else p.first + (t.before - 1)::numeric end,
+            w.upto, w.running, s.upto, s.running, t.xids, rowcast.timeline(), clock_timestamp()
+        from w, s, part t, (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first from w) p
+        returning outbox_window.last
+    ),
+    latest as (
+        select max(m.last) as last from made m
+    )
+    select s.snapshot, coalesce(m.last, w.last), m.last is not null
+    into seen, newest, closed
+    from s cross join latest m left join w on true;
+    if closed and (select count(*) > 1 from rowcast.outbox_reader) then
+        perform pg_notify('rowcast', '');
+    end if;
+end
+$function$;
+comment on function rowcast.close_window() is 'Gives positions to the captured transactions that have ended since the last window.';
+revoke all on function rowcast.close_window() from public;
+
+-- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/capture/outbox every
+-- few seconds. Security definer, so that engines need not write rowcast's tables.
+--
+-- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
+-- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
+-- not count, unless the server was not there either; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+--
+-- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
+-- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
+create or replace function rowcast.trim_outbox(reader text, confirmed pg_lsn)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $function$
+declare
+    state rowcast.outbox_state;
+    next int2;
+    needed rowcast.outbox_window;
+    is_needed boolean;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
+    insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
+    on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
+    delete from rowcast.outbox_reader r
+    where greatest(r.seen_at, pg_postmaster_start_time()) < clock_timestamp() - interval '1 minute';
+    begin
+        lock table rowcast.outbox_reader in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return;  -- Somebody else is at it.
+    end;
+    select * into strict state from rowcast.outbox_state;
+    select (state.segment + d) % 4 into next
+    from generate_series(1, 3) d
+    where pg_relation_size(format('rowcast.outbox_%s', (state.segment + d) % 4)) = 0
+    order by d
+    limit 1;
+    if next is not null and (
+        pg_relation_size(format('rowcast.outbox_%s', state.segment)) >= 67108864
+        or (pg_relation_size(format('rowcast.outbox_%s', state.segment)) > 0
+            and state.segment_since < clock_timestamp() - interval '1 minute')
+    ) then
+        update rowcast.outbox_state set segment = next, segment_since = clock_timestamp();
+        state.segment := next;
+    end if;
+    -- The window that the reader who needs most has yet to read, or the newest.
+    select w.* into strict needed
+    from rowcast.outbox_window w
+    where w.last >= (select min(r.confirmed) from rowcast.outbox_reader r)
+       or w.first = (select max(n.first) from rowcast.outbox_window n)
+    order by w.first
+    limit 1;
+    for segment in 0..3 loop
+        continue when segment = state.segment or pg_relation_size(format('rowcast.outbox_%s', segment)) = 0;
+        begin
+            execute format('lock table rowcast.outbox_%s in access exclusive mode', segment);
+            execute format(
+                'select exists (select from rowcast.outbox_%1$s o where o.xid >= $1)
+                     or exists (select from rowcast.outbox_%1$s o where o.xid = any ($2))', segment
+            ) using needed.since, needed.still into is_needed;
+            if not is_needed then
+                execute format('truncate rowcast.outbox_%s', segment);
+                delete from rowcast.outbox_window w where w.first < needed.first;
+            end if;
+        exception
+            when lock_not_available then
+                null;
+        end;
+    end loop;
+end
+$function$;
+comment on function rowcast.trim_outbox(text, pg_lsn) is
+    'Keeps for a reader of the outbox what is behind a position, and empties what no reader needs.';
+revoke all on function rowcast.trim_outbox(text, pg_lsn) from public;
 
 -- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
 -- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.

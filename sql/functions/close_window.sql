@@ -7,6 +7,8 @@
 -- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
 -- million changes and is still open would else be passed over, change by change, each time.
 --
+-- What nobody was there to read may be millions of transactions: then there are several windows of one snapshot.
+--
 -- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
 -- autovacuum, which takes the same, has hardly a reason to visit.
 create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
@@ -45,20 +47,26 @@ begin
         where r.xid <> all (s.running)
         group by o.xid
     ),
-    ordered as (
-        select array_agg(e.xid order by e.last_change) as xids, count(*) as many from ended e
+    numbered as (
+        select e.xid, row_number() over (order by e.last_change) - 1 as n from ended e
+    ),
+    part as (
+        select min(n.n) as before, count(*) as many, array_agg(n.xid order by n.n) as xids from numbered n group by n.n / 65536
     ),
     made as (
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
-        select p.first, p.first + (t.many - 1)::numeric, w.last, w.upto, w.running, s.upto, s.running, t.xids,
-            rowcast.timeline(), clock_timestamp()
-        from w, s, ordered t, lateral (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first) p
-        where t.many > 0
+        select p.first + t.before::numeric, p.first + (t.before + t.many - 1)::numeric,
+            case when t.before = 0 then w.last else p.first + (t.before - 1)::numeric end,
+            w.upto, w.running, s.upto, s.running, t.xids, rowcast.timeline(), clock_timestamp()
+        from w, s, part t, (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first from w) p
         returning outbox_window.last
+    ),
+    latest as (
+        select max(m.last) as last from made m
     )
     select s.snapshot, coalesce(m.last, w.last), m.last is not null
     into seen, newest, closed
-    from s left join w on true left join made m on true;
+    from s cross join latest m left join w on true;
     if closed and (select count(*) > 1 from rowcast.outbox_reader) then
         perform pg_notify('rowcast', '');
     end if;

@@ -1,11 +1,13 @@
--- Has the changes of a watched table and of everything below it appended to the outbox: creates what rowcast.missing_trigger
--- lists. Called by rowcast.watch and rowcast.start_outbox.
+-- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
+-- lists, of one table or of all. Called by rowcast.watch and rowcast.start_outbox.
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
 -- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- after 0.8 seconds with SQLSTATE 55P03: sooner than the server looks for deadlocks, in which the other might be chosen.
+-- with SQLSTATE 55P03 when it has lasted for four fifths of deadlock_timeout, however many tables there are: whoever waits
+-- for a table that it has does not come to look for deadlocks, in which he might be chosen. (Nor does the server cancel an
+-- autovacuum that stands in the way, which it does after deadlock_timeout.)
 -- Always enabled: that is also where session_replication_role is replica.
-create or replace function rowcast.install_outbox_triggers(relation regclass)
+create or replace function rowcast.install_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
 volatile
@@ -14,26 +16,28 @@ as $function$
 declare
     missing rowcast.missing_trigger;
     timeout text := current_setting('lock_timeout');
+    deadline timestamptz := clock_timestamp() + 0.8 * current_setting('deadlock_timeout')::interval;
 begin
-    if timeout = '0' then
-        perform set_config('lock_timeout', '800ms', true);
-    end if;
     for missing in
         select g.* from rowcast.missing_trigger g
-        where g.relation = install_outbox_triggers.relation
-        order by g.member <> g.relation, g.member
+        where install_outbox_triggers.relation is null or g.relation = install_outbox_triggers.relation
+        order by g.relation, g.member <> g.relation, g.member
     loop
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, extract(epoch from deadline - clock_timestamp()) * 1000)::int::text, true);
+        end if;
         execute missing.definition;
         execute format('alter table %s enable always trigger %I', missing.member::regclass, missing.name);
     end loop;
     perform set_config('lock_timeout', timeout, true);
 exception
     when lock_not_available then
-        raise exception 'could not lock % to capture its changes', coalesce(missing.member, relation)::regclass
+        raise exception 'could not lock % to capture its changes', missing.member::regclass
             using errcode = 'lock_not_available',
-                hint = 'A transaction that writes to the table is still open. Call again later, or set lock_timeout to wait longer.';
+                hint = 'A transaction that writes to the table is still open, or it is being vacuumed. Call again later, or set lock_timeout to wait longer: beyond deadlock_timeout an autovacuum gives way.';
 end
 $function$;
 comment on function rowcast.install_outbox_triggers(regclass) is
-    'Has the changes of a table and its partitions appended to the outbox.';
+    'Has the changes of a watched table, or of all, appended to the outbox.';
 revoke all on function rowcast.install_outbox_triggers(regclass) from public;

@@ -1,4 +1,4 @@
--- Nothing needs to be kept for this reader any more. Called by src/capture/outbox when an engine stops.
+-- Nothing needs to be kept for this reader any more. Called by src/engine when an engine stops.
 create or replace function rowcast.leave_outbox(reader text)
 returns void
 language sql

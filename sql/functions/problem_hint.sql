@@ -9,6 +9,8 @@ as $function$
     select case problem
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'changed_through_parent' then
+            'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then
             'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
         when 'partition_not_captured' then

@@ -55,6 +55,12 @@ begin
             using errcode = 'RC004', hint = format('Run: select rowcast.unwatch(''%s''), then watch %s.', relative, relation);
     end if;
 
+    if exists (select from rowcast.outbox_state) and exists (select from pg_inherits i where i.inhrelid = refuse_unwatchable.relation) then
+        raise exception '% is a partition or inherits from another table', relation
+            using errcode = 'RC001',
+                hint = 'Changes are captured by triggers here, and statements that name the parent do not fire its own. Watch the root of the partitions.';
+    end if;
+
     select t.relid into relative
     from pg_partition_tree(refuse_unwatchable.relation) t
     join pg_class m on m.oid = t.relid

@@ -1,6 +1,6 @@
--- Takes back what rowcast.install_outbox_triggers did. Called by rowcast.unwatch and rowcast.stop_outbox.
--- Locks as there, ACCESS EXCLUSIVE. A partition that was detached has them still.
-create or replace function rowcast.remove_outbox_triggers(relation regclass)
+-- Takes back what rowcast.install_outbox_triggers did, of one table or of all. Called by rowcast.unwatch and
+-- rowcast.stop_outbox. Locks as there, ACCESS EXCLUSIVE. A partition that was detached has its triggers still.
+create or replace function rowcast.remove_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
 volatile
@@ -9,17 +9,19 @@ as $function$
 declare
     installed pg_trigger;
     timeout text := current_setting('lock_timeout');
+    deadline timestamptz := clock_timestamp() + 0.8 * current_setting('deadlock_timeout')::interval;
 begin
-    if timeout = '0' then
-        perform set_config('lock_timeout', '800ms', true);
-    end if;
     for installed in
         select t.* from pg_trigger t
         where t.tgfoid in ('rowcast.append_to_outbox()'::regprocedure, 'rowcast.note_outbox_place()'::regprocedure)
           and t.tgparentid = 0
-          and (t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
+          and (relation is null or t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, extract(epoch from deadline - clock_timestamp()) * 1000)::int::text, true);
+        end if;
         execute format('drop trigger %I on %s', installed.tgname, installed.tgrelid::regclass);
     end loop;
     perform set_config('lock_timeout', timeout, true);

@@ -1,8 +1,8 @@
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
--- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's; locks as
--- rowcast.install_outbox_triggers says.
+-- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's: for others, where no table is
+-- without its triggers but a partition is, it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
 -- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
 create or replace function rowcast.start_outbox()
@@ -15,14 +15,17 @@ as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
+    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
     uncaptured regclass;
 begin
-    if exists (select from rowcast.outbox_state s where s.system_id = here)
-        and not exists (select from rowcast.missing_trigger)
-    then
+    if is_here and not exists (select from rowcast.missing_trigger) then
         return false;
-    end if;
-    if not pg_has_role(owner, 'usage') then
+    elsif not pg_has_role(owner, 'usage') then
+        if is_here and not exists (select from rowcast.missing_trigger g where g.problem = 'not_captured') then
+            raise notice 'triggers are missing, and the outbox belongs to %, not to %', owner, quote_ident(current_user)
+                using hint = format('As %s, run: select rowcast.start_outbox(). rowcast.status() names the tables.', owner);
+            return false;
+        end if;
         raise exception 'the outbox belongs to %, not to %', owner, quote_ident(current_user)
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
@@ -42,12 +45,10 @@ begin
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in
-        select distinct g.relation::regclass from rowcast.missing_trigger g order by 1
-    loop
+    for uncaptured in select distinct g.relation from rowcast.missing_trigger g loop
         perform rowcast.refuse_stranger(uncaptured);
-        perform rowcast.install_outbox_triggers(uncaptured);
     end loop;
+    perform rowcast.install_outbox_triggers();
     perform rowcast.announce('outbox', 0);
     return true;
 end

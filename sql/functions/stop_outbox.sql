@@ -11,7 +11,7 @@ begin
     if not exists (select from rowcast.outbox_state) then
         return false;
     end if;
-    perform rowcast.remove_outbox_triggers(w.relation) from rowcast.watched w join pg_class c on c.oid = w.relation;
+    perform rowcast.remove_outbox_triggers();
     -- See rowcast.start_outbox. In the order in which readers lock them.
     delete from rowcast.outbox_state;
     delete from rowcast.outbox_reader;

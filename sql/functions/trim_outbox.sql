@@ -3,7 +3,7 @@
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
 -- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
--- not count; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+-- not count, unless the server was not there either; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
 --
 -- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
 -- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
@@ -27,7 +27,8 @@ begin
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
-    delete from rowcast.outbox_reader r where r.seen_at < clock_timestamp() - interval '1 minute';
+    delete from rowcast.outbox_reader r
+    where greatest(r.seen_at, pg_postmaster_start_time()) < clock_timestamp() - interval '1 minute';
     begin
         lock table rowcast.outbox_reader in share update exclusive mode nowait;
     exception

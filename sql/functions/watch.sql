@@ -1,7 +1,8 @@
 -- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
 -- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
 -- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
--- what a migration has watched before.
+-- what a migration has watched before. Of what an owner has to mend it is told: a partition that came later must not keep
+-- it from serving the others.
 --
 -- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
@@ -32,6 +33,7 @@ set jit = off
 as $function$
 declare
     wanted_attnum int2;
+    problems text[];
 begin
     if public is null or replica_identity is null or replica_identity not in ('full', 'keep') then
         raise exception 'replica_identity must be ''full'' or ''keep'', and public true or false'
@@ -43,16 +45,25 @@ begin
     perform rowcast.refuse_unwatchable(relation);
     wanted_attnum := rowcast.tenant_attnum(relation, tenant_column);
 
-    if exists (
-        select from rowcast.watched w
-        join rowcast.tables t on t.oid = w.relation
-        where w.relation = watch.relation and w.relation_oid = watch.relation
-          and w.tenant_column is not distinct from watch.tenant_column
-          and w.tenant_attnum is not distinct from wanted_attnum
-          and w.public = watch.public
-          and (watch.replica_identity = 'keep' or t.identity = 'f')
-          and not t.problems && '{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
-    ) then
+    -- What it would mend, if it is watched in this way already.
+    select array(
+        select unnest(t.problems)
+        intersect
+        select unnest('{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
+            || case when replica_identity = 'full' then '{identity_not_full}' end::text[])
+    ) into problems
+    from rowcast.watched w
+    join rowcast.tables t on t.oid = w.relation
+    where w.relation = watch.relation and w.relation_oid = watch.relation
+      and w.tenant_column is not distinct from watch.tenant_column
+      and w.tenant_attnum is not distinct from wanted_attnum
+      and w.public = watch.public;
+    if problems = '{}' then
+        return false;
+    elsif not problems && '{not_published,not_captured}'
+        and not pg_has_role((select c.relowner from pg_class c where c.oid = relation), 'usage')
+    then
+        raise notice '%: %', relation, (select string_agg(rowcast.problem_hint(p), ' ') from unnest(problems) p);
         return false;
     end if;
 

@@ -9,7 +9,9 @@
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
 create view rowcast.missing_trigger as
 with recursive member (relation, oid) as (
+    -- Not of what has a parent: its rows change in statements that fire the parent's triggers alone.
     select w.relation::oid, w.relation::oid from rowcast.watched w
+    where not exists (select from pg_catalog.pg_inherits i where i.inhrelid = w.relation)
     union all
     select m.relation, i.inhrelid
     from member m

@@ -17,6 +17,7 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
+        case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
@@ -85,6 +86,9 @@ left join lateral (
 cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
+cross join lateral (
+    select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
+) parent
 cross join lateral (
     -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
     -- publication for all tables a partition is not a member of its own: its changes carry the root.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::{Pool, PoolError};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -13,6 +14,8 @@ use crate::model::{Lsn, Seen};
 
 /// How long between two attempts to take up a stream.
 const PAUSE: Duration = Duration::from_millis(250);
+
+const LEAVE: &str = "select rowcast.leave_outbox($1)";
 
 /// A way to capture, with what was settled when it began.
 #[allow(clippy::large_enum_variant)] // There is one for each engine.
@@ -113,6 +116,14 @@ impl Feed {
                 Capture::outbox(conninfo.clone(), settings.clone(), Some(from)).await
             }
         }
+    }
+
+    /// Nothing needs to be kept for this engine any more. A slot says so itself when its stream ends.
+    pub(super) async fn leave(&self, pool: &Pool) {
+        let Self::Outbox { settings, .. } = self else { return };
+        let farewell = async { Ok::<_, PoolError>(pool.get().await?.execute(LEAVE, &[&settings.reader]).await?) };
+        let outcome = tokio::time::timeout(settings.stop_timeout, farewell).await;
+        tracing::debug!(?outcome, "the outbox was left");
     }
 
     /// The slot that is streamed from.

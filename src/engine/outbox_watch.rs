@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Error, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::core::Core;
 use crate::store::{self, StoreError};
@@ -22,53 +22,61 @@ const BYTES: &str = "
     select coalesce(sum(pg_catalog.pg_relation_size(i.inhrelid)), 0)::int8
     from pg_catalog.pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass";
 
-/// Whether triggers are missing, and of no table all of whose changes are lost meanwhile: such a table is not served any more, and
-/// whoever follows it has to be told first.
-const IS_MENDABLE: &str = "select coalesce(bool_and(problem <> 'not_captured'), false) from rowcast.missing_trigger";
+/// Which tables lack triggers, and whether that can be mended here: not where all changes of one are lost meanwhile, which is
+/// not served any more, so that whoever follows it has to be told first.
+const MISSING: &str = "
+    select pg_catalog.string_agg(distinct m.relation::regclass::text, ', '),
+           coalesce(pg_catalog.bool_and(m.problem <> 'not_captured'), false)
+               and pg_catalog.pg_has_role((select relowner from pg_class where oid = 'rowcast.outbox'::regclass), 'usage')
+    from rowcast.missing_trigger m";
 
-/// Runs until it is aborted.
+/// Runs until it is aborted. What is wrong is logged once.
 pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Ok(mut client) = pool.get().await else { continue };
-        match tokio::time::timeout(INTERVAL, look(&core, &mut client, &reader, &mut told)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("the outbox was not trimmed: {error}"),
-            // A session that does not answer is of no use to whoever would get it next.
-            Err(_) => drop(Object::take(client)),
+        let trouble = match tokio::time::timeout(INTERVAL, tend(&core, &mut client, &reader)).await {
+            Ok(Ok(missing)) => missing,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => {
+                // A session that does not answer is of no use to whoever would get it next.
+                drop(Object::take(client));
+                continue;
+            }
+        };
+        if !trouble.is_empty() && trouble != told {
+            tracing::warn!("the outbox was not tended: {trouble}");
         }
+        told = trouble;
     }
 }
 
-/// What is wrong is logged once.
-async fn mend(client: &Client, told: &mut String) {
-    let Err(error) = try_to_mend(client).await else { return told.clear() };
-    let error = error.to_string();
-    if *told != error {
-        tracing::warn!(
-            "a partition or a trigger that came later is not captured in order, see rowcast.status(): {error}"
-        );
-        *told = error;
-    }
-}
-
-async fn try_to_mend(client: &Client) -> Result<(), StoreError> {
-    if client.query_one(IS_MENDABLE, &[]).await?.try_get(0)? && store::start_outbox(client).await? {
-        tracing::info!("the outbox has the triggers that were missing");
-    }
-    Ok(())
-}
-
-async fn look(core: &Core, client: &mut Client, reader: &str, told: &mut String) -> Result<(), Error> {
+/// What somebody else has to see to, or nothing.
+async fn tend(core: &Core, client: &mut Client, reader: &str) -> Result<String, StoreError> {
     let confirmed = PgLsn::from(core.metrics.confirmed_lsn.get());
-    let trimming = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
+    let read_committed = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let trimming = read_committed.start().await?;
     // It locks out readers until it has committed, which must not wait for a standby.
     trimming.batch_execute("set local synchronous_commit = local").await?;
     trimming.execute(TRIM, &[&reader, &confirmed]).await?;
     trimming.commit().await?;
     let bytes: i64 = client.query_one(BYTES, &[]).await?.try_get(0)?;
     core.metrics.outbox_bytes.set(bytes.cast_unsigned());
-    mend(client, told).await;
-    Ok(())
+    mend(client).await
+}
+
+async fn mend(client: &Client) -> Result<String, StoreError> {
+    let row = client.query_one(MISSING, &[]).await?;
+    let (Some(tables), is_ours): (Option<String>, bool) = (row.try_get(0)?, row.try_get(1)?) else {
+        return Ok(String::new());
+    };
+    if is_ours && store::start_outbox(client).await? {
+        tracing::info!("{tables}: triggers that were missing are there now");
+        return Ok(String::new());
+    }
+    Ok(format!(
+        "{tables}: some changes are not captured, or not in order, as rowcast.status() explains; \
+         as the owner, run: select rowcast.start_outbox()"
+    ))
 }

@@ -99,6 +99,7 @@ impl Stream {
             let mending = match trouble {
                 Trouble::Stopped => {
                     following.capture.stop().await;
+                    following.feed.leave(&following.refresher.pool).await;
                     break;
                 }
                 trouble => following.mend(trouble),
@@ -275,11 +276,11 @@ impl Stream {
     async fn begin_anew(mut self, end: &End) -> Result<Self, End> {
         tracing::error!(code = end.code, "changes were lost, every subscriber is told: {}", end.reason);
         self.start_over();
+        self.core.metrics.confirmed_lsn.set(0);
         self.capture.stop().await;
         let capture = self.feed.anew().await.map_err(|error| End::from(&error))?;
         let live_from = live_from(&capture, &self.refresher).await;
         let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
-        self.core.metrics.confirmed_lsn.set(0);
         self.core.begin_anew(history(capture.identity()), ring, end.code);
         *self.core.slot.lock() = self.feed.slot();
         (self.capture, self.journal) = (capture, Journal::new(live_from));

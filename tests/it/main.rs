@@ -83,6 +83,8 @@ mod engine {
     /// From a committed row to a frame.
     mod stream;
     mod transactions;
+    /// What triggers capture, whatever becomes of the tables.
+    mod triggers;
 }
 
 /// Conditions over rows.

@@ -24,11 +24,14 @@ enum Weight {
 impl Weight {
     fn of(problem: &str, mode: CaptureMode) -> Self {
         match (problem, mode) {
-            ("tenant_column_lost", _) | ("not_published", CaptureMode::Wal) | ("not_captured", CaptureMode::Outbox) => {
-                Self::Unserved
-            }
+            ("tenant_column_lost", _)
+            | ("not_published", CaptureMode::Wal)
+            | ("not_captured" | "changed_through_parent", CaptureMode::Outbox) => Self::Unserved,
             // Triggers see whole rows whatever is published.
-            ("not_captured" | "partition_not_captured" | "order_not_captured", CaptureMode::Wal)
+            (
+                "changed_through_parent" | "not_captured" | "partition_not_captured" | "order_not_captured",
+                CaptureMode::Wal,
+            )
             | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
             _ => Self::Told,
         }

@@ -76,11 +76,8 @@ impl Line for OutboxLine {
         }
     }
 
-    async fn take_leave(&self, opened: Opened, _acknowledged: Lsn) {
-        let farewell = opened.session.leave(&self.settings.reader);
-        let outcome = tokio::time::timeout(self.settings.stop_timeout, farewell).await;
-        tracing::debug!(?outcome, "the outbox was left");
-    }
+    /// Nothing is said: whoever opens it again goes on where this ends. That nobody will is the engine's to tell.
+    async fn take_leave(&self, _opened: Opened, _acknowledged: Lsn) {}
 }
 
 impl From<CaptureError> for End {

@@ -62,8 +62,6 @@ const ROWS: &str = "
 /// Nothing that is needed is emptied, so it is gone only if nobody believed that this reader needs it.
 const IS_KEPT: &str = "select exists (select from rowcast.outbox_window where first = $1)";
 
-const LEAVE: &str = "select rowcast.leave_outbox($1)";
-
 /// What every writer shares until the end of his transaction: whoever holds it alone has to be woken.
 const FALL_ASLEEP: &str = "select pg_catalog.pg_try_advisory_lock(1919907683, 3)";
 const WAKE_UP: &str = "select pg_catalog.pg_advisory_unlock(1919907683, 3)";
@@ -219,11 +217,6 @@ impl Session {
     /// Whether it is ours to poll; until the connection ends.
     pub(super) async fn take_over(&self) -> Result<bool, CaptureError> {
         self.flag(TAKE_OVER).await
-    }
-
-    /// Nothing needs to be kept for this reader any more.
-    pub(super) async fn leave(self, reader: &str) -> Result<(), CaptureError> {
-        self.patient(self.client.execute(LEAVE, &[&reader])).await.map(drop)
     }
 
     async fn flag(&self, sql: &str) -> Result<bool, CaptureError> {

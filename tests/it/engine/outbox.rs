@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::engine::client::{Client, PATIENCE, metric, until};
 use crate::postgres::Server;
 
-const IDS: &str = "subscription { t { operation row { id } } }";
+pub(super) const IDS: &str = "subscription { t { operation row { id } } }";
 
-fn fields() -> Value {
+pub(super) fn fields() -> Value {
     json!([{ "table": "t", "public": true }])
 }
 
 /// Without logical replication.
-async fn prepared(settings: &[&str]) -> Server {
+pub(super) async fn prepared(settings: &[&str]) -> Server {
     let server = Server::with(settings);
     server.sql("create table t (id int primary key, note text)").await;
     server
@@ -33,8 +33,16 @@ async fn captured(server: &Server, capture: Option<CaptureMode>, settings: Setti
     engine
 }
 
-async fn serving(server: &Server) -> Arc<Engine> {
+pub(super) async fn serving(server: &Server) -> Arc<Engine> {
     captured(server, None, Settings::default()).await
+}
+
+/// What a role may capture.
+pub(super) fn engine_as(server: &Server, role: &str) -> Arc<Engine> {
+    let url = Some(server.url_as(role, "postgres"));
+    let (slot, publication) = ("unused".to_owned(), "rowcast".to_owned());
+    let bus = Bus::PostgreSql(PostgreSqlBus { url, slot, publication, capture: None });
+    Arc::new(Engine::new(bus, Settings::default()))
 }
 
 /// Readers that sleep until they are woken.
@@ -120,33 +128,6 @@ async fn what_a_transaction_has_overwritten_is_told_before_it_however_long_other
     assert_eq!(client.rows(2, "note").await, ["second", "first"], "and the open one holds nothing back");
     open.batch_execute("commit").await.unwrap();
     assert_eq!(client.rows(1, "note").await, ["open"]);
-    engine.stop(PATIENCE).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_of_partitions_are_the_roots_whichever_a_statement_names() {
-    let server = Server::with(&["wal_level=replica"]);
-    server
-        .sql(
-            "create table t (id int, note text, primary key (id)) partition by range (id);
-             create table low (note text, id int not null primary key); alter table t attach partition low for values from (0) to (10);
-             create table high partition of t for values from (10) to (20)",
-        )
-        .await;
-    let engine = serving(&server).await;
-    let mut client = Client::of(&engine, "acme");
-    client.subscribe("1", "subscription { t { operation row { id note } key { id } } }");
-    server.sql("insert into low (id, note) values (1, 'leaf'); insert into t values (2, 'root')").await;
-    server.sql("update t set id = id + 10 where id = 2; delete from high").await;
-    let mut told = Vec::new();
-    for _ in 0..4 {
-        let event = client.next().await;
-        told.push(format!("{} {} {}", event["operation"], event["row"]["note"], event["key"]["id"]));
-    }
-    assert_eq!(
-        told,
-        ["\"INSERT\" \"leaf\" 1", "\"INSERT\" \"root\" 2", "\"UPDATE\" \"root\" 12", "\"DELETE\" null 12"]
-    );
     engine.stop(PATIENCE).await;
 }
 
@@ -308,13 +289,7 @@ async fn an_engine_with_its_grants_alone_reads_what_an_administrator_has_started
     let owner = captured(&server, Some(CaptureMode::Outbox), Settings::default()).await;
     owner.stop(PATIENCE).await;
     server.sql("create role reader login; select rowcast.grant_engine('reader')").await;
-    let bus = Bus::PostgreSql(PostgreSqlBus {
-        url: Some(server.url_as("reader", "postgres")),
-        slot: "unused".to_owned(),
-        publication: "rowcast".to_owned(),
-        capture: None,
-    });
-    let engine = Engine::new(bus, Settings::default());
+    let engine = engine_as(&server, "reader");
     engine.start(&fields().to_string()).await.unwrap();
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", IDS);
@@ -330,31 +305,9 @@ async fn an_engine_that_may_not_start_an_outbox_is_told_who_may() {
     rowcast::store::migrate(&mut admin).await.unwrap();
     admin.batch_execute("select rowcast.watch('t', public => true)").await.unwrap();
     admin.batch_execute("create role reader login; select rowcast.grant_engine('reader')").await.unwrap();
-    let bus = Bus::PostgreSql(PostgreSqlBus {
-        url: Some(server.url_as("reader", "postgres")),
-        slot: "unused".to_owned(),
-        publication: "rowcast".to_owned(),
-        capture: None,
-    });
-    let error = Engine::new(bus, Settings::default()).start(&fields().to_string()).await.unwrap_err();
+    let error = engine_as(&server, "reader").start(&fields().to_string()).await.unwrap_err();
     assert_eq!(error.code(), "PERMISSION_DENIED");
     assert!(error.to_string().contains("As postgres, run: select rowcast.start_outbox()"), "{error}");
-}
-
-/// Nothing would come of it any more, and nobody would know.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_whose_triggers_are_taken_away_is_not_served_in_silence() {
-    let server = prepared(&["wal_level=replica"]).await;
-    let engine = serving(&server).await;
-    for harm in ["drop trigger rowcast_update on t", "alter table t disable trigger all"] {
-        let mut client = Client::of(&engine, "acme");
-        client.subscribe("1", IDS);
-        server.sql(harm).await;
-        assert!(client.error().await.1.contains('t'), "{harm}");
-        server.sql("select rowcast.watch('t', public => true)").await;
-        until("the table to be served again", || engine.schema().unwrap().contains("TEvent")).await;
-    }
-    engine.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -382,88 +335,6 @@ async fn processes_that_start_at_the_same_time_all_read_one_outbox() {
     for engine in engines {
         engine.stop(PATIENCE).await;
     }
-}
-
-/// Names of the trigger's own variables among them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn columns_may_have_any_name() {
-    let server = Server::with(&["wal_level=replica"]);
-    let table = "create table t (id int primary key, shape text, watched oid, zone text, old text, new text, segment int, \
-                 place int, image text, kind text, r int, s int, relation int)";
-    server.sql(table).await;
-    let engine = serving(&server).await;
-    let mut client = Client::of(&engine, "acme");
-    client.subscribe("1", "subscription { t { operation row { id shape place } key { id } } }");
-    server.sql("insert into t (id, shape) values (1, 'round'), (2, 'square'); update t set place = id").await;
-    server.sql("update t set shape = 'flat' where id = 1; delete from t where id = 1").await;
-    let mut told = Vec::new();
-    for _ in 0..6 {
-        let event = client.next().await;
-        told.push(
-            format!("{} {} {}", event["operation"], event["row"]["shape"], event["row"]["place"]).replace('"', ""),
-        );
-    }
-    let due = [
-        "INSERT round null",
-        "INSERT square null",
-        "UPDATE round 1",
-        "UPDATE square 2",
-        "UPDATE flat 1",
-        "DELETE null null",
-    ];
-    assert_eq!(told, due);
-    engine.stop(PATIENCE).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_that_comes_later_is_told_through_its_root_and_one_that_was_detached_is_not() {
-    let server = Server::with(&["wal_level=replica"]);
-    let table = "create table t (id int primary key, note text) partition by range (id);
-                 create table low partition of t for values from (0) to (10)";
-    server.sql(table).await;
-    let engine = serving(&server).await;
-    let mut client = Client::of(&engine, "acme");
-    client.subscribe("1", IDS);
-    server.sql("create table high partition of t for values from (10) to (20)").await;
-    server.sql("insert into t values (1), (11)").await;
-    assert_eq!(client.rows(2, "id").await, [1, 11]);
-    server.sql("alter table t detach partition low; insert into low values (2); insert into t values (12)").await;
-    assert_eq!(client.rows(1, "id").await, [12]);
-    server.sql("select rowcast.unwatch('t')").await;
-    let left = "select count(*) from pg_trigger where tgname ~ 'rowcast'";
-    assert_eq!(server.value(left).await.as_deref(), Some("0"));
-    engine.stop(PATIENCE).await;
-}
-
-/// Statements that name the partition, and triggers that change what a statement has changed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partitions_and_triggers_that_come_later_are_seen_to_by_the_engine() {
-    let server = Server::with(&["wal_level=replica"]);
-    server.sql("create table t (id int primary key, note text) partition by range (id)").await;
-    let engine = serving(&server).await;
-    let mut client = Client::of(&engine, "acme");
-    client.subscribe("1", "subscription { t { row { id note } } }");
-    server
-        .sql(
-            "create table low partition of t for values from (0) to (10);
-             create function work() returns trigger language plpgsql as $$
-             begin update t set note = 'done' where id = new.id; return null; end $$;
-             create trigger audit after insert on t for each row execute function work()",
-        )
-        .await;
-    let missing = "select string_agg(distinct problem, ' ' order by problem) from rowcast.missing_trigger";
-    assert_eq!(server.value(missing).await.as_deref(), Some("order_not_captured partition_not_captured"));
-    let deadline = Instant::now() + PATIENCE;
-    while server.value(missing).await.is_some() {
-        assert!(Instant::now() < deadline, "nobody sees to it");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    server.sql("insert into low values (1, 'raw'); insert into t values (2, 'raw')").await;
-    assert_eq!(client.rows(4, "note").await, ["raw", "done", "raw", "done"]);
-    server.sql("select rowcast.stop_outbox()").await;
-    let left = "select count(*) from pg_trigger where tgname ~ 'rowcast'";
-    assert_eq!(server.value(left).await.as_deref(), Some("0"));
-    engine.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -86,11 +86,12 @@ class Socket:
 
     async def error(self, operation: str) -> list[Message]:
         """The errors with which this operation ends, before it has given a single result."""
-        message = await self.receive_type("error", operation)
-        errors: list[Message] = message["payload"]
+        while not (received := self.of(operation)):
+            await self.receive()
+        assert [message["type"] for message in received] == ["error"], "an `error` comes alone"
+        errors: list[Message] = received[0]["payload"]
         assert isinstance(errors, list)
         assert errors
-        assert self.of(operation) == [message], "an `error` comes alone"
         return errors
 
     def nexts(self, operation: str) -> list[dict[str, Any]]:

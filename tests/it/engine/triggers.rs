@@ -1,0 +1,200 @@
+//! What triggers capture, whatever becomes of the tables: partitions, parents, other triggers, and triggers that are gone.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::client::{Client, PATIENCE, until};
+use crate::engine::outbox::{IDS, engine_as, fields, prepared, serving};
+use crate::postgres::Server;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_partitions_are_the_roots_whichever_a_statement_names() {
+    let server = Server::with(&["wal_level=replica"]);
+    server
+        .sql(
+            "create table t (id int, note text, primary key (id)) partition by range (id);
+             create table low (note text, id int not null primary key); alter table t attach partition low for values from (0) to (10);
+             create table high partition of t for values from (10) to (20)",
+        )
+        .await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t { operation row { id note } key { id } } }");
+    server.sql("insert into low (id, note) values (1, 'leaf'); insert into t values (2, 'root')").await;
+    server.sql("update t set id = id + 10 where id = 2; delete from high").await;
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let event = client.next().await;
+        told.push(format!("{} {} {}", event["operation"], event["row"]["note"], event["key"]["id"]));
+    }
+    assert_eq!(
+        told,
+        ["\"INSERT\" \"leaf\" 1", "\"INSERT\" \"root\" 2", "\"UPDATE\" \"root\" 12", "\"DELETE\" null 12"]
+    );
+    engine.stop(PATIENCE).await;
+}
+
+/// Nothing would come of it any more, and nobody would know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_whose_triggers_are_taken_away_is_not_served_in_silence() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = serving(&server).await;
+    for harm in ["drop trigger rowcast_update on t", "alter table t disable trigger all"] {
+        let mut client = Client::of(&engine, "acme");
+        client.subscribe("1", IDS);
+        server.sql(harm).await;
+        assert!(client.error().await.1.contains('t'), "{harm}");
+        server.sql("select rowcast.watch('t', public => true)").await;
+        until("the table to be served again", || engine.schema().unwrap().contains("TEvent")).await;
+    }
+    engine.stop(PATIENCE).await;
+}
+
+/// Names of the trigger's own variables among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_may_have_any_name() {
+    let server = Server::with(&["wal_level=replica"]);
+    let table = "create table t (id int primary key, shape text, watched oid, zone text, old text, new text, segment int, \
+                 place int, image text, kind text, r int, s int, relation int)";
+    server.sql(table).await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t { operation row { id shape place } key { id } } }");
+    server.sql("insert into t (id, shape) values (1, 'round'), (2, 'square'); update t set place = id").await;
+    server.sql("update t set shape = 'flat' where id = 1; delete from t where id = 1").await;
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        let event = client.next().await;
+        told.push(
+            format!("{} {} {}", event["operation"], event["row"]["shape"], event["row"]["place"]).replace('"', ""),
+        );
+    }
+    let due = [
+        "INSERT round null",
+        "INSERT square null",
+        "UPDATE round 1",
+        "UPDATE square 2",
+        "UPDATE flat 1",
+        "DELETE null null",
+    ];
+    assert_eq!(told, due);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_comes_later_is_told_through_its_root_and_one_that_was_detached_is_not() {
+    let server = Server::with(&["wal_level=replica"]);
+    let table = "create table t (id int primary key, note text) partition by range (id);
+                 create table low partition of t for values from (0) to (10)";
+    server.sql(table).await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server.sql("create table high partition of t for values from (10) to (20)").await;
+    server.sql("insert into t values (1), (11)").await;
+    assert_eq!(client.rows(2, "id").await, [1, 11]);
+    server.sql("alter table t detach partition low; insert into low values (2); insert into t values (12)").await;
+    assert_eq!(client.rows(1, "id").await, [12]);
+    server.sql("select rowcast.unwatch('t')").await;
+    let left = "select count(*) from pg_trigger where tgname ~ 'rowcast'";
+    assert_eq!(server.value(left).await.as_deref(), Some("0"));
+    engine.stop(PATIENCE).await;
+}
+
+/// Statements that name the partition, and triggers that change what a statement has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_and_triggers_that_come_later_are_seen_to_by_the_engine() {
+    let server = Server::with(&["wal_level=replica"]);
+    server.sql("create table t (id int primary key, note text) partition by range (id)").await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t { row { id note } } }");
+    server
+        .sql(
+            "create table low partition of t for values from (0) to (10);
+             create function work() returns trigger language plpgsql as $$
+             begin update t set note = 'done' where id = new.id; return null; end $$;
+             create trigger audit after insert on t for each row execute function work()",
+        )
+        .await;
+    let missing = "select string_agg(distinct problem, ' ' order by problem) from rowcast.missing_trigger";
+    assert_eq!(server.value(missing).await.as_deref(), Some("order_not_captured partition_not_captured"));
+    let deadline = Instant::now() + PATIENCE;
+    while server.value(missing).await.is_some() {
+        assert!(Instant::now() < deadline, "nobody sees to it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.sql("insert into low values (1, 'raw'); insert into t values (2, 'raw')").await;
+    assert_eq!(client.rows(4, "note").await, ["raw", "done", "raw", "done"]);
+    server.sql("select rowcast.stop_outbox()").await;
+    let left = "select count(*) from pg_trigger where tgname ~ 'rowcast'";
+    assert_eq!(server.value(left).await.as_deref(), Some("0"));
+    engine.stop(PATIENCE).await;
+}
+
+/// Its triggers are there still, and what they need to print values they must not leave behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writing_to_a_partition_that_was_detached_changes_nothing_in_the_writers_session() {
+    let server = Server::with(&["wal_level=replica"]);
+    server
+        .sql(
+            "create table t (id int primary key, at timestamptz) partition by range (id);
+             create table low partition of t for values from (0) to (10)",
+        )
+        .await;
+    let engine = serving(&server).await;
+    server.sql("alter table t detach partition low").await;
+    let writer = server.admin().await;
+    writer.batch_execute("set timezone = 'Asia/Tokyo'; begin").await.unwrap();
+    for id in 1..3 {
+        writer.batch_execute(&format!("insert into low values ({id}, '2024-01-01 00:00')")).await.unwrap();
+    }
+    writer.batch_execute("commit").await.unwrap();
+    assert_eq!(server.value("select count(distinct at) from low").await.as_deref(), Some("1"));
+    engine.stop(PATIENCE).await;
+}
+
+/// A statement that names the parent fires the parent's triggers alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_changed_through_a_parent_is_refused_and_not_served_in_silence() {
+    let server = prepared(&["wal_level=replica"]).await;
+    server.sql("create table root (id int not null, note text) partition by range (id)").await;
+    server
+        .sql("create table low partition of root for values from (0) to (10); create table parent (id int primary key); create table child () inherits (parent)")
+        .await;
+    let engine = serving(&server).await;
+    for table in ["low", "child"] {
+        let refused =
+            server.admin().await.batch_execute(&format!("select rowcast.watch('{table}', public => true)")).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("RC001"), "{table}");
+    }
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server.sql("alter table root attach partition t for values from (10) to (20)").await;
+    assert!(client.error().await.1.contains('t'));
+    let told = "select hint from rowcast.status() where name = 'table public.t'";
+    assert!(server.value(told).await.unwrap().contains("Watch the root of the partitions"));
+    server.sql("alter table root detach partition t").await;
+    until("the table to be served again", || engine.schema().unwrap().contains("TEvent")).await;
+    engine.stop(PATIENCE).await;
+}
+
+/// What is captured is not to stop because something else could be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_with_its_grants_alone_starts_although_a_partition_came_later() {
+    let server = Server::with(&["wal_level=replica"]);
+    server.sql("create table t (id int primary key, note text) partition by range (id)").await;
+    let engine = serving(&server).await;
+    engine.stop(PATIENCE).await;
+    server.sql("create role weak login; select rowcast.grant_engine('weak')").await;
+    server.sql("create table low partition of t for values from (0) to (10)").await;
+    let engine = engine_as(&server, "weak");
+    engine.start(&fields().to_string()).await.unwrap();
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server.sql("insert into t values (1)").await;
+    assert_eq!(client.rows(1, "id").await, [1]);
+    let told = "select hint from rowcast.status() where name = 'table public.t'";
+    assert!(server.value(told).await.unwrap().contains("statements that name the partition itself"));
+    engine.stop(PATIENCE).await;
+}
