@@ -786,7 +786,7 @@ $function$;
 comment on function rowcast.close_window() is 'Gives positions to the captured transactions that have ended since the last window.';
 revoke all on function rowcast.close_window() from public;
 
--- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/capture/outbox every
+-- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/engine/outbox_watch.rs every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written

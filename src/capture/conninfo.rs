@@ -5,15 +5,21 @@
 //! its value asks for what we do anyway; ignoring it could mean less security than was asked for. Passwords are in no
 //! Debug, Display or error.
 
+mod parameters;
+mod pgpass;
+mod surroundings;
+mod syntax;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use parameters::Parameters;
+use surroundings::{Machine, Surroundings};
+
 use super::error::CaptureError;
-use super::parameters::Parameters;
-use super::surroundings::{Machine, Surroundings};
 use super::tls::TlsSettings;
 
 /// Who is asked, over what, and who asks.
@@ -101,7 +107,7 @@ impl Conninfo {
         Self::resolve_in(url, &Machine)
     }
 
-    pub(super) fn resolve_in(url: Option<&str>, around: &dyn Surroundings) -> Result<Self, CaptureError> {
+    fn resolve_in(url: Option<&str>, around: &dyn Surroundings) -> Result<Self, CaptureError> {
         Parameters::gather(url.unwrap_or_default(), around)
             .and_then(|parameters| parameters.build(around))
             .map_err(|reason| CaptureError::ConninfoInvalid { reason })
@@ -166,5 +172,4 @@ impl fmt::Display for SslMode {
 }
 
 #[cfg(test)]
-#[path = "conninfo_tests.rs"]
 mod tests;

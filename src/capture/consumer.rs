@@ -9,14 +9,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
-use super::conninfo::Conninfo;
 use super::error::CaptureError;
 use super::handover::{self, Taker};
-use super::outbox::{self, OutboxLine, OutboxSettings};
-use super::settings::WalSettings;
-use super::slot;
-use super::supervisor::{Line, Purpose, Supervisor};
-use super::wal::WalLine;
+use super::supervisor::{Line, Supervisor};
 use crate::journal::Durable;
 use crate::model::Lsn;
 
@@ -132,15 +127,15 @@ pub struct Capture {
 }
 
 /// With what a capture begins.
-struct Begins {
-    identity: ServerIdentity,
-    at: Lsn,
+pub(super) struct Begins {
+    pub(super) identity: ServerIdentity,
+    pub(super) at: Lsn,
     /// Up to here the server need not keep anything; may be less than `at`.
-    confirmed: Lsn,
-    created: bool,
+    pub(super) confirmed: Lsn,
+    pub(super) created: bool,
     /// What is before this position had its position before this start; unknown of a replication stream.
-    live_from: Option<Lsn>,
-    place: String,
+    pub(super) live_from: Option<Lsn>,
+    pub(super) place: String,
 }
 
 impl std::fmt::Debug for Capture {
@@ -154,60 +149,7 @@ impl std::fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Opens a replication stream. With `resume_from` the slot has to exist, and transactions that committed before that
-    /// position are left out; without, the slot is made when it is missing. Errors come at once, except that a server which
-    /// is starting up is waited for as long as `connect_timeout`.
-    pub async fn wal(
-        conninfo: Conninfo,
-        settings: WalSettings,
-        resume_from: Option<Lsn>,
-    ) -> Result<Self, CaptureError> {
-        settings.check()?;
-        let backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
-        let opened = first(backoff, settings.connect_timeout, || {
-            slot::open(&conninfo, &settings, Purpose::First { resume_from })
-        })
-        .await?;
-        let begins = Begins {
-            identity: opened.identity.clone(),
-            at: opened.begins_at,
-            // What the server has confirmed already needs no telling.
-            confirmed: opened.confirmed,
-            created: opened.created,
-            live_from: None,
-            place: opened.link.session.place.clone(),
-        };
-        let (buffer_bytes, stop_timeout) = (settings.buffer_bytes, settings.stop_timeout);
-        let line = WalLine::new(conninfo, settings, begins.at);
-        Ok(Self::supervised(line, opened, begins, backoff, buffer_bytes, stop_timeout))
-    }
-
-    /// Reads the outbox, which `rowcast.start_outbox` has to have made. With `resume_from`, transactions before that
-    /// position are left out; without, everything comes that is kept. Errors as [`wal`](Self::wal)'s.
-    pub async fn outbox(
-        conninfo: Conninfo,
-        settings: OutboxSettings,
-        resume_from: Option<Lsn>,
-    ) -> Result<Self, CaptureError> {
-        let backoff = Backoff::new(settings.backoff_min, settings.backoff_max);
-        let opened = first(backoff, settings.connect_timeout, || {
-            outbox::open(&conninfo, &settings, Purpose::First { resume_from })
-        })
-        .await?;
-        let begins = Begins {
-            identity: opened.identity.clone(),
-            at: opened.begins_at,
-            confirmed: opened.begins_at,
-            created: false,
-            live_from: Some(opened.live_from),
-            place: opened.place.clone(),
-        };
-        let (buffer_bytes, stop_timeout) = (settings.buffer_bytes, settings.stop_timeout);
-        let line = OutboxLine::new(conninfo, settings, begins.at);
-        Ok(Self::supervised(line, opened, begins, backoff, buffer_bytes, stop_timeout))
-    }
-
-    fn supervised<L: Line>(
+    pub(super) fn supervised<L: Line>(
         line: L,
         opened: L::Opened,
         begins: Begins,
@@ -307,7 +249,7 @@ impl Capture {
 }
 
 /// The first attempt that a server which is starting up lets succeed, or fail for another reason.
-async fn first<O, F: Future<Output = Result<O, CaptureError>>>(
+pub(super) async fn first<O, F: Future<Output = Result<O, CaptureError>>>(
     mut backoff: Backoff,
     patience: Duration,
     mut open: impl FnMut() -> F,

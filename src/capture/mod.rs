@@ -9,8 +9,8 @@
 //! consumer's back, because a new slot is a gap: who starts again says so.
 //!
 //! ```text
-//! conninfo (syntax, parameters) ─▶ socket + tls ─▶ startup ─▶ slot ─▶ supervisor ⟲ pump ─▶ handover ─▶ Capture
-//!      what to reach             a stream       a session   checked    reconnects    reads    bounded    the consumer
+//! conninfo ─▶ socket + tls ─▶ supervisor ⟲ wal (startup, slot, pump) or outbox (session, reader) ─▶ handover ─▶ Capture
+//! what to reach   a stream     reconnects    a slot, checked and read    windows of a table          bounded    the consumer
 //! ```
 //!
 //! The replication client is our own, on `postgres-protocol`, because a change feed must control the wire: the last
@@ -25,27 +25,16 @@ mod certificate;
 mod conninfo;
 mod consumer;
 mod error;
-mod feedback;
 mod handover;
-mod link;
 mod mode;
 mod naming;
 mod outbox;
-mod parameters;
-mod pgpass;
-mod pool;
-mod pump;
-mod settings;
-mod slot;
+mod refusal;
 mod socket;
 mod sql;
-mod startup;
 mod supervisor;
-mod surroundings;
-mod syntax;
 mod tls;
 mod wal;
-mod watch;
 mod wire;
 
 pub use catalog::{CatalogError, Fingerprint, TableProblem, Tables, WrittenTable};
@@ -55,5 +44,4 @@ pub use error::{CaptureError, ServerError};
 pub use mode::CaptureMode;
 pub use naming::Naming;
 pub use outbox::OutboxSettings;
-pub use pool::{IdleSlots, SlotPool};
-pub use settings::WalSettings;
+pub use wal::{IdleSlots, SlotPool, WalSettings};

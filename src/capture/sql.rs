@@ -19,7 +19,7 @@ use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
 use super::error::{CaptureError, ServerError};
-use super::link::classify;
+use super::refusal::classify;
 use super::socket::Stream;
 
 /// How long an attempt may take when the connection string does not say.
@@ -108,7 +108,7 @@ impl Conninfo {
     fn describe(&self, endpoint: &Endpoint, error: &tokio_postgres::Error) -> CaptureError {
         let place = self.place(endpoint);
         if let Some(server) = error.as_db_error() {
-            return match classify(place, self, ServerError::from(server)) {
+            return match classify(place, &self.user, &self.database, ServerError::from(server)) {
                 // An ordinary session needs no right to replicate; what it lacks is told as it is.
                 CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
                 error => error,

@@ -21,6 +21,12 @@ pub(super) enum End {
     Broken(CaptureError),
 }
 
+impl From<CaptureError> for End {
+    fn from(error: CaptureError) -> Self {
+        End::Broken(error)
+    }
+}
+
 /// Why a connection is opened.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {

@@ -8,13 +8,12 @@ use tokio::time::sleep;
 
 use super::rhythm::{Rhythm, Wait};
 use super::scribe::{Scribe, Window, behind};
-use super::session::{self, Opened, Session};
+use super::session::{Opened, Session};
 use super::settings::OutboxSettings;
-use crate::capture::conninfo::Conninfo;
-use crate::capture::consumer::{Captured, ServerIdentity};
+use crate::capture::consumer::Captured;
 use crate::capture::error::CaptureError;
 use crate::capture::handover::Parcel;
-use crate::capture::supervisor::{End, Ends, Line, Purpose};
+use crate::capture::supervisor::{End, Ends};
 use crate::capture::wire::Replication;
 use crate::model::Lsn;
 
@@ -25,66 +24,6 @@ const NAP: Duration = Duration::from_secs(1);
 const UNEASY: Duration = Duration::from_millis(20);
 /// A parcel goes when it has as many bytes.
 const PARCEL_BYTES: usize = 64 * 1024;
-
-pub(in crate::capture) struct OutboxLine {
-    conninfo: Conninfo,
-    settings: OutboxSettings,
-    /// Behind the last transaction that was handed over, of which only the beginning may have been.
-    seen: Lsn,
-}
-
-impl OutboxLine {
-    /// A line that begins at a position.
-    pub(in crate::capture) fn new(conninfo: Conninfo, settings: OutboxSettings, begins_at: Lsn) -> Self {
-        Self { conninfo, settings, seen: begins_at }
-    }
-}
-
-impl Line for OutboxLine {
-    type Opened = Opened;
-
-    fn name(&self) -> &'static str {
-        "outbox"
-    }
-
-    fn seen(&self) -> Lsn {
-        self.seen
-    }
-
-    fn identity(opened: &Opened) -> &ServerIdentity {
-        &opened.identity
-    }
-
-    async fn open(&self, purpose: Purpose) -> Result<Opened, CaptureError> {
-        session::open(&self.conninfo, &self.settings, purpose).await
-    }
-
-    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> End {
-        let mut reading = Reading {
-            session: &opened.session,
-            notifies: opened.notifies,
-            nudge: Arc::clone(&self.settings.nudge),
-            next: opened.begins_at,
-            told: String::new(),
-            seen: &mut self.seen,
-            rhythm: Rhythm::new(Instant::now()),
-            role: Role::Follower,
-            ends,
-        };
-        match reading.run().await {
-            Err(end) => end,
-        }
-    }
-
-    /// Nothing is said: whoever opens it again goes on where this ends. That nobody will is the engine's to tell.
-    async fn take_leave(&self, _opened: Opened, _acknowledged: Lsn) {}
-}
-
-impl From<CaptureError> for End {
-    fn from(error: CaptureError) -> Self {
-        End::Broken(error)
-    }
-}
 
 /// Whose business it is to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +37,7 @@ enum Role {
 }
 
 /// The life of one connection.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     session: &'a Session,
     notifies: bool,
     nudge: Arc<tokio::sync::Notify>,
@@ -112,8 +51,22 @@ struct Reading<'a> {
     ends: Ends<'a>,
 }
 
-impl Reading<'_> {
-    async fn run(&mut self) -> Result<std::convert::Infallible, End> {
+impl<'a> Reading<'a> {
+    pub(super) fn new(opened: &'a Opened, settings: &OutboxSettings, seen: &'a mut Lsn, ends: Ends<'a>) -> Self {
+        Self {
+            session: &opened.session,
+            notifies: opened.notifies,
+            nudge: Arc::clone(&settings.nudge),
+            next: opened.begins_at,
+            told: String::new(),
+            seen,
+            rhythm: Rhythm::new(Instant::now()),
+            role: Role::Follower,
+            ends,
+        }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<std::convert::Infallible, End> {
         self.take_over().await?;
         loop {
             let closing = self.session.close_window().await?;

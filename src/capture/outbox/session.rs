@@ -15,7 +15,7 @@ use super::settings::OutboxSettings;
 use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::ServerIdentity;
 use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::link::classify;
+use crate::capture::refusal::classify;
 use crate::capture::sql::Bell;
 use crate::capture::supervisor::Purpose;
 use crate::model::Lsn;
@@ -315,7 +315,7 @@ fn explain(conninfo: &Conninfo, place: &str, error: &Error) -> CaptureError {
             CaptureError::OutboxMalformed { place, reason }
         };
     };
-    match classify(place, conninfo, ServerError::from(server)) {
+    match classify(place, &conninfo.user, &conninfo.database, ServerError::from(server)) {
         CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
         CaptureError::Server { place, server } if ["42883", "42P01", "3F000"].contains(&server.sqlstate.as_str()) => {
             CaptureError::OutboxMissing { place }

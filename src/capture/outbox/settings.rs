@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// Settings of a [`super::super::Capture::outbox`].
+/// Settings of a [`Capture::outbox`](crate::capture::Capture::outbox).
 #[derive(Clone, Debug)]
 pub struct OutboxSettings {
     /// The name under which everything that is unread is kept; no two readers share one.

@@ -156,7 +156,7 @@ fn after(start: Instant, wait: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::{Feedback, Step};
-    use crate::capture::settings::WalSettings;
+    use crate::capture::wal::WalSettings;
     use crate::model::Lsn;
     use std::time::{Duration, Instant};
 

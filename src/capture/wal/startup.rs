@@ -11,11 +11,11 @@ use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
 
-use super::conninfo::{ChannelBinding, Conninfo, Endpoint};
-use super::error::{CaptureError, ServerError};
 use super::link::{Link, Session};
-use super::socket::Stream;
-use super::wire::{Frames, Incoming};
+use crate::capture::conninfo::{ChannelBinding, Conninfo, Endpoint};
+use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::socket::Stream;
+use crate::capture::wire::{Frames, Incoming};
 
 /// The walsender prints values by its session's settings, which roles and databases may change: these are pinned. No
 /// timeout of an ordinary session may end a stream.

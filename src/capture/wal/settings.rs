@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::error::CaptureError;
+use crate::capture::error::CaptureError;
 
-/// Settings of a [`super::Capture`].
+/// Settings of a replication stream: see [`Capture::wal`](crate::capture::Capture::wal).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalSettings {
     /// The replication slot: 1 to 63 of `a-z`, `0-9` and `_`. Made when it does not exist.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::surroundings::Surroundings;
 use super::{ChannelBinding, Conninfo, Host, SslMode};
-use crate::capture::surroundings::Surroundings;
 use crate::capture::tls::Roots;
 
 type Pairs = &'static [(&'static str, &'static str)];

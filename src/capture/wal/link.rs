@@ -9,10 +9,11 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::conninfo::{Conninfo, Endpoint};
-use super::error::{CaptureError, ServerError};
-use super::socket::Stream;
-use super::wire::{self, Frames, Incoming};
+use crate::capture::conninfo::Endpoint;
+use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::refusal::classify;
+use crate::capture::socket::Stream;
+use crate::capture::wire::{self, Frames, Incoming};
 use crate::model::Lsn;
 
 /// A row of a plain query, in text.
@@ -153,32 +154,12 @@ impl Session {
     }
 
     pub(super) fn refused(&self, server: ServerError) -> CaptureError {
-        classify_as(self.clone(), server)
+        classify(self.place.clone(), &self.user, &self.database, server)
     }
 
     fn read_row(&self, row: &DataRowBody) -> Result<Row, CaptureError> {
         let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&row.buffer()[range]).into_owned();
         let columns: io::Result<Row> = row.ranges().map(|range| Ok(range.map(text))).collect();
         columns.map_err(|error| self.violation(format!("a data row that cannot be read ({error})")))
-    }
-}
-
-/// An error of the server by its SQLSTATE, as far as that is enough to know what it means.
-pub(super) fn classify(place: String, info: &Conninfo, server: ServerError) -> CaptureError {
-    classify_as(Session { place, user: info.user.clone(), database: info.database.clone() }, server)
-}
-
-fn classify_as(session: Session, server: ServerError) -> CaptureError {
-    let Session { place, user, database } = session;
-    let server = Box::new(server);
-    match server.sqlstate.as_str() {
-        "28P01" | "28000" => CaptureError::AuthenticationFailed { place, user, reason: server.to_string() },
-        "3D000" => CaptureError::DatabaseMissing { place, database },
-        "42501" => CaptureError::ReplicationNotPermitted { place, user, server },
-        // The same SQLSTATE is used for connections; the setting's name is in the message in every language.
-        "53300" if server.message.contains("max_wal_senders") => CaptureError::SendersExhausted { place, server },
-        "53300" => CaptureError::ConnectionsExhausted { place, server },
-        "57P01" | "57P02" | "57P03" => CaptureError::ServerUnavailable { place, server },
-        _ => CaptureError::Server { place, server },
     }
 }

@@ -19,6 +19,7 @@
 //! Several engines read the same outbox. Whoever comes first closes a window, the others are notified. One of them, the
 //! poller, asks every few milliseconds while changes come; it sleeps under a lock that makes writers notify.
 
+mod line;
 mod message;
 mod reader;
 mod rhythm;
@@ -26,8 +27,6 @@ mod scribe;
 mod session;
 mod settings;
 
-pub(super) use reader::OutboxLine;
-pub(super) use session::open;
 pub use settings::OutboxSettings;
 
 /// Positions of an outbox are no places in the WAL that a replication stream would know: a cursor of the one must not be

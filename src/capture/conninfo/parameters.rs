@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host, Keepalive, Secret, SslMode, socket_path};
 use super::pgpass::{self, Wanted};
 use super::surroundings::Surroundings;
 use super::syntax;
-use super::tls::{ClientCertificate, Roots, TlsSettings};
+use super::{ChannelBinding, Conninfo, Endpoint, Host, Keepalive, Secret, SslMode, socket_path};
+use crate::capture::tls::{ClientCertificate, Roots, TlsSettings};
 
 /// Keys that are honoured, with the variable that stands in for each.
 const HONOURED: [(&str, Option<&str>); 22] = [

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::conninfo::Conninfo;
-use super::consumer::Capture;
-use super::error::CaptureError;
 use super::settings::WalSettings;
+use crate::capture::conninfo::Conninfo;
+use crate::capture::consumer::Capture;
+use crate::capture::error::CaptureError;
 
 /// Processes that start at the same time choose the same slot, and all but one choose again.
 const ATTEMPTS: usize = 64;

@@ -10,15 +10,15 @@ use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
 
-use super::conninfo::{Conninfo, Endpoint};
-use super::consumer::ServerIdentity;
-use super::error::{CaptureError, ServerError};
 use super::link::{Link, Row};
 use super::settings::WalSettings;
-use super::socket::Stream;
 use super::startup;
-use super::supervisor::Purpose;
-use super::wire::Incoming;
+use crate::capture::conninfo::{Conninfo, Endpoint};
+use crate::capture::consumer::ServerIdentity;
+use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::socket::Stream;
+use crate::capture::supervisor::Purpose;
+use crate::capture::wire::Incoming;
 use crate::model::Lsn;
 
 /// Logical messages are an option of the output plugin since this version.
@@ -353,7 +353,7 @@ fn switch_points(history: &str) -> Vec<(u32, Lsn)> {
 #[cfg(test)]
 mod tests {
     use super::{Slot, create_command, start_command, switch_points};
-    use crate::capture::settings::WalSettings;
+    use crate::capture::wal::WalSettings;
     use crate::model::Lsn;
 
     #[test]

@@ -8,12 +8,12 @@ use std::time::Instant;
 use postgres_protocol::message::backend::Message;
 use tokio::sync::mpsc;
 
-use super::error::{CaptureError, ServerError};
 use super::feedback::{Feedback, Step};
-use super::handover::Parcel;
 use super::link::Link;
-use super::supervisor::{End, Ends};
-use super::wire::{Incoming, Replication};
+use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::handover::Parcel;
+use crate::capture::supervisor::{End, Ends};
+use crate::capture::wire::{Incoming, Replication};
 use crate::model::Lsn;
 
 /// What the pump works with; all of it outlives the connection.
@@ -32,7 +32,7 @@ enum Woken {
     Stop,
     Alarm(CaptureError),
     Read(Result<usize, CaptureError>),
-    Handed(Result<(), super::handover::Gone>),
+    Handed(Result<(), crate::capture::handover::Gone>),
     Moved,
     Time,
 }

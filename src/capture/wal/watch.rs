@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::conninfo::Conninfo;
-use super::error::CaptureError;
 use super::settings::WalSettings;
 use super::slot::publication_query;
+use crate::capture::conninfo::Conninfo;
+use crate::capture::error::CaptureError;
 
 /// Ends with its owner.
 pub(super) struct Watch(JoinHandle<()>);

@@ -1,0 +1,18 @@
+//! What an error of the server means.
+
+use super::error::{CaptureError, ServerError};
+
+/// By its SQLSTATE, as far as that is enough to know.
+pub(super) fn classify(place: String, user: &str, database: &str, server: ServerError) -> CaptureError {
+    let (user, database, server) = (user.to_owned(), database.to_owned(), Box::new(server));
+    match server.sqlstate.as_str() {
+        "28P01" | "28000" => CaptureError::AuthenticationFailed { place, user, reason: server.to_string() },
+        "3D000" => CaptureError::DatabaseMissing { place, database },
+        "42501" => CaptureError::ReplicationNotPermitted { place, user, server },
+        // The same SQLSTATE is used for connections; the setting's name is in the message in every language.
+        "53300" if server.message.contains("max_wal_senders") => CaptureError::SendersExhausted { place, server },
+        "53300" => CaptureError::ConnectionsExhausted { place, server },
+        "57P01" | "57P02" | "57P03" => CaptureError::ServerUnavailable { place, server },
+        _ => CaptureError::Server { place, server },
+    }
+}
