@@ -33,6 +33,7 @@ pub struct Conninfo {
     pub(super) sslmode: SslMode,
     pub(super) tls: TlsSettings,
     pub(super) channel_binding: ChannelBinding,
+    pub(super) target: Target,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) keepalive: Keepalive,
 }
@@ -81,6 +82,15 @@ pub enum SslMode {
     VerifyCa,
     /// The same, and it must be made out to the host's name.
     VerifyFull,
+}
+
+/// Which server of several will do (`target_session_attrs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A primary if there is one.
+    Any,
+    /// Nothing else.
+    Primary,
 }
 
 /// Whether SCRAM has to be bound to the TLS connection.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::certificate::Certificate;
-use super::conninfo::{Conninfo, Endpoint, Host, SslMode, socket_path};
+use super::conninfo::{Conninfo, Endpoint, Host, SslMode, Target, socket_path};
 use super::error::CaptureError;
 use super::tls::{self, Check, Roots};
 
@@ -69,17 +69,20 @@ impl Conninfo {
         open: impl Fn(Stream, &'a Endpoint) -> Opening,
     ) -> Result<T, CaptureError>
     where
-        Opening: Future<Output = Result<T, CaptureError>>,
+        Opening: Future<Output = Result<Found<T>, CaptureError>>,
     {
-        let mut last = None;
+        let (mut last, mut standby) = (None, None);
         for endpoint in &self.endpoints {
             match self.establish_at(endpoint, self.connect_timeout.unwrap_or(usual_timeout), &open).await {
                 Err(error) if gives_way(&error) => last = Some(error),
-                decided => return decided,
+                Err(error) => return Err(error),
+                Ok(Found { session, is_standby: false }) => return Ok(session),
+                Ok(Found { session, .. }) if self.target == Target::Any => standby = standby.or(Some(session)),
+                Ok(_) => last = Some(CaptureError::ServerIsStandby { place: self.place(endpoint) }),
             }
         }
         let reason = || CaptureError::ConninfoInvalid { reason: "it names no host".to_owned() };
-        Err(last.unwrap_or_else(reason))
+        standby.ok_or_else(|| last.unwrap_or_else(reason))
     }
 
     async fn establish_at<'a, T, Opening>(
@@ -87,9 +90,9 @@ impl Conninfo {
         endpoint: &'a Endpoint,
         limit: Duration,
         open: &impl Fn(Stream, &'a Endpoint) -> Opening,
-    ) -> Result<T, CaptureError>
+    ) -> Result<Found<T>, CaptureError>
     where
-        Opening: Future<Output = Result<T, CaptureError>>,
+        Opening: Future<Output = Result<Found<T>, CaptureError>>,
     {
         let attempts = match endpoint.host {
             Host::Tcp { .. } => self.sslmode.attempts(),
@@ -198,6 +201,13 @@ impl Conninfo {
     fn lost(&self, endpoint: &Endpoint, error: &io::Error) -> CaptureError {
         CaptureError::ConnectionLost { place: self.place(endpoint), reason: error.to_string() }
     }
+}
+
+/// A session, and what it was found at.
+pub(super) struct Found<T> {
+    pub(super) session: T,
+    /// As the server says before it is ready for queries (`in_hot_standby`).
+    pub(super) is_standby: bool,
 }
 
 fn gives_way(error: &CaptureError) -> bool {

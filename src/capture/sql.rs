@@ -20,7 +20,7 @@ use tokio_postgres::{AsyncMessage, Client, Config};
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
 use super::error::{CaptureError, ServerError};
 use super::refusal::classify;
-use super::socket::Stream;
+use super::socket::{Found, Stream};
 
 /// How long an attempt may take when the connection string does not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,8 +69,8 @@ impl Conninfo {
             let bell = Arc::clone(&bell);
             async move {
                 let (client, connection) = self.log_in(stream, endpoint).await?;
-                let place = self.place(endpoint);
-                Ok((client, drive(connection, place.clone(), bell), place))
+                let (place, is_standby) = (self.place(endpoint), is_standby(&connection));
+                Ok(Found { session: (client, drive(connection, place.clone(), bell), place), is_standby })
             }
         };
         let (client, driver, place) = self.establish(usual_timeout, login).await?;
@@ -89,9 +89,14 @@ impl Conninfo {
         deadpool_postgres::Manager::from_connect(self.sql_config(), Connector(self.clone()), recycling)
     }
 
-    async fn login(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, JoinHandle<()>), CaptureError> {
+    async fn login(
+        &self,
+        stream: Stream,
+        endpoint: &Endpoint,
+    ) -> Result<Found<(Client, JoinHandle<()>)>, CaptureError> {
         let (client, connection) = self.log_in(stream, endpoint).await?;
-        Ok((client, drive(connection, self.place(endpoint), Arc::default())))
+        let is_standby = is_standby(&connection);
+        Ok(Found { session: (client, drive(connection, self.place(endpoint), Arc::default())), is_standby })
     }
 
     async fn log_in(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), CaptureError> {
@@ -124,6 +129,10 @@ impl Conninfo {
 }
 
 type SqlConnection = tokio_postgres::Connection<Stream, Stream>;
+
+fn is_standby(connection: &SqlConnection) -> bool {
+    connection.parameter("in_hot_standby") == Some("on")
+}
 
 /// Rings when another session notifies.
 #[derive(Debug, Default)]

@@ -24,6 +24,8 @@ mod capture {
     mod catalog_types;
     /// Every way a start can be refused has a stable code and says what to do.
     mod errors;
+    /// Several hosts in one connection string.
+    mod hosts;
     /// Outages: nothing lost, nothing handled twice; what cannot be bridged is said.
     mod outage;
     /// The same of the outbox, and how much of it is held at once.

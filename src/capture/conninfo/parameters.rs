@@ -10,11 +10,11 @@ use std::time::Duration;
 use super::pgpass::{self, Wanted};
 use super::surroundings::Surroundings;
 use super::syntax;
-use super::{ChannelBinding, Conninfo, Endpoint, Host, Keepalive, Secret, SslMode, socket_path};
+use super::{ChannelBinding, Conninfo, Endpoint, Host, Keepalive, Secret, SslMode, Target, socket_path};
 use crate::capture::tls::{ClientCertificate, Roots, TlsSettings};
 
 /// Keys that are honoured, with the variable that stands in for each.
-const HONOURED: [(&str, Option<&str>); 22] = [
+const HONOURED: [(&str, Option<&str>); 23] = [
     ("application_name", Some("PGAPPNAME")),
     ("channel_binding", Some("PGCHANNELBINDING")),
     ("connect_timeout", Some("PGCONNECT_TIMEOUT")),
@@ -35,12 +35,13 @@ const HONOURED: [(&str, Option<&str>); 22] = [
     ("sslmode", Some("PGSSLMODE")),
     ("sslrootcert", Some("PGSSLROOTCERT")),
     ("sslsni", Some("PGSSLSNI")),
+    ("target_session_attrs", Some("PGTARGETSESSIONATTRS")),
     ("tcp_user_timeout", None),
     ("user", Some("PGUSER")),
 ];
 
 /// Keys whose only accepted values say what happens anyway.
-const FIXED: [(&str, Option<&str>, &[&str]); 9] = [
+const FIXED: [(&str, Option<&str>, &[&str]); 8] = [
     ("client_encoding", Some("PGCLIENTENCODING"), &["UTF8", "utf8", "UTF-8", "utf-8", "auto"]),
     ("gssencmode", Some("PGGSSENCMODE"), &["disable", "prefer"]),
     ("load_balance_hosts", Some("PGLOADBALANCEHOSTS"), &["disable"]),
@@ -49,7 +50,6 @@ const FIXED: [(&str, Option<&str>, &[&str]); 9] = [
     ("sslcompression", Some("PGSSLCOMPRESSION"), &["0", "1"]),
     ("sslcrl", Some("PGSSLCRL"), &[]),
     ("sslnegotiation", Some("PGSSLNEGOTIATION"), &["postgres"]),
-    ("target_session_attrs", Some("PGTARGETSESSIONATTRS"), &["any"]),
 ];
 
 /// The values that count, each known to be under a key of ours.
@@ -107,6 +107,7 @@ impl Parameters {
             sslmode: self.sslmode()?,
             tls: self.tls(around)?,
             channel_binding: self.channel_binding()?,
+            target: self.target()?,
             connect_timeout: self.seconds("connect_timeout")?,
             keepalive: self.keepalive()?,
             user,
@@ -177,6 +178,16 @@ impl Parameters {
             (None, _) => None,
         };
         Ok(TlsSettings { roots, client, sni: self.get("sslsni") != Some("0") })
+    }
+
+    fn target(&self) -> Result<Target, String> {
+        match self.get("target_session_attrs") {
+            None | Some("any") => Ok(Target::Any),
+            Some("primary" | "read-write") => Ok(Target::Primary),
+            Some(_) => {
+                Err("target_session_attrs is none of any, primary, read-write: rowcast needs the primary".to_owned())
+            }
+        }
     }
 
     fn channel_binding(&self) -> Result<ChannelBinding, String> {

@@ -95,7 +95,7 @@ fn what_is_not_understood_is_refused_and_says_why() {
         ("sslrootcert=system sslmode=require", "verify-full"),
         ("sslcert=/c", "sslkey"),
         ("connect_timeout=soon", "connect_timeout"),
-        ("target_session_attrs=read-write", "any"),
+        ("target_session_attrs=standby", "primary"),
         ("gssencmode=require", "disable or prefer"),
         ("sslcrl=/crl", "sslcrl"),
         ("service=x", "service"),

@@ -16,7 +16,7 @@ use super::startup;
 use crate::capture::conninfo::{Conninfo, Endpoint};
 use crate::capture::consumer::ServerIdentity;
 use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::socket::Stream;
+use crate::capture::socket::{Found, Stream};
 use crate::capture::supervisor::Purpose;
 use crate::capture::wire::Incoming;
 use crate::model::Lsn;
@@ -274,7 +274,8 @@ async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Durat
         let place = info.place(endpoint);
         async move {
             let sent = stream.write_all(request).await;
-            sent.map_err(|error| CaptureError::ConnectionLost { place, reason: error.to_string() })
+            sent.map_err(|error| CaptureError::ConnectionLost { place, reason: error.to_string() })?;
+            Ok(Found { session: (), is_standby: false })
         }
     };
     there.establish(patience, send).await

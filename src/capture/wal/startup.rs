@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend;
 use super::link::{Link, Session};
 use crate::capture::conninfo::{ChannelBinding, Conninfo, Endpoint};
 use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::socket::Stream;
+use crate::capture::socket::{Found, Stream};
 use crate::capture::wire::{Frames, Incoming};
 
 /// The walsender prints values by its session's settings, which roles and databases may change: these are pinned. No
@@ -41,7 +41,12 @@ pub(super) async fn connect(info: &Conninfo, usual_timeout: Duration) -> Result<
     info.establish(usual_timeout, |stream, endpoint| start(info, endpoint, stream, patience)).await
 }
 
-async fn start(info: &Conninfo, at: &Endpoint, stream: Stream, patience: Duration) -> Result<Link, CaptureError> {
+async fn start(
+    info: &Conninfo,
+    at: &Endpoint,
+    stream: Stream,
+    patience: Duration,
+) -> Result<Found<Link>, CaptureError> {
     let session = Session { place: info.place(at), user: info.user.clone(), database: info.database.clone() };
     let mut link = Link {
         stream,
@@ -60,13 +65,17 @@ async fn start(info: &Conninfo, at: &Endpoint, stream: Stream, patience: Duratio
     frontend::startup_message(parameters, &mut out).map_err(|error| link.session.violation(error.to_string()))?;
     link.send(&out).await?;
     Login { info, password: at.password.as_ref().map(|secret| secret.0.as_str()), link: &mut link }.run().await?;
+    let mut is_standby = false;
     loop {
         match link.receive().await? {
             Incoming::Other(Message::ParameterStatus(status)) if matches!(status.name(), Ok("server_version")) => {
                 status.value().unwrap_or_default().clone_into(&mut link.version);
             }
+            Incoming::Other(Message::ParameterStatus(status)) if matches!(status.name(), Ok("in_hot_standby")) => {
+                is_standby = matches!(status.value(), Ok("on"));
+            }
             Incoming::Other(Message::BackendKeyData(key)) => link.key = Some((key.process_id(), key.secret_key())),
-            Incoming::Other(Message::ReadyForQuery(_)) => return Ok(link),
+            Incoming::Other(Message::ReadyForQuery(_)) => return Ok(Found { session: link, is_standby }),
             other => link.session.expect_chatter(other)?,
         }
     }
