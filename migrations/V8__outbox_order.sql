@@ -1,19 +1,14 @@
--- Why: In one transaction a row is told as the triggers after a statement left it, not as it was before them; partitions that
--- are attached later need not be watched again; and the health of the outbox is told as it is.
-
-alter table rowcast.outbox add column place int8;
-comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
-comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
-drop index rowcast.outbox_by_transaction;
-create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), id);
+-- Why: In one transaction a row is told as other triggers left it, not as it was before them; partitions that are attached later
+-- need not be watched again; and the health of the outbox is told as it is.
 
 -- The triggers that watched tables and their partitions need and do not have, while changes are captured by triggers. Read by
 -- rowcast.tables, which names the problem, and by rowcast.install_outbox_triggers, which creates them.
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run after a statement as well, two more note the order of what they all change: see
--- rowcast.note_outbox_place. The one for each row is the root's, of which every partition has a copy.
+-- Where other triggers run as well, or a referential action changes rows in a statement on a table that has some, more note
+-- the order of what they all change: see rowcast.note_outbox_place. The one for each row is the root's, of which every
+-- partition has a copy; its name has the root's number, so that it meets no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
 create view rowcast.missing_trigger as
@@ -27,41 +22,47 @@ with recursive member (relation, oid) as (
     join pg_catalog.pg_class p on p.oid = m.oid and p.relkind = 'p'
     join pg_catalog.pg_inherits i on i.inhparent = m.oid and not i.inhdetachpending
 ),
-accompanied (relation) as (
-    -- After INSERT, UPDATE or DELETE, and somebody else's: bits as in pg_trigger.h.
-    select distinct m.relation
-    from member m
-    join pg_catalog.pg_trigger g on g.tgrelid = m.oid and not g.tgisinternal and g.tgenabled <> 'D'
+active (oid) as (
+    select g.tgrelid
+    from pg_catalog.pg_trigger g
     join pg_catalog.pg_proc f on f.oid = g.tgfoid and f.pronamespace <> 'rowcast'::regnamespace
-    where g.tgtype & 2 = 0 and g.tgtype & 28 <> 0
+    where not g.tgisinternal and g.tgenabled <> 'D'
+),
+accompanied (relation) as (
+    select m.relation from member m join active a on a.oid = m.oid
+    union
+    select m.relation
+    from member m
+    join pg_catalog.pg_constraint k on k.conrelid = m.oid and k.contype = 'f'
+        and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
+    join active a on a.oid = k.confrelid
 )
 select
     m.relation,
     m.oid as member,
     t.name::name as name,
-    format(
-        'create or replace trigger %I %s execute function rowcast.%s(%s)',
-        t.name, replace(t.runs, '%', m.oid::regclass::text), t.function, quote_literal(argument.text)
-    ) as definition,
-    case when t.function <> 'append_to_outbox' then 'order_not_captured'
+    format(t.definition, t.name, m.oid::regclass::text, quote_literal(argument.text)) as definition,
+    case when not t.appends then 'order_not_captured'
         when m.oid = m.relation then 'not_captured' else 'partition_not_captured' end as problem
 from member m
 join pg_catalog.pg_class c on c.oid = m.oid and c.relkind in ('r', 'p')
 left join accompanied on accompanied.relation = m.relation
-cross join (values
-    ('rowcast_insert', 'append_to_outbox', 'after insert on % referencing new table as new_rows for each statement'),
-    ('rowcast_update', 'append_to_outbox', 'after update on % referencing old table as old_rows new table as new_rows for each statement'),
-    ('rowcast_delete', 'append_to_outbox', 'after delete on % referencing old table as old_rows for each statement'),
-    ('rowcast_truncate', 'append_to_outbox', 'after truncate on % for each statement'),
-    ('rowcast_before', 'note_outbox_place', 'before insert or update or delete on % for each statement'),
-    ('!rowcast_first', 'note_outbox_place', 'after insert or update or delete on % for each row')
-) t (name, function, runs)
+cross join lateral (values
+    (true, true, true, 'rowcast_insert', 'create or replace trigger %1$I after insert on %2$s referencing new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, true, 'rowcast_update', 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, true, 'rowcast_delete', 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, false, 'rowcast_truncate', 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (false, true, false, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    (false, false, true, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    (false, true, false, '~rowcast_row_' || m.relation, 'create or replace trigger %1$I before insert or update or delete on %2$s for each row execute function rowcast.note_outbox_place(%3$s)'),
+    (false, false, true, '~rowcast_row_' || m.relation, 'alter table %2$s enable always trigger %1$I')
+) t (appends, of_root, of_partitions, name, definition)
 cross join lateral (
-    select case when t.function <> 'append_to_outbox' or m.oid <> m.relation then m.relation::text end as text
+    select case when not t.appends or m.oid <> m.relation then m.relation::text end as text
 ) argument
 where exists (select from rowcast.outbox_state)
-  and (t.function = 'append_to_outbox' or accompanied.relation is not null)
-  and (m.oid = m.relation or t.name not in ('rowcast_truncate', '!rowcast_first'))
+  and (t.appends or accompanied.relation is not null)
+  and case when m.oid = m.relation then t.of_root else t.of_partitions end
   and not exists (
       select from pg_catalog.pg_trigger g
       where g.tgrelid = m.oid and g.tgname = t.name and g.tgenabled = 'A'
@@ -199,7 +200,7 @@ as $function$
         when 'partition_not_captured' then
             'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'order_not_captured' then
-            'The table has triggers of its own that run after a statement, and lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+            'Triggers beside rowcast''s run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
@@ -226,17 +227,20 @@ $function$;
 comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
 revoke all on function rowcast.problem_hint(text) from public;
 
--- Trigger on watched tables that have other triggers: notes where what a statement changes is told among its transaction's
--- changes. Installed by rowcast.install_outbox_triggers, before each statement and, by its name the first, after each row.
+-- Trigger on watched tables that have other triggers: notes where each row that changes is told among its transaction's
+-- changes. Installed by rowcast.install_outbox_triggers, before each statement and before each row, by their names the last.
 --
--- What triggers after each row change is appended before what their statement changed, since rowcast.append_to_outbox runs
--- after all of them; told in that order, a client would be left with what a row was before a trigger changed it. So the
--- first row of a statement takes a number before any other trigger runs, and rowcast.append_to_outbox gives it to all of
--- the statement's rows. What BEFORE triggers did has lesser numbers by then, and is told first.
+-- What other triggers change is appended before what their statement changed, since rowcast.append_to_outbox runs when the
+-- statement has ended; told in that order, a client would be left with what a row was before a trigger changed it. So numbers
+-- are taken here, when a row is about to change: what other BEFORE triggers did for it has lesser ones by then, what comes
+-- after has greater ones. Rows between which nothing else was changed share one: a run. A statement that goes on after a
+-- thousand runs has the rest of its rows in the last.
 --
--- Statements run inside each other: they are told apart by the depth of triggers and by the watched table, of which all
--- partitions and all commands of one statement are one. The numbers are in a setting that ends with the transaction, and go
--- with a savepoint that is rolled back.
+-- Statements run inside each other, in triggers, in functions and in referential actions. In setting rowcast.places each
+-- watched table and command (all partitions are one) has a stack of them, the innermost first, which
+-- rowcast.append_to_outbox takes from as they end: how many rows, its runs, and the last run's number. rowcast.place is the last
+-- number that was taken, unless something was appended since. Both end with the transaction, and go with a savepoint that is
+-- rolled back.
 create or replace function rowcast.note_outbox_place()
 returns trigger
 language plpgsql
@@ -245,22 +249,37 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    places jsonb := nullif(current_setting('rowcast.places', true), '');
-    statement text := pg_trigger_depth() || ' ' || tg_argv[0];
+    places jsonb := coalesce(nullif(current_setting('rowcast.places', true), ''), '{}');
+    statement text := tg_argv[0] || ' ' || tg_op;
+    stack jsonb := coalesce(places -> statement, '[]');
+    top jsonb := stack -> 0;
+    place text;
 begin
     if tg_level = 'STATEMENT' then
-        if places ? statement then
-            perform set_config('rowcast.places', (places - statement)::text, true);
-        end if;
-    elsif places ? statement is not true then
-        places := coalesce(places, '{}') || jsonb_build_object(statement, nextval('rowcast.outbox_id_seq'));
-        perform set_config('rowcast.places', places::text, true);
+        top := '[0, [], null]';
+        stack := jsonb_build_array(top) || stack;
     end if;
-    return null;
+    -- Without a stack it is a row that moves to another partition, of a statement that is an UPDATE.
+    if top is not null and (tg_level = 'ROW' or tg_op = 'TRUNCATE') then
+        top := jsonb_set(top, '{0}', to_jsonb((top ->> 0)::int8 + 1));
+        if top ->> 2 is null
+            or (current_setting('rowcast.place', true) <> top ->> 2 and jsonb_array_length(top -> 1) < 1000)
+        then
+            place := nextval('rowcast.outbox_id_seq');
+            perform set_config('rowcast.place', place, true);
+            top := jsonb_build_array(top -> 0, (top -> 1) || jsonb_build_array(jsonb_build_array(top -> 0, place::int8)), place);
+        end if;
+        stack := jsonb_set(stack, '{0}', top);
+    end if;
+    perform set_config('rowcast.places', (places || jsonb_build_object(statement, stack))::text, true);
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    return new;
 end
 $function$;
 comment on function rowcast.note_outbox_place() is
-    'Trigger: notes where what a statement changes is told among its transaction''s changes.';
+    'Trigger: notes where each row that changes is told among its transaction''s changes.';
 revoke all on function rowcast.note_outbox_place() from public;
 
 -- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
@@ -290,8 +309,12 @@ as $function$
 declare
     segment int2 := (select s.segment from rowcast.outbox_state s);
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
-    places text := current_setting('rowcast.places', true);
-    noted int8;
+    places jsonb := nullif(current_setting('rowcast.places', true), '');
+    statement text := watched || ' ' || tg_op;
+    noted jsonb := places -> statement -> 0;
+    firsts int8[];
+    numbers int8[];
+    changed boolean;
     shape text[] := array(
         select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
@@ -317,8 +340,10 @@ begin
             return null;  -- It was detached, and nobody watches it any more.
         end if;
     end if;
-    if places <> '' and tg_op <> 'TRUNCATE' then
-        noted := places::jsonb ->> (pg_trigger_depth() || ' ' || watched);
+    if noted is not null then
+        perform set_config('rowcast.places', (places || jsonb_build_object(statement, (places -> statement) - 0))::text, true);
+        select array_agg((r.run -> 0)::int8 order by r.n), array_agg((r.run -> 1)::int8 order by r.n) into firsts, numbers
+        from jsonb_array_elements(noted -> 1) with ordinality r (run, n);
     end if;
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
@@ -326,39 +351,54 @@ begin
             set_config('extra_float_digits', '1', true);
     end if;
     if tg_op = 'INSERT' then
+        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
-        select segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'I',
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
         from new_rows r;
     elsif tg_op = 'DELETE' then
+        if firsts[2] is not null and (select count(*) from old_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old)
-        select segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'D',
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
         from old_rows r;
     elsif tg_op = 'TRUNCATE' then
-        insert into rowcast.outbox (segment, relation, kind, shape)
-        values (segment, watched, 'T', shape);
+        insert into rowcast.outbox (segment, place, relation, kind, shape)
+        values (segment, numbers[1], watched, 'T', shape);
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        select segment, numbers[1], watched, 'U', shape, row(o.*)::text, row(r.*)::text
         from old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
+        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        select segment, numbers[width_bucket(o.place, firsts)], watched, 'U', case when o.place = 1 or o.place = any (firsts) then shape end, o.image, n.image
         from (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
         join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        select segment, numbers[1], watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from (
             select 'D'::"char", row(r.*)::text, null from old_rows r
             union all
             select 'I', null, row(r.*)::text from new_rows r
         ) r (kind, old, new);
     end if;
+    changed := found;
+    if changed and places is not null then
+        perform set_config('rowcast.place', '', true);
+    end if;
     -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.
-    if found and not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+    if changed and not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
         perform pg_notify('rowcast', '');
     end if;
     if unusual then
@@ -1046,3 +1086,25 @@ end
 $function$;
 comment on function rowcast.grant_engine(regrole) is 'Gives a role what the engine needs and nothing else.';
 revoke all on function rowcast.grant_engine(regrole) from public;
+
+-- Whoever was granted what an engine needs is granted what it needs now.
+do $migration$
+declare
+    engine regrole;
+begin
+    for engine in
+        select a.grantee from pg_catalog.pg_proc p cross join pg_catalog.aclexplode(p.proacl) a
+        where p.oid = 'rowcast.ensure_publication()'::regprocedure and a.privilege_type = 'EXECUTE'
+          and a.grantee not in (0, p.proowner)
+    loop
+        perform rowcast.grant_engine(engine);
+    end loop;
+end
+$migration$;
+
+-- At the end, since everybody who writes waits for it.
+alter table rowcast.outbox add column place int8;
+comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
+comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
+drop index rowcast.outbox_by_transaction;
+create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), id);

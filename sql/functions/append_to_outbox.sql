@@ -25,8 +25,12 @@ as $function$
 declare
     segment int2 := (select s.segment from rowcast.outbox_state s);
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
-    places text := current_setting('rowcast.places', true);
-    noted int8;
+    places jsonb := nullif(current_setting('rowcast.places', true), '');
+    statement text := watched || ' ' || tg_op;
+    noted jsonb := places -> statement -> 0;
+    firsts int8[];
+    numbers int8[];
+    changed boolean;
     shape text[] := array(
         select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
@@ -52,8 +56,10 @@ begin
             return null;  -- It was detached, and nobody watches it any more.
         end if;
     end if;
-    if places <> '' and tg_op <> 'TRUNCATE' then
-        noted := places::jsonb ->> (pg_trigger_depth() || ' ' || watched);
+    if noted is not null then
+        perform set_config('rowcast.places', (places || jsonb_build_object(statement, (places -> statement) - 0))::text, true);
+        select array_agg((r.run -> 0)::int8 order by r.n), array_agg((r.run -> 1)::int8 order by r.n) into firsts, numbers
+        from jsonb_array_elements(noted -> 1) with ordinality r (run, n);
     end if;
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
@@ -61,39 +67,54 @@ begin
             set_config('extra_float_digits', '1', true);
     end if;
     if tg_op = 'INSERT' then
+        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
-        select segment, noted, watched, 'I', case when row_number() over () = 1 then shape end, row(r.*)::text
+        select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'I',
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
         from new_rows r;
     elsif tg_op = 'DELETE' then
+        if firsts[2] is not null and (select count(*) from old_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old)
-        select segment, noted, watched, 'D', case when row_number() over () = 1 then shape end, row(r.*)::text
+        select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'D',
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
         from old_rows r;
     elsif tg_op = 'TRUNCATE' then
-        insert into rowcast.outbox (segment, relation, kind, shape)
-        values (segment, watched, 'T', shape);
+        insert into rowcast.outbox (segment, place, relation, kind, shape)
+        values (segment, numbers[1], watched, 'T', shape);
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        select segment, numbers[1], watched, 'U', shape, row(o.*)::text, row(r.*)::text
         from old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
+        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+            firsts := '{1}';
+        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, 'U', case when o.place = 1 then shape end, o.image, n.image
+        select segment, numbers[width_bucket(o.place, firsts)], watched, 'U', case when o.place = 1 or o.place = any (firsts) then shape end, o.image, n.image
         from (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
         join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, noted, watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
+        select segment, numbers[1], watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from (
             select 'D'::"char", row(r.*)::text, null from old_rows r
             union all
             select 'I', null, row(r.*)::text from new_rows r
         ) r (kind, old, new);
     end if;
+    changed := found;
+    if changed and places is not null then
+        perform set_config('rowcast.place', '', true);
+    end if;
     -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.
-    if found and not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+    if changed and not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
         perform pg_notify('rowcast', '');
     end if;
     if unusual then

@@ -3,8 +3,9 @@
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run after a statement as well, two more note the order of what they all change: see
--- rowcast.note_outbox_place. The one for each row is the root's, of which every partition has a copy.
+-- Where other triggers run as well, or a referential action changes rows in a statement on a table that has some, more note
+-- the order of what they all change: see rowcast.note_outbox_place. The one for each row is the root's, of which every
+-- partition has a copy; its name has the root's number, so that it meets no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
 create view rowcast.missing_trigger as
@@ -18,41 +19,47 @@ with recursive member (relation, oid) as (
     join pg_catalog.pg_class p on p.oid = m.oid and p.relkind = 'p'
     join pg_catalog.pg_inherits i on i.inhparent = m.oid and not i.inhdetachpending
 ),
-accompanied (relation) as (
-    -- After INSERT, UPDATE or DELETE, and somebody else's: bits as in pg_trigger.h.
-    select distinct m.relation
-    from member m
-    join pg_catalog.pg_trigger g on g.tgrelid = m.oid and not g.tgisinternal and g.tgenabled <> 'D'
+active (oid) as (
+    select g.tgrelid
+    from pg_catalog.pg_trigger g
     join pg_catalog.pg_proc f on f.oid = g.tgfoid and f.pronamespace <> 'rowcast'::regnamespace
-    where g.tgtype & 2 = 0 and g.tgtype & 28 <> 0
+    where not g.tgisinternal and g.tgenabled <> 'D'
+),
+accompanied (relation) as (
+    select m.relation from member m join active a on a.oid = m.oid
+    union
+    select m.relation
+    from member m
+    join pg_catalog.pg_constraint k on k.conrelid = m.oid and k.contype = 'f'
+        and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
+    join active a on a.oid = k.confrelid
 )
 select
     m.relation,
     m.oid as member,
     t.name::name as name,
-    format(
-        'create or replace trigger %I %s execute function rowcast.%s(%s)',
-        t.name, replace(t.runs, '%', m.oid::regclass::text), t.function, quote_literal(argument.text)
-    ) as definition,
-    case when t.function <> 'append_to_outbox' then 'order_not_captured'
+    format(t.definition, t.name, m.oid::regclass::text, quote_literal(argument.text)) as definition,
+    case when not t.appends then 'order_not_captured'
         when m.oid = m.relation then 'not_captured' else 'partition_not_captured' end as problem
 from member m
 join pg_catalog.pg_class c on c.oid = m.oid and c.relkind in ('r', 'p')
 left join accompanied on accompanied.relation = m.relation
-cross join (values
-    ('rowcast_insert', 'append_to_outbox', 'after insert on % referencing new table as new_rows for each statement'),
-    ('rowcast_update', 'append_to_outbox', 'after update on % referencing old table as old_rows new table as new_rows for each statement'),
-    ('rowcast_delete', 'append_to_outbox', 'after delete on % referencing old table as old_rows for each statement'),
-    ('rowcast_truncate', 'append_to_outbox', 'after truncate on % for each statement'),
-    ('rowcast_before', 'note_outbox_place', 'before insert or update or delete on % for each statement'),
-    ('!rowcast_first', 'note_outbox_place', 'after insert or update or delete on % for each row')
-) t (name, function, runs)
+cross join lateral (values
+    (true, true, true, 'rowcast_insert', 'create or replace trigger %1$I after insert on %2$s referencing new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, true, 'rowcast_update', 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, true, 'rowcast_delete', 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (true, true, false, 'rowcast_truncate', 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    (false, true, false, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    (false, false, true, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    (false, true, false, '~rowcast_row_' || m.relation, 'create or replace trigger %1$I before insert or update or delete on %2$s for each row execute function rowcast.note_outbox_place(%3$s)'),
+    (false, false, true, '~rowcast_row_' || m.relation, 'alter table %2$s enable always trigger %1$I')
+) t (appends, of_root, of_partitions, name, definition)
 cross join lateral (
-    select case when t.function <> 'append_to_outbox' or m.oid <> m.relation then m.relation::text end as text
+    select case when not t.appends or m.oid <> m.relation then m.relation::text end as text
 ) argument
 where exists (select from rowcast.outbox_state)
-  and (t.function = 'append_to_outbox' or accompanied.relation is not null)
-  and (m.oid = m.relation or t.name not in ('rowcast_truncate', '!rowcast_first'))
+  and (t.appends or accompanied.relation is not null)
+  and case when m.oid = m.relation then t.of_root else t.of_partitions end
   and not exists (
       select from pg_catalog.pg_trigger g
       where g.tgrelid = m.oid and g.tgname = t.name and g.tgenabled = 'A'

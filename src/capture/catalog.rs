@@ -1,6 +1,6 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: eight queries in one snapshot,
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: eight queries in one snapshot, after one before it,
 //! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
 //! the stream carries; who may read what, and the roles that this is about. What is never done: guessing. A table that
 //! cannot be served safely is left out, and `problems` says why.
@@ -43,7 +43,7 @@ pub struct Tables {
     pub roles: Arc<Roles>,
     /// Custom settings that policies name and that have a value for whoever sets none.
     pub setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
-    /// What the snapshot saw in which all this was read; `None` of tables that were written down.
+    /// Whose changes are certainly in all this; `None` of tables that were written down.
     pub seen: Option<Seen>,
     /// To ask whether any of this has changed since.
     pub fingerprint: Fingerprint,

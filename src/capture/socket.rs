@@ -61,8 +61,9 @@ impl SslMode {
 }
 
 impl Conninfo {
-    /// Tries each place and each kind of encryption until `open` succeeds on a stream. A place that cannot be reached
-    /// or is not ready gives way to the next; one that refuses us does not, as in libpq.
+    /// Tries each place and each kind of encryption until `open` succeeds on a stream of a primary. Where there is none, a
+    /// standby will do if `target` allows it; else what one said that refused us is more to the point than that another could
+    /// not be reached.
     pub(super) async fn establish<'a, T, Opening>(
         &'a self,
         usual_timeout: Duration,
@@ -71,18 +72,18 @@ impl Conninfo {
     where
         Opening: Future<Output = Result<Found<T>, CaptureError>>,
     {
-        let (mut last, mut standby) = (None, None);
+        let (mut refusal, mut last, mut standby) = (None, None, None);
         for endpoint in &self.endpoints {
             match self.establish_at(endpoint, self.connect_timeout.unwrap_or(usual_timeout), &open).await {
                 Err(error) if gives_way(&error) => last = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => refusal = refusal.or(Some(error)),
                 Ok(Found { session, is_standby: false }) => return Ok(session),
                 Ok(Found { session, .. }) if self.target == Target::Any => standby = standby.or(Some(session)),
                 Ok(_) => last = Some(CaptureError::ServerIsStandby { place: self.place(endpoint) }),
             }
         }
         let reason = || CaptureError::ConninfoInvalid { reason: "it names no host".to_owned() };
-        standby.ok_or_else(|| last.unwrap_or_else(reason))
+        standby.ok_or_else(|| refusal.or(last).unwrap_or_else(reason))
     }
 
     async fn establish_at<'a, T, Opening>(

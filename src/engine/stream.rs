@@ -248,6 +248,8 @@ impl Stream {
 
     fn resumed(&mut self) {
         tracing::info!("the replication stream goes on");
+        // A catalog that was read meanwhile may be that of a server that is not followed any more.
+        self.known = None;
         self.core.metrics.capture_streaming.set(1);
     }
 

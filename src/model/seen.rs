@@ -5,11 +5,9 @@ use std::str::FromStr;
 /// `pg_snapshot` (manual, section 9.27.8 "Transaction ID and Snapshot Information Functions").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// All before it have ended.
-    xmin: u64,
     /// It and all that follow had not ended.
     xmax: u64,
-    /// Those between that had not ended, ascending.
+    /// Those before that had not ended, ascending.
     running: Box<[u64]>,
 }
 
@@ -22,7 +20,17 @@ impl Seen {
     /// nothing in the stream is.
     pub fn sees(&self, xid: u32) -> bool {
         let xid = self.widened(xid);
-        xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
+        xid < self.xmax && self.running.binary_search(&xid).is_err()
+    }
+
+    /// The same, but these are not seen.
+    #[must_use]
+    pub fn without(mut self, xids: &[u32]) -> Self {
+        let more: Vec<u64> = xids.iter().map(|xid| self.widened(*xid)).collect();
+        let mut running = [self.running.as_ref(), &more].concat();
+        running.sort_unstable();
+        self.running = running.into();
+        self
     }
 
     /// Whether nothing is seen by the other that is not seen by this.
@@ -45,11 +53,11 @@ impl FromStr for Seen {
         let number = |text: &str| text.parse::<u64>().map_err(|_| NoSnapshot);
         let mut parts = text.splitn(3, ':');
         let mut part = || parts.next().ok_or(NoSnapshot);
-        let (xmin, xmax, running) = (number(part()?)?, number(part()?)?, part()?);
+        let (_xmin, xmax, running) = (number(part()?)?, number(part()?)?, part()?);
         let running = running.split(',').filter(|xid| !xid.is_empty());
         let mut running: Vec<u64> = running.map(number).collect::<Result<_, _>>()?;
         running.sort_unstable();
-        Ok(Seen { xmin, xmax, running: running.into() })
+        Ok(Seen { xmax, running: running.into() })
     }
 }
 
@@ -67,6 +75,13 @@ mod tests {
         let sees: Vec<u32> = (728..737).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(sees, [728, 729, 731, 732, 734]);
         assert!(seen("728:728:").sees(727) && !seen("728:728:").sees(728));
+    }
+
+    #[test]
+    fn what_is_taken_out_is_not_seen_and_all_else_as_before() {
+        let snapshot = seen("730:735:730,733").without(&[700, 734]);
+        let sees: Vec<u32> = [699, 700, 729, 730, 731, 734].into_iter().filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(sees, [699, 729, 731]);
     }
 
     #[test]

@@ -165,6 +165,14 @@ impl StoreError {
         }
     }
 
+    /// Whether something was in use.
+    pub(super) fn is_locked(&self) -> bool {
+        match self {
+            StoreError::MigrationFailed { source, .. } => source.is_locked(),
+            error => matches!(error, StoreError::Locked { .. }),
+        }
+    }
+
     /// Whether the same call may succeed later without anybody acting.
     pub fn is_transient(&self) -> bool {
         match self {

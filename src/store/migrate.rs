@@ -7,6 +7,7 @@
 //! may leak, and panics on a damaged history.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -20,6 +21,14 @@ mod embedded {
 /// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is
 /// `rowcast.watch`'s.
 const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
+
+/// Sooner than the server looks for deadlocks, and than anybody's writers would notice much; unless somebody has set it.
+const LOCK_TIMEOUT: &str =
+    "select set_config('lock_timeout', '800ms', true) from current_setting('lock_timeout') s where s = '0'";
+
+/// How long [`migrate`] tries where tables are in use, and how long between two attempts.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// For [`history`]: whether there is one. `to_regclass` answers null also for a schema that is missing.
 const HISTORY_EXISTS: &str = "select to_regclass('rowcast.migration') is not null";
@@ -56,13 +65,24 @@ struct Applied {
 }
 
 /// Apply what is missing; the names of the migrations that were applied. Needs no privilege but to read the history
-/// when nothing is missing; otherwise CREATE on the database.
+/// when nothing is missing; otherwise CREATE on the database. What is in use is tried again for ten seconds.
 pub async fn migrate(client: &mut Client) -> Result<Vec<String>, StoreError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match migrate_once(client).await {
+            Err(error) if error.is_locked() && Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            decided => return decided,
+        }
+    }
+}
+
+async fn migrate_once(client: &mut Client) -> Result<Vec<String>, StoreError> {
     if plan(&history(&*client).await?)?.is_empty() {
         return Ok(Vec::new());
     }
     let transaction = client.transaction().await?;
     transaction.batch_execute(LOCK).await?;
+    transaction.batch_execute(LOCK_TIMEOUT).await?;
     prepare(&transaction).await?;
     let missing = plan(&history(&transaction).await?)?;
     for migration in &missing {

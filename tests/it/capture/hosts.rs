@@ -41,6 +41,15 @@ async fn the_primary_is_found_among_several_hosts_wherever_it_stands() {
 }
 
 #[tokio::test]
+async fn a_host_that_refuses_us_does_not_hide_the_primary_and_says_why_if_there_is_none() {
+    let (primary, standby) = (prepared(&[]).await, standby());
+    standby.set_hba("host all all 127.0.0.1/32 reject");
+    assert!(!is_in_recovery(&hosts(&standby, &primary, "")).await.unwrap());
+    let error = is_in_recovery(&hosts(&standby, &standby, "")).await.unwrap_err();
+    assert_eq!(error.code(), "AUTHENTICATION_FAILED");
+}
+
+#[tokio::test]
 async fn where_all_are_standbys_one_is_used_unless_a_primary_was_asked_for() {
     let (one, other) = (standby(), standby());
     assert!(is_in_recovery(&hosts(&one, &other, "")).await.unwrap());

@@ -148,6 +148,26 @@ async fn a_second_run_applies_nothing() {
     assert_eq!(store::migrate(&mut client).await.unwrap(), Vec::<String>::new());
 }
 
+/// Whoever waits for a lock has others wait behind it.
+#[tokio::test]
+async fn what_is_in_use_is_waited_for_in_short_turns() {
+    let database = Database::empty().await;
+    let (holder, observer) = (database.connect().await, database.connect().await);
+    holder.batch_execute("begin; create schema rowcast").await.unwrap();
+    let mut client = database.connect().await;
+    let migrating = tokio::spawn(async move { store::migrate(&mut client).await });
+    for waits in [true, false, true] {
+        let sql = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while observer.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) != waits {
+            assert!(std::time::Instant::now() < deadline, "waits: {waits}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    holder.batch_execute("rollback").await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap().len(), store::migrations().len());
+}
+
 #[tokio::test]
 async fn every_migration_opens_with_its_reason() {
     for migration in store::migrations() {
