@@ -25,9 +25,8 @@ as $function$
 declare
     segment int2 := (select s.segment from rowcast.outbox_state s);
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
-    places jsonb := nullif(current_setting('rowcast.places', true), '');
-    statement text := watched || ' ' || tg_op;
-    noted jsonb := places -> statement -> 0;
+    setting text := 'rowcast.places_' || watched || '_' || tg_op;
+    noted text[] := nullif(current_setting(setting, true), '');
     firsts int8[];
     numbers int8[];
     changed boolean;
@@ -56,10 +55,10 @@ begin
             return null;  -- It was detached, and nobody watches it any more.
         end if;
     end if;
-    if noted is not null then
-        perform set_config('rowcast.places', (places || jsonb_build_object(statement, (places -> statement) - 0))::text, true);
-        select array_agg((r.run -> 0)::int8 order by r.n), array_agg((r.run -> 1)::int8 order by r.n) into firsts, numbers
-        from jsonb_array_elements(noted -> 1) with ordinality r (run, n);
+    if noted <> '{}' then
+        perform set_config(setting, noted[2:]::text, true);
+        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
+        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
     end if;
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
@@ -67,7 +66,7 @@ begin
             set_config('extra_float_digits', '1', true);
     end if;
     if tg_op = 'INSERT' then
-        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+        if firsts[2] is not null and (select count(*) from new_rows) <> split_part(noted[1], ' ', 1)::int8 then
             firsts := '{1}';
         end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
@@ -75,7 +74,7 @@ begin
             case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
         from new_rows r;
     elsif tg_op = 'DELETE' then
-        if firsts[2] is not null and (select count(*) from old_rows) <> (noted -> 0)::int8 then
+        if firsts[2] is not null and (select count(*) from old_rows) <> split_part(noted[1], ' ', 1)::int8 then
             firsts := '{1}';
         end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old)
@@ -91,7 +90,7 @@ begin
         select segment, numbers[1], watched, 'U', shape, row(o.*)::text, row(r.*)::text
         from old_rows o cross join new_rows r;
     elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
-        if firsts[2] is not null and (select count(*) from new_rows) <> (noted -> 0)::int8 then
+        if firsts[2] is not null and (select count(*) from new_rows) <> split_part(noted[1], ' ', 1)::int8 then
             firsts := '{1}';
         end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
@@ -110,7 +109,7 @@ begin
         ) r (kind, old, new);
     end if;
     changed := found;
-    if changed and places is not null then
+    if changed and current_setting('rowcast.place', true) <> '' then
         perform set_config('rowcast.place', '', true);
     end if;
     -- As rowcast.wake_outbox_readers, whose call alone takes 12 us.

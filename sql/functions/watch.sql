@@ -12,8 +12,8 @@
 -- (see install_outbox_triggers).
 --
 -- Partitions that are attached later follow their root, but have a replica identity of their own ('default'), and no triggers
--- for the outbox: call watch again after attaching one. Until then rowcast.status says so, and without a primary key UPDATEs
--- of it fail.
+-- for the outbox (engines add those where they may): call watch again after attaching one. Until then rowcast.status says so,
+-- and without a primary key UPDATEs of it fail.
 --
 -- Without jit: rowcast.tables takes 70 ms for 200 watched tables of 2000 (PostgreSQL 15). The planner's estimate grows with
 -- the catalog, and once it passed the threshold, an earlier form of the view took 1.1 s to compile for 35 ms of work.
