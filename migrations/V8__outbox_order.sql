@@ -6,7 +6,7 @@
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run as well, or a referential action changes rows in a statement on a table that has some, more note
+-- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
 -- the order of what they all change: see rowcast.note_outbox_place. The one for each row is the root's, of which every
 -- partition has a copy; its name has the root's number, so that it meets no other when a table is attached.
 --
@@ -35,7 +35,6 @@ accompanied (relation) as (
     from member m
     join pg_catalog.pg_constraint k on k.conrelid = m.oid and k.contype = 'f'
         and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
-    join active a on a.oid = k.confrelid
 )
 select
     m.relation,
@@ -200,7 +199,7 @@ as $function$
         when 'partition_not_captured' then
             'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'order_not_captured' then
-            'Triggers beside rowcast''s run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+            'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
@@ -238,9 +237,13 @@ revoke all on function rowcast.problem_hint(text) from public;
 --
 -- Statements run inside each other, in triggers, in functions and in referential actions. So for each watched table and
 -- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, the innermost first, from
--- which rowcast.append_to_outbox takes as they end: how many rows, the last run's number, and of all runs, comma-separated, the
--- first row and the number. Setting rowcast.place is the last number that was taken, unless something was appended since. They
--- end with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
+-- which rowcast.append_to_outbox takes as they end: how many rows, the last run's number, of all runs, comma-separated, the
+-- first row and the number, and the depth of triggers. Setting rowcast.place is the last number that was taken, unless
+-- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
+-- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
+--
+-- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
+-- everybody has it. It can be called as a trigger alone, and does nothing that set_config would not do.
 create or replace function rowcast.note_outbox_place()
 returns trigger
 language plpgsql
@@ -251,26 +254,27 @@ as $function$
 declare
     setting text := 'rowcast.places_' || tg_argv[0] || '_' || tg_op;
     stack text[] := nullif(current_setting(setting, true), '');
+    depth text := pg_trigger_depth();
     place text := current_setting('rowcast.place', true);
     rows int8;
     runs text;
 begin
-    if tg_level = 'STATEMENT' then
-        stack := array_prepend('0   ', coalesce(stack, '{}'));
-    end if;
-    -- Without a stack it is a row that moves to another partition, of a statement that is an UPDATE.
-    if stack <> '{}' and (tg_level = 'ROW' or tg_op = 'TRUNCATE') then
+    if tg_op = 'TRUNCATE' then
+        perform set_config('rowcast.truncate', nextval('rowcast.outbox_id_seq')::text, true),
+            set_config('rowcast.place', '', true), set_config(setting, array_prepend('', coalesce(stack, '{}'))::text, true);
+    elsif tg_level = 'STATEMENT' then
+        perform set_config(setting, array_prepend('0    ' || depth, coalesce(stack, '{}'))::text, true);
+    -- Else it is a row that moves to another partition: to the statement, an UPDATE, its place is known.
+    elsif split_part(stack[1], ' ', 5) = depth then
         rows := split_part(stack[1], ' ', 1)::int8 + 1;
         runs := substr(stack[1], strpos(stack[1], ' '));
-        if runs = '   ' or (split_part(runs, ' ', 2) <> place and length(runs) < 16384) then
+        if split_part(runs, ' ', 2) = '' or (split_part(runs, ' ', 2) <> place and length(runs) < 16384) then
             place := nextval('rowcast.outbox_id_seq');
             perform set_config('rowcast.place', place, true);
-            runs := format(' %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', 3), ''), rows),
-                concat_ws(',', nullif(split_part(runs, ' ', 4), ''), place));
+            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', 3), ''), rows),
+                concat_ws(',', nullif(split_part(runs, ' ', 4), ''), place), depth);
         end if;
         stack[1] := rows || runs;
-    end if;
-    if stack is not null then
         perform set_config(setting, stack::text, true);
     end if;
     if tg_op = 'DELETE' then
@@ -281,7 +285,7 @@ end
 $function$;
 comment on function rowcast.note_outbox_place() is
     'Trigger: notes where each row that changes is told among its transaction''s changes.';
-revoke all on function rowcast.note_outbox_place() from public;
+grant execute on function rowcast.note_outbox_place() to public;
 
 -- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
 -- rowcast.install_outbox_triggers on each watched table and its partitions; a partition's has the root's oid as argument.
@@ -328,6 +332,11 @@ declare
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
         or bytes <> 'hex' or digits not in ('1', '2', '3');
 begin
+    if noted <> '{}' then
+        perform set_config(setting, noted[2:]::text, true);
+        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
+        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
+    end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
     else
@@ -339,11 +348,6 @@ begin
         if not found then
             return null;  -- It was detached, and nobody watches it any more.
         end if;
-    end if;
-    if noted <> '{}' then
-        perform set_config(setting, noted[2:]::text, true);
-        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
-        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
     end if;
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
@@ -368,7 +372,7 @@ begin
         from old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, place, relation, kind, shape)
-        values (segment, numbers[1], watched, 'T', shape);
+        values (segment, case when noted <> '{}' then current_setting('rowcast.truncate')::int8 end, watched, 'T', shape);
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)

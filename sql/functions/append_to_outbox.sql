@@ -43,6 +43,11 @@ declare
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
         or bytes <> 'hex' or digits not in ('1', '2', '3');
 begin
+    if noted <> '{}' then
+        perform set_config(setting, noted[2:]::text, true);
+        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
+        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
+    end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
     else
@@ -54,11 +59,6 @@ begin
         if not found then
             return null;  -- It was detached, and nobody watches it any more.
         end if;
-    end if;
-    if noted <> '{}' then
-        perform set_config(setting, noted[2:]::text, true);
-        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
-        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
     end if;
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
@@ -83,7 +83,7 @@ begin
         from old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, place, relation, kind, shape)
-        values (segment, numbers[1], watched, 'T', shape);
+        values (segment, case when noted <> '{}' then current_setting('rowcast.truncate')::int8 end, watched, 'T', shape);
     elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)

@@ -16,7 +16,7 @@ as $function$
         when 'partition_not_captured' then
             'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'order_not_captured' then
-            'Triggers beside rowcast''s run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+            'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then

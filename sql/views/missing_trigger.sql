@@ -3,7 +3,7 @@
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run as well, or a referential action changes rows in a statement on a table that has some, more note
+-- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
 -- the order of what they all change: see rowcast.note_outbox_place. The one for each row is the root's, of which every
 -- partition has a copy; its name has the root's number, so that it meets no other when a table is attached.
 --
@@ -32,7 +32,6 @@ accompanied (relation) as (
     from member m
     join pg_catalog.pg_constraint k on k.conrelid = m.oid and k.contype = 'f'
         and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
-    join active a on a.oid = k.confrelid
 )
 select
     m.relation,

@@ -101,7 +101,7 @@ async fn mend(client: &mut Client, patience: &mut Patience) -> Result<String, St
 
 /// Whether that was possible now.
 async fn install(client: &mut Client, relation: u32, patience: &mut Patience) -> Result<bool, StoreError> {
-    let installing = client.transaction().await?;
+    let installing = client.build_transaction().read_only(false).start().await?;
     if !installing.query_one(IS_FREE, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(false);
     }

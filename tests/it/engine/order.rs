@@ -183,6 +183,38 @@ async fn what_a_trigger_changes_between_two_rows_of_a_statement_is_told_between_
     engine.stop(PATIENCE).await;
 }
 
+/// All are emptied at once, after what their BEFORE triggers do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_before_several_tables_are_truncated_is_told_before_they_are() {
+    let more = "create table u (id int primary key);
+         create function fill() returns trigger language plpgsql as $$ begin insert into t values (7, 'filled'); return null; end $$;
+         create trigger fill before truncate on u for each statement execute function fill();
+         create function nothing() returns trigger language plpgsql as $$ begin return null; end $$;
+         create trigger nothing before truncate on t for each statement execute function nothing()";
+    let (server, engine, mut client) = prepared(more).await;
+    server.sql("select rowcast.watch('u', public => true); insert into t values (1, 'one'); truncate t, u; insert into t values (7, 'again')").await;
+    let due = ["INSERT 1 one", "INSERT 7 filled", "TRUNCATE null null", "INSERT 7 again"];
+    assert_eq!(told(&mut client, 4).await, due);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_trigger_on_a_distant_table_writes_while_rows_cascade_is_told_in_order() {
+    // Referential actions run in the order in which they were declared.
+    let more = "create table g (id int primary key, up int);
+         create table p (id int primary key, g int references g on delete cascade);
+         alter table g add foreign key (up) references g on delete cascade;
+         alter table t add foreign key (up) references p on delete cascade;
+         insert into g values (1, null), (2, 1); insert into p values (1, 1); insert into t values (1, 'old', 1);
+         create function keep() returns trigger language plpgsql as $$
+         begin if old.id = 2 then insert into t values (1, 'kept', null) on conflict do nothing; end if; return null; end $$;
+         create trigger keep after delete on g for each row execute function keep()";
+    let (server, engine, mut client) = prepared(more).await;
+    server.sql("delete from g where id = 1").await;
+    assert_eq!(told(&mut client, 2).await, ["DELETE 1 null", "INSERT 1 kept"]);
+    engine.stop(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_after_a_truncate_is_told_after_it() {
     let more = "create function seed() returns trigger language plpgsql as $$ begin insert into t values (0, 'seed'); return null; end $$;

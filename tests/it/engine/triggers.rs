@@ -153,6 +153,35 @@ async fn writing_to_a_partition_that_was_detached_changes_nothing_in_the_writers
     engine.stop(PATIENCE).await;
 }
 
+/// The copies of a root's triggers are made by whoever makes the partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_without_rights_on_rowcast_makes_and_detaches_partitions_as_before() {
+    let server = Server::with(&["wal_level=replica"]);
+    server
+        .sql(
+            "create role app login; grant create on schema public to app; set role app;
+             create table t (id int primary key, note text) partition by range (id);
+             create table low partition of t for values from (0) to (10);
+             create function work() returns trigger language plpgsql as 'begin return new; end';
+             create trigger work after insert on t for each row execute function work()",
+        )
+        .await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server
+        .sql(
+            "set role app; create table high partition of t for values from (10) to (20);
+             create table more (id int primary key, note text); alter table t attach partition more for values from (20) to (30);
+             insert into t values (1), (11), (21);
+             alter table t detach partition low; insert into low select generate_series(2, 5);
+             do 'begin for id in 6..9 loop insert into low values (id); end loop; end'",
+        )
+        .await;
+    assert_eq!(client.rows(3, "id").await, [1, 11, 21]);
+    engine.stop(PATIENCE).await;
+}
+
 /// A statement that names the parent fires the parent's triggers alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_is_changed_through_a_parent_is_refused_and_not_served_in_silence() {
