@@ -1,6 +1,6 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: eight queries in one snapshot, after one before it,
+//! What comes in: a connected client that may read `rowcast.tables`. What is promised: seven queries in one snapshot, after one before it,
 //! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
 //! the stream carries; who may read what, and the roles that this is about. What is never done: guessing. A table that
 //! cannot be served safely is left out, and `problems` says why.

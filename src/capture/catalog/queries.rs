@@ -13,14 +13,12 @@ use crate::model::{Access, Roles, Seen};
 /// No jit: see `sql/functions/watch.sql`.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
 
-/// For [`read`], before the snapshot: transactions that hold the lock on their own number. One of them may be visible to it
+/// For [`read`], before its snapshot: what one that is older sees, and the transactions that hold the lock on their own number. One of them may be visible to it
 /// although sessions have not heard yet that their caches of the catalog are stale, from which `pg_get_expr` answers: that is
 /// told before the lock is let go.
 const OPEN: &str = "
-    select array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
-
-/// For [`read`]: the snapshot itself.
-const SNAPSHOT: &str = "select pg_catalog.pg_current_snapshot()::text";
+    select pg_catalog.pg_current_snapshot()::text,
+           array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
 
 /// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
 const TABLES: &str = "
@@ -163,14 +161,15 @@ pub(super) struct Catalog {
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
 /// must drop the client too.
 pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
-    let open: Vec<String> = client.query_one(OPEN, &[]).await?.try_get(0)?;
+    let open = client.query_one(OPEN, &[]).await?;
+    let (snapshot, open): (String, Vec<String>) = (open.try_get(0)?, open.try_get(1)?);
     client.batch_execute(BEGIN).await?;
     let answer = ask(client).await;
     let ended = client.batch_execute("rollback").await;
     let mut catalog = answer?;
     ended?;
     let open: Vec<u32> = open.iter().filter_map(|xid| xid.parse().ok()).collect();
-    catalog.seen = catalog.seen.map(|seen| seen.without(&open));
+    catalog.seen = snapshot.parse().ok().map(|seen: Seen| seen.without(&open));
     // A setting that may not be read would end the transaction, and no snapshot has any part in it.
     catalog.setting_defaults = settings::read(client, &settings::named(catalog.access.values())).await?;
     Ok(catalog)
@@ -184,9 +183,8 @@ async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
     let types = rows(&client.query(TYPES, &[&type_oids]).await?, type_row)?;
     let access = access::read(client, &oids).await?;
     let roles = roles::read(client, &access::named(access.values(), &columns)).await?;
-    let snapshot: String = client.query_one(SNAPSHOT, &[]).await?.try_get(0)?;
     let fingerprint = Fingerprint::take(client, &oids).await?;
-    let (seen, setting_defaults) = (snapshot.parse().ok(), BTreeMap::new());
+    let (seen, setting_defaults) = (None, BTreeMap::new());
     Ok(Catalog { tables, columns, types, access, roles, setting_defaults, seen, fingerprint })
 }
 
