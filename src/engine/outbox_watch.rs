@@ -3,12 +3,13 @@
 //!
 //! Beside the stream, over a session of the engine's pool: a stream that waits for its clients is heard of all the same.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, Row};
 
 use super::core::Core;
 use crate::store::StoreError;
@@ -23,16 +24,18 @@ const BYTES: &str = "
     from pg_catalog.pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass";
 
 /// Which tables lack triggers, and whether that can be mended here: not where all changes of one are lost meanwhile, which is
-/// not served any more, so that whoever follows it has to be told first.
+/// not served any more, so that whoever follows it has to be told first. Partitions may be somebody else's.
 const MISSING: &str = "
     select m.relation, m.relation::regclass::text,
            pg_catalog.bool_and(m.problem <> 'not_captured' and pg_catalog.pg_has_role(c.relowner, 'usage')
-               and pg_catalog.pg_has_role(o.relowner, 'usage'))
+               and pg_catalog.pg_has_role(b.relowner, 'usage') and pg_catalog.pg_has_role(o.relowner, 'usage'))
     from rowcast.missing_trigger m
     join pg_catalog.pg_class c on c.oid = m.relation
+    join pg_catalog.pg_class b on b.oid = m.member
     cross join pg_catalog.pg_class o
     where o.oid = 'rowcast.outbox'::regclass
-    group by m.relation";
+    group by m.relation
+    order by m.relation";
 
 /// One engine at a time, see `sql/functions/watch.sql`.
 const IS_FREE: &str = "select pg_catalog.pg_try_advisory_xact_lock(1919907683, 1)";
@@ -40,20 +43,32 @@ const INSTALL: &str = "select rowcast.install_outbox_triggers($1::oid::regclass)
 /// Each attempt that finds a table in use has its writers wait for a moment, so the pause doubles up to this.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 
-/// When to try again what was in use.
+/// A table that lacks triggers.
+struct Incomplete {
+    relation: u32,
+    name: String,
+    is_ours: bool,
+}
+
+/// When to try again what could not be mended.
 struct Patience {
     pause: Duration,
     due: Instant,
+    /// Nothing where it was in use and no more than that.
+    obstacle: String,
 }
+
+/// One for each table: who is always in use keeps no other waiting.
+type Patiences = HashMap<u32, Patience>;
 
 /// Runs until it is aborted. What is wrong is logged once.
 pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     let mut told = String::new();
-    let mut patience = Patience { pause: INTERVAL, due: Instant::now() };
+    let mut patiences = Patiences::new();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Ok(mut client) = pool.get().await else { continue };
-        let trouble = match tokio::time::timeout(INTERVAL, tend(&core, &mut client, &reader, &mut patience)).await {
+        let trouble = match tokio::time::timeout(INTERVAL, tend(&core, &mut client, &reader, &mut patiences)).await {
             Ok(Ok(missing)) => missing,
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
@@ -70,27 +85,34 @@ pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
 }
 
 /// What somebody else has to see to, or nothing.
-async fn tend(core: &Core, client: &mut Client, reader: &str, patience: &mut Patience) -> Result<String, StoreError> {
+async fn tend(core: &Core, client: &mut Client, reader: &str, patiences: &mut Patiences) -> Result<String, StoreError> {
+    trim(core, client, reader).await?;
+    let bytes: i64 = client.query_one(BYTES, &[]).await?.try_get(0)?;
+    core.metrics.outbox_bytes.set(bytes.cast_unsigned());
+    mend(client, patiences).await
+}
+
+async fn trim(core: &Core, client: &mut Client, reader: &str) -> Result<(), StoreError> {
     let confirmed = PgLsn::from(core.metrics.confirmed_lsn.get());
     let read_committed = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
     let trimming = read_committed.start().await?;
     // It locks out readers until it has committed, which must not wait for a standby.
     trimming.batch_execute("set local synchronous_commit = local").await?;
     trimming.execute(TRIM, &[&reader, &confirmed]).await?;
-    trimming.commit().await?;
-    let bytes: i64 = client.query_one(BYTES, &[]).await?.try_get(0)?;
-    core.metrics.outbox_bytes.set(bytes.cast_unsigned());
-    mend(client, patience).await
+    Ok(trimming.commit().await?)
 }
 
-async fn mend(client: &mut Client, patience: &mut Patience) -> Result<String, StoreError> {
+async fn mend(client: &mut Client, patiences: &mut Patiences) -> Result<String, StoreError> {
+    let rows = client.query(MISSING, &[]).await?;
+    let incomplete = rows.iter().map(Incomplete::read).collect::<Result<Vec<_>, _>>()?;
+    patiences.retain(|relation, _| incomplete.iter().any(|table| table.relation == *relation));
     let mut left = Vec::new();
-    for row in client.query(MISSING, &[]).await? {
-        let (relation, name, is_ours): (u32, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        if is_ours && patience.is_over() && install(client, relation, patience).await? {
-            tracing::info!("{name}: triggers that were missing are there now");
+    for table in incomplete {
+        let patience = patiences.entry(table.relation).or_insert_with(Patience::new);
+        if table.is_ours && patience.is_over() && install(client, table.relation, patience).await? {
+            tracing::info!("{}: triggers that were missing are there now", table.name);
         } else {
-            left.push(name);
+            left.push(table.name + &patience.obstacle);
         }
     }
     Ok(match left.join(", ") {
@@ -99,25 +121,47 @@ async fn mend(client: &mut Client, patience: &mut Patience) -> Result<String, St
     })
 }
 
-/// Whether that was possible now.
+/// Whether that was possible now. Whatever is wrong with a table, others need not wait for it; without a session they do.
 async fn install(client: &mut Client, relation: u32, patience: &mut Patience) -> Result<bool, StoreError> {
     let installing = client.build_transaction().read_only(false).start().await?;
     if !installing.query_one(IS_FREE, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(false);
     }
-    match installing.execute(INSTALL, &[&relation]).await.map_err(StoreError::from) {
-        Err(StoreError::Locked { .. }) => {
-            patience.double();
+    // An attempt that takes so long that it is given up was one as well.
+    patience.double();
+    let installed = match installing.execute(INSTALL, &[&relation]).await {
+        Ok(_) => installing.commit().await,
+        Err(error) => Err(error),
+    };
+    match installed.map_err(StoreError::from) {
+        Ok(()) => *patience = Patience::new(),
+        Err(error @ StoreError::ConnectionLost(_)) => return Err(error),
+        Err(error) => {
+            patience.obstacle = obstacle(&error);
             return Ok(false);
         }
-        decided => decided?,
-    };
-    installing.commit().await?;
-    *patience = Patience { pause: INTERVAL, due: Instant::now() };
+    }
     Ok(true)
 }
 
+fn obstacle(error: &StoreError) -> String {
+    match error {
+        StoreError::Locked { .. } => String::new(),
+        error => format!(" ({error})"),
+    }
+}
+
+impl Incomplete {
+    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self { relation: row.try_get(0)?, name: row.try_get(1)?, is_ours: row.try_get(2)? })
+    }
+}
+
 impl Patience {
+    fn new() -> Self {
+        Self { pause: INTERVAL, due: Instant::now(), obstacle: String::new() }
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.due
     }

@@ -1,6 +1,10 @@
 //! What triggers capture, whatever becomes of the tables: partitions, parents, other triggers, and triggers that are gone.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rowcast::engine::Engine;
+use tokio_postgres::Client as Session;
 
 use crate::engine::client::{Client, PATIENCE, until};
 use crate::engine::outbox::{IDS, engine_as, fields, prepared, serving};
@@ -225,5 +229,101 @@ async fn an_engine_with_its_grants_alone_starts_although_a_partition_came_later(
     assert_eq!(client.rows(1, "id").await, [1]);
     let told = "select hint from rowcast.status() where name = 'table public.t'";
     assert!(server.value(told).await.unwrap().contains("statements that name the partition itself"));
+    engine.stop(PATIENCE).await;
+}
+
+/// What triggers that come later have it lack, until the engine has seen to it. The lock is the engine's own, see
+/// `sql/functions/watch.sql`: it does not look before a test has done what it wants to do meanwhile.
+async fn accompanied(server: &Server, tables: &[&str]) -> Session {
+    let before_anybody_looks = server.admin().await;
+    before_anybody_looks
+        .batch_execute(
+            "select pg_advisory_lock(1919907683, 1);
+             create function work() returns trigger language plpgsql as 'begin return null; end'",
+        )
+        .await
+        .unwrap();
+    for table in tables {
+        let trigger = format!("create trigger work after insert on {table} for each row execute function work()");
+        before_anybody_looks.batch_execute(&trigger).await.unwrap();
+    }
+    before_anybody_looks
+}
+
+/// Waits until these are the tables that lack a trigger.
+async fn until_missing(server: &Server, tables: Option<&str>) {
+    let missing = "select string_agg(distinct relation::regclass::text, ' ') from rowcast.missing_trigger";
+    let deadline = Instant::now() + PATIENCE;
+    while server.value(missing).await.as_deref() != tables {
+        assert!(Instant::now() < deadline, "{:?} and not {tables:?}: {}", server.value(missing).await, server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Each is `(id int primary key)`.
+async fn watching(server: &Server, tables: &[&str]) -> Arc<Engine> {
+    let engine = serving(server).await;
+    for table in tables {
+        let watched =
+            format!("create table {table} (id int primary key); select rowcast.watch('{table}', public => true)");
+        server.sql(&watched).await;
+    }
+    engine
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_always_in_use_keeps_no_other_from_being_mended_and_is_when_it_is_free() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = watching(&server, &["busy", "free"]).await;
+    let nobody_looks = accompanied(&server, &["busy", "free"]).await;
+    let writer = server.admin().await;
+    writer.batch_execute("begin; insert into busy values (1)").await.unwrap();
+    drop(nobody_looks);
+    until_missing(&server, Some("busy")).await;
+    writer.batch_execute("commit").await.unwrap();
+    until_missing(&server, None).await;
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_cannot_be_mended_keeps_no_other_from_being_mended() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = watching(&server, &["guarded", "free"]).await;
+    let nobody_looks = accompanied(&server, &["guarded", "free"]).await;
+    let guard = "create function guard() returns event_trigger language plpgsql as $$ begin
+            if exists (select from pg_event_trigger_ddl_commands() where object_identity like '%guarded') then
+                raise exception 'no more triggers here';
+            end if;
+        end $$;
+        create event trigger guard on ddl_command_end when tag in ('CREATE TRIGGER') execute function guard()";
+    nobody_looks.batch_execute(guard).await.unwrap();
+    drop(nobody_looks);
+    until_missing(&server, Some("guarded")).await;
+    server.sql("drop event trigger guard").await;
+    until_missing(&server, None).await;
+    engine.stop(PATIENCE).await;
+}
+
+/// Who owns a root need not own what is below it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_of_an_owner_that_the_engine_is_not_is_left_to_somebody_else() {
+    let server = Server::with(&["wal_level=replica"]);
+    server
+        .sql(
+            "create role app login; create role other; grant create on database postgres to app;
+             grant create on schema public to app, other;
+             set role app; create table t (id int primary key, note text) partition by range (id);
+             create table free (id int primary key)",
+        )
+        .await;
+    let engine = engine_as(&server, "app");
+    engine.start(&fields().to_string()).await.unwrap();
+    server.sql("set role app; select rowcast.watch('free', public => true), rowcast.start_outbox()").await;
+    let nobody_looks = accompanied(&server, &["free"]).await;
+    let theirs = "create table low partition of t for values from (0) to (10); alter table low owner to other";
+    nobody_looks.batch_execute(theirs).await.unwrap();
+    drop(nobody_looks);
+    until_missing(&server, Some("t")).await;
+    assert!(!server.log().contains("must be owner") && !server.log().contains("permission denied"), "{}", server.log());
     engine.stop(PATIENCE).await;
 }
