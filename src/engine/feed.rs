@@ -118,12 +118,18 @@ impl Feed {
         }
     }
 
-    /// Nothing needs to be kept for this engine any more. A slot says so itself when its stream ends.
-    pub(super) async fn leave(&self, pool: &Pool) {
-        let Self::Outbox { settings, .. } = self else { return };
-        let farewell = async { Ok::<_, PoolError>(pool.get().await?.execute(LEAVE, &[&settings.reader]).await?) };
-        let outcome = tokio::time::timeout(settings.stop_timeout, farewell).await;
-        tracing::debug!(?outcome, "the outbox was left");
+    /// Nothing needs to be kept for this engine any more, once it is awaited. A slot says so itself when its stream ends.
+    pub(super) fn leave(&self, pool: Pool) -> impl Future<Output = ()> + use<> {
+        let outbox = match self {
+            Self::Wal { .. } => None,
+            Self::Outbox { settings, .. } => Some((settings.reader.clone(), settings.stop_timeout)),
+        };
+        async move {
+            let Some((reader, patience)) = outbox else { return };
+            let farewell = async { Ok::<_, PoolError>(pool.get().await?.execute(LEAVE, &[&reader]).await?) };
+            let outcome = tokio::time::timeout(patience, farewell).await;
+            tracing::debug!(?outcome, "the outbox was left");
+        }
     }
 
     /// The slot that is streamed from.

@@ -89,6 +89,7 @@ impl Stream {
         let core = Arc::clone(&self.core);
         let _vigil = Vigil(Arc::clone(&core));
         core.metrics.capture_streaming.set(1);
+        let leave = self.feed.leave(self.refresher.pool.clone());
         let mut stream = Some(self);
         while let Some(mut following) = stream.take() {
             let trouble = tokio::select! {
@@ -99,7 +100,6 @@ impl Stream {
             let mending = match trouble {
                 Trouble::Stopped => {
                     following.capture.stop().await;
-                    following.feed.leave(&following.refresher.pool).await;
                     break;
                 }
                 trouble => following.mend(trouble),
@@ -112,6 +112,9 @@ impl Stream {
                     Err(end) => core.fail(end.code, &end.reason),
                 },
             }
+        }
+        if *stop.borrow() {
+            leave.await;
         }
         core.metrics.capture_streaming.set(0);
     }

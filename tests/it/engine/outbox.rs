@@ -350,3 +350,31 @@ async fn functions_that_would_overlook_what_others_have_committed_refuse_to_run(
     }
     engine.stop(PATIENCE).await;
 }
+
+/// Whoever takes up the stream again waits here, and not to leave.
+const DOORKEEPER: &str = "
+    create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end';
+    create trigger doorkeeper before insert on rowcast.outbox_reader for each row execute function wait();
+    grant execute on function wait() to public; select pg_advisory_lock(42)";
+
+/// Nothing waits for its entry, which has everything kept that is written meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_stopped_while_it_takes_up_its_stream_again_has_left_the_outbox() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let engine = serving(&server).await;
+    let readers = "select count(*) from rowcast.outbox_reader";
+    assert_eq!(server.value(readers).await.as_deref(), Some("1"));
+    let doorkeeper = server.admin().await;
+    doorkeeper.batch_execute(DOORKEEPER).await.unwrap();
+    // As if what it had not read were emptied.
+    server.sql("update rowcast.outbox_window set previous = last + 1, first = last + 2, last = last + 2").await;
+    let waiting = "select count(*) from pg_stat_activity where wait_event = 'advisory' and query like '%open_outbox%'";
+    let deadline = Instant::now() + PATIENCE;
+    while server.value(waiting).await.as_deref() != Some("1") {
+        assert!(Instant::now() < deadline, "the stream is not taken up again: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    engine.stop(PATIENCE).await;
+    assert_eq!(server.value(readers).await.as_deref(), Some("0"));
+    drop(doorkeeper);
+}
