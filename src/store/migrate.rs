@@ -22,9 +22,12 @@ mod embedded {
 /// `rowcast.watch`'s.
 const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
 
-/// Sooner than the server looks for deadlocks, and than anybody's writers would notice much; unless somebody has set it.
-const LOCK_TIMEOUT: &str =
-    "select set_config('lock_timeout', '800ms', true) from current_setting('lock_timeout') s where s = '0'";
+/// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us; unless somebody has set
+/// it. In milliseconds.
+const LOCK_TIMEOUT: &str = "
+    select set_config('lock_timeout',
+        greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)
+    from current_setting('lock_timeout') s where s = '0'";
 
 /// How long [`migrate`] tries where tables are in use, and how long between two attempts.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -273,3 +273,23 @@ async fn functions_of_a_database_without_rowcast_say_what_to_run() {
         assert!(error.to_string().contains("rowcast migrate"), "{error}");
     }
 }
+
+/// Whoever waits for what a migration has locked is not to come to look for deadlocks, in which he might be chosen.
+#[tokio::test]
+async fn locks_are_given_up_before_the_server_looks_for_deadlocks_unless_somebody_has_said_when() {
+    for (setting, lasts) in
+        [("deadlock_timeout = '300ms'", "240ms"), ("deadlock_timeout = '10s'", "8s"), ("lock_timeout = '3s'", "3s")]
+    {
+        let database = Database::empty().await;
+        let admin = database.connect().await;
+        let note = "create table noted (lock_timeout text);
+                    create function note() returns event_trigger language plpgsql as
+                        $$ begin insert into public.noted values (current_setting('lock_timeout')); end $$;
+                    create event trigger note on ddl_command_end when tag in ('CREATE TABLE', 'CREATE VIEW') execute function note()";
+        admin.batch_execute(note).await.unwrap();
+        admin.batch_execute(&format!("alter database {} set {setting}", database.name)).await.unwrap();
+        store::migrate(&mut database.connect().await).await.unwrap();
+        let noted = admin.query_one("select string_agg(distinct lock_timeout, ' ') from noted", &[]).await.unwrap();
+        assert_eq!(noted.get::<_, &str>(0), lasts, "{setting}");
+    }
+}
