@@ -116,6 +116,8 @@ mod store {
     mod grants;
     /// The schema is whole, made once, and never downgraded.
     mod migrate;
+    /// The outbox's functions, asked in SQL: what they do to writers, and what upgrades and outages leave.
+    mod outbox;
     /// A published message commits or vanishes with its transaction.
     mod publish;
     /// Each thing that can be wrong has a line, and each bad line says what to do.

@@ -1,0 +1,136 @@
+//! The outbox's functions, asked in SQL: what capturing and starting it do to writers, and what upgrades and outages leave of it.
+
+use std::time::{Duration, Instant};
+
+use rowcast::store;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::{Database, Server, Stop};
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const STARTED: &str = "create table t (id int primary key, note text);
+    select rowcast.watch('t', public => true), rowcast.start_outbox()";
+
+async fn holds(client: &Client, condition: &str) -> bool {
+    client.query_one(&format!("select {condition}"), &[]).await.unwrap().get(0)
+}
+
+async fn until(client: &Client, condition: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds(client, condition).await {
+        assert!(Instant::now() < deadline, "waited in vain for {condition}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether a session that writes many rows in one statement, and then few in others, has compiled any of it: what it says
+/// itself costs too little. The first time, a server's process loads the compiler.
+async fn compiles(database: &Database, from: i32) -> bool {
+    let session = database.connect().await;
+    let writes = format!(
+        "set jit = on; set jit_above_cost = 200; insert into t select many({from});
+         insert into t values ({from} - 1); update t set note = '' where id = {from}; delete from t where id = {from} - 1"
+    );
+    session.batch_execute(&writes).await.unwrap();
+    let pid: i32 = session.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().contains("llvmjit")
+}
+
+/// A session keeps the trigger's plans, so one that was worth compiling would be compiled for each small statement behind it.
+#[tokio::test]
+async fn what_captures_is_never_compiled() {
+    let (database, admin) = Database::migrated().await;
+    if !holds(&admin, "pg_jit_available()").await {
+        eprintln!("skipped: this PostgreSQL cannot compile");
+        return;
+    }
+    admin.batch_execute(STARTED).await.unwrap();
+    let many = "create function many(int) returns setof int language plpgsql rows 1 as
+                'begin for n in $1..$1 + 20000 loop return next n; end loop; end'";
+    admin.batch_execute(many).await.unwrap();
+    assert!(!compiles(&database, 100_000).await);
+    admin.batch_execute("alter function rowcast.append_to_outbox() reset jit").await.unwrap();
+    assert!(compiles(&database, 200_000).await, "else nothing was shown");
+}
+
+#[tokio::test]
+async fn no_writer_is_chosen_to_end_a_deadlock_with_whoever_installs_triggers() {
+    let (database, admin) = Database::migrated().await;
+    let tables = "create table one (id int primary key); create table two (id int primary key);
+                  select rowcast.watch('one', public => true), rowcast.watch('two', public => true)";
+    admin.batch_execute(tables).await.unwrap();
+    let (writer, installer) = (database.connect().await, database.connect().await);
+    writer.batch_execute("begin; insert into two values (1)").await.unwrap();
+    let installing = tokio::spawn(async move { installer.batch_execute("select rowcast.start_outbox()").await });
+    until(&admin, "exists (select from pg_locks where relation = 'two'::regclass and not granted)").await;
+    assert!(holds(&admin, "exists (select from pg_locks where relation = 'one'::regclass and mode = 'ShareRowExclusiveLock' and granted)").await);
+    writer.batch_execute("insert into one values (1); commit").await.unwrap();
+    assert_eq!(installing.await.unwrap().unwrap_err().code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+    admin.batch_execute("select rowcast.start_outbox()").await.unwrap();
+}
+
+/// A database as the first version with an outbox left it.
+async fn of_version_7() -> (Database, Client) {
+    let database = Database::empty().await;
+    let mut admin = database.connect().await;
+    let migrations: Vec<_> = store::migrations()
+        .into_iter()
+        .take(7)
+        .map(|migration| refinery::Migration::unapplied(&migration.name, &migration.sql).unwrap())
+        .collect();
+    admin.batch_execute(include_str!("../../../sql/schema.sql")).await.unwrap();
+    admin.batch_execute(include_str!("../../../sql/tables/migration.sql")).await.unwrap();
+    let mut runner = refinery::Runner::new(&migrations);
+    runner.set_migration_table_name("rowcast.migration");
+    runner.run_async(&mut admin).await.unwrap();
+    (database, admin)
+}
+
+#[tokio::test]
+async fn an_engine_that_was_granted_what_it_needs_before_an_upgrade_has_it_afterwards() {
+    let (database, mut admin) = of_version_7().await;
+    let role = database.role("engine");
+    let grant = format!("create role {role} login; select rowcast.grant_engine('{role}')");
+    admin.batch_execute(&(grant + ";" + STARTED)).await.unwrap();
+    assert_eq!(store::migrate(&mut admin).await.unwrap()[0], "V8__outbox_order");
+    // What an administrator does: triggers that the new version knows.
+    admin.batch_execute("select rowcast.start_outbox(); insert into t values (1)").await.unwrap();
+    let mut engine = database.connect_as(&role).await;
+    assert_eq!(store::migrate(&mut engine).await.unwrap(), Vec::<String>::new());
+    for call in [
+        "* from rowcast.open_outbox('r')",
+        "* from rowcast.close_window()",
+        "rowcast.trim_outbox('r', '0/0')",
+        "rowcast.leave_outbox('r')",
+        "rowcast.start_outbox()",
+        "rowcast.watch('t', public => true)",
+        "* from rowcast.status()",
+        "* from rowcast.tables",
+        "* from rowcast.missing_trigger",
+        "* from rowcast.outbox",
+        "* from rowcast.outbox_window",
+        "* from rowcast.outbox_reader",
+        "* from rowcast.outbox_state",
+    ] {
+        let answer = engine.query(&format!("select {call}"), &[]).await;
+        assert!(answer.is_ok(), "{call}: {answer:?}");
+    }
+}
+
+/// A minute of silence is enough to be forgotten, but nobody is heard while there is no server.
+#[tokio::test]
+async fn readers_are_not_forgotten_for_an_outage_of_the_server() {
+    let mut server = Server::with(&["wal_level=replica"]);
+    store::migrate(&mut server.admin().await).await.unwrap();
+    server.sql(STARTED).await;
+    server.sql("select rowcast.open_outbox('patient')").await;
+    // As if it had lasted for so long.
+    server.sql("update rowcast.outbox_reader set seen_at = now() - interval '1 hour'").await;
+    server.restart(Stop::Fast);
+    server.sql("select rowcast.trim_outbox('who was faster', '0/0')").await;
+    let readers = "select string_agg(name, ', ' order by name) from rowcast.outbox_reader";
+    assert_eq!(server.value(readers).await.as_deref(), Some("patient, who was faster"));
+}
