@@ -126,8 +126,7 @@ impl Feed {
         };
         async move {
             let Some((reader, patience)) = outbox else { return };
-            let farewell = async { Ok::<_, PoolError>(pool.get().await?.execute(LEAVE, &[&reader]).await?) };
-            let outcome = tokio::time::timeout(patience, farewell).await;
+            let outcome = tokio::time::timeout(patience, farewell(&pool, &reader)).await;
             tracing::debug!(?outcome, "the outbox was left");
         }
     }
@@ -157,6 +156,14 @@ impl Feed {
             Self::Outbox { settings, .. } => Some(settings.reader.clone()),
         }
     }
+}
+
+/// Whatever transactions are by default.
+async fn farewell(pool: &Pool, reader: &str) -> Result<(), PoolError> {
+    let mut client = pool.get().await?;
+    let leaving = client.build_transaction().read_only(false).start().await?;
+    leaving.execute(LEAVE, &[&reader]).await?;
+    Ok(leaving.commit().await?)
 }
 
 fn moved() -> End {

@@ -378,3 +378,33 @@ async fn an_engine_that_is_stopped_while_it_takes_up_its_stream_again_has_left_t
     assert_eq!(server.value(readers).await.as_deref(), Some("0"));
     drop(doorkeeper);
 }
+
+/// As administrators set it for roles that are to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_whose_transactions_are_read_only_by_default_reads_and_trims_and_leaves() {
+    let server = prepared(&["wal_level=replica"]).await;
+    let owner = captured(&server, Some(CaptureMode::Outbox), Settings::default()).await;
+    owner.stop(PATIENCE).await;
+    server
+        .sql(
+            "create role reader login; select rowcast.grant_engine('reader');
+             alter role reader set default_transaction_read_only = on",
+        )
+        .await;
+    let engine = engine_as(&server, "reader");
+    engine.start(&fields().to_string()).await.unwrap();
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server.sql("insert into t values (1)").await;
+    assert_eq!(client.rows(1, "id").await, [1]);
+    let known = "select string_agg(name || confirmed || seen_at, ' ') from rowcast.outbox_reader";
+    let opened = server.value(known).await;
+    assert!(opened.is_some());
+    let deadline = Instant::now() + PATIENCE;
+    while server.value(known).await == opened {
+        assert!(Instant::now() < deadline, "nothing is trimmed: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    engine.stop(PATIENCE).await;
+    assert_eq!(server.value(known).await, None);
+}
