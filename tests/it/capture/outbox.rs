@@ -112,3 +112,55 @@ async fn a_consumer_that_does_not_read_holds_up_a_large_transaction_and_no_memor
     assert!(most.saturating_sub(before) < 20 << 20, "100 MB of rows took {} more bytes", most.saturating_sub(before));
     capture.stop().await;
 }
+
+/// What nobody was there to read is closed in parts, and read as if it had been closed in time.
+#[tokio::test]
+async fn more_transactions_than_a_window_holds_are_told_once_and_in_order() {
+    const MANY: usize = 65_536 + 64;
+    let (server, admin) = prepared().await;
+    admin.batch_execute("set synchronous_commit = off").await.unwrap();
+    let write = format!("do 'begin for id in 1..{MANY} loop insert into t values (id); commit; end loop; end'");
+    admin.batch_execute(&write).await.unwrap();
+    let mut reader = Reader::new(start(&server, OutboxSettings::default()).await);
+    let last = format!("I:{MANY}");
+    reader.until("the last row", |reader| reader.events.last() == Some(&last)).await;
+    assert!(reader.ids().into_iter().eq(1..=i32::try_from(MANY).unwrap()), "each once, in order");
+    let windows = "select count(*) = 2 and max(cardinality(xids)) = 65536 and count(distinct upto) = 1
+                   from rowcast.outbox_window where xids <> '{}'";
+    assert_eq!(server.value(windows).await.as_deref(), Some("t"), "of one snapshot");
+    reader.capture.stop().await;
+}
+
+/// Its name is still known, with the place up to which it has read: nothing behind that was emptied meanwhile.
+#[tokio::test]
+async fn a_reader_that_stopped_without_leaving_goes_on_where_it_was() {
+    let (server, admin) = prepared().await;
+    let settings = OutboxSettings { reader: "again".to_owned(), ..OutboxSettings::default() };
+    let mut reader = Reader::new(start(&server, settings.clone()).await);
+    admin.batch_execute("insert into t values (1)").await.unwrap();
+    reader.until("the first row", |reader| reader.ids() == [1] && !reader.open).await;
+    let handled = reader.capture.handled();
+    let trim = "select rowcast.trim_outbox($1, $2::text::pg_lsn)";
+    admin.execute(trim, &[&"again", &handled.to_string()]).await.unwrap();
+    reader.capture.stop().await;
+    admin.batch_execute("insert into t values (2)").await.unwrap();
+    for id in 3..20 {
+        // Somebody else reads on, and needs nothing of what was; what takes a minute in the field is done at once.
+        let old =
+            "select rowcast.close_window(); update rowcast.outbox_state set segment_since = now() - interval '1 hour'";
+        admin.batch_execute(old).await.unwrap();
+        let newest = "select rowcast.trim_outbox('another', max(last)) from rowcast.outbox_window";
+        admin.batch_execute(newest).await.unwrap();
+        admin.batch_execute(&format!("insert into t values ({id})")).await.unwrap();
+        if id == 10 {
+            admin.batch_execute("select rowcast.open_outbox('again')").await.unwrap();
+        }
+    }
+    let again =
+        Capture::outbox(Conninfo::resolve(Some(&server.url())).unwrap(), settings, Some(handled)).await.unwrap();
+    assert!(again.begins_at() <= handled, "{} is behind {handled}", again.begins_at());
+    let mut reader = Reader::new(again);
+    reader.until("the others", |reader| reader.ids().len() == 18).await;
+    assert!(reader.ids().into_iter().eq(2..20));
+    reader.capture.stop().await;
+}
