@@ -72,6 +72,29 @@ async fn no_writer_is_chosen_to_end_a_deadlock_with_whoever_installs_triggers() 
     admin.batch_execute("select rowcast.start_outbox()").await.unwrap();
 }
 
+/// Who waits for the first table waits for as long as all the others take, and looks for deadlocks after that time.
+#[tokio::test]
+async fn nor_is_one_who_waits_while_several_tables_are_waited_for() {
+    let (database, admin) = Database::migrated().await;
+    admin.batch_execute(&format!("alter database {} set deadlock_timeout = '2s'", database.name)).await.unwrap();
+    for table in ["one", "two", "three"] {
+        let watched =
+            format!("create table {table} (id int primary key); select rowcast.watch('{table}', public => true)");
+        admin.batch_execute(&watched).await.unwrap();
+    }
+    let (second, third, installer) = (database.connect().await, database.connect().await, database.connect().await);
+    second.batch_execute("begin; insert into two values (1)").await.unwrap();
+    third.batch_execute("begin; insert into three values (1)").await.unwrap();
+    let installing = tokio::spawn(async move { installer.batch_execute("select rowcast.start_outbox()").await });
+    until(&admin, "exists (select from pg_locks where relation = 'two'::regclass and not granted)").await;
+    let waiting = tokio::spawn(async move { third.batch_execute("insert into one values (1); commit").await });
+    let half_of_it = "exists (select from pg_locks where relation = 'one'::regclass and not granted and waitstart < clock_timestamp() - interval '1 s')";
+    until(&admin, half_of_it).await;
+    second.batch_execute("commit").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(installing.await.unwrap().unwrap_err().code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+}
+
 /// A database as the first version with an outbox left it.
 async fn of_version_7() -> (Database, Client) {
     let database = Database::empty().await;
