@@ -9,9 +9,10 @@
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
 -- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
--- and inserted. row(r.*), not r: a column may have the name of the alias, and nobody's cast of the table's own type is to be
--- called here. Generated columns have no type: the replication stream does not have them either. Where
--- other triggers change something too, rowcast.note_outbox_place has noted which is told first.
+-- and inserted. A whole row is (r.*): r may be a column as well, and row(r.*) fails on 18 where a column is virtual. Generated
+-- columns have no type unless the publication has them: so it is in the replication stream. Where other triggers change
+-- something too, rowcast.note_outbox_place has noted which is told first. What a MERGE has done to partitions is not told here:
+-- rowcast.append_merged_row has appended it.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -29,9 +30,21 @@ declare
     noted text[] := nullif(current_setting(setting, true), '');
     firsts int8[];
     numbers int8[];
+    merges text[] := nullif(current_setting('rowcast.merges_' || watched, true), '');
+    open text[] := string_to_array(merges[1], ':');
+    merged boolean := coalesce(open[1] = 't', false);
+    olds int8;
+    news int8;
     changed boolean;
     shape text[] := array(
-        select case when a.attgenerated = '' then a.atttypid::text else '0' end || ' ' || a.attname from pg_attribute a
+        select case
+                when a.attgenerated = '' then a.atttypid::text
+                when a.attgenerated = 's' and (
+                    select to_jsonb(p) ->> 'pubgencols' = 's' from pg_publication p where p.pubname = 'rowcast'
+                ) then a.atttypid::text
+                else '0'
+            end || ' ' || a.attname
+        from pg_attribute a
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
         order by a.attnum
     );
@@ -47,6 +60,11 @@ begin
         perform set_config(setting, noted[2:]::text, true);
         firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
         numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
+    end if;
+    if merges <> '{}' then
+        open[2] := replace(open[2], left(tg_op, 1), lower(left(tg_op, 1)));
+        merges[1] := array_to_string(open, ':');
+        perform set_config('rowcast.merges_' || watched, (merges[case when open[2] = lower(open[2]) then 2 else 1 end:])::text, true);
     end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;
@@ -65,50 +83,54 @@ begin
             set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
             set_config('extra_float_digits', '1', true);
     end if;
-    if tg_op = 'INSERT' then
-        if firsts[2] is not null and (select count(*) from new_rows) <> split_part(noted[1], ' ', 1)::int8 then
-            firsts := '{1}';
-        end if;
+    if tg_op = 'UPDATE' then
+        select (select count(*) from old_rows), (select count(*) from new_rows) into olds, news;
+    elsif tg_op = 'INSERT' and firsts[2] is not null then
+        news := (select count(*) from new_rows);
+    elsif tg_op = 'DELETE' and firsts[2] is not null then
+        olds := (select count(*) from old_rows);
+    end if;
+    if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', 1)::int8 then
+        firsts := '{1}';
+    end if;
+    if merged and tg_op <> 'TRUNCATE' then
+        null;
+    elsif tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
         select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'I',
-            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, (r.*)::text
         from new_rows r;
     elsif tg_op = 'DELETE' then
-        if firsts[2] is not null and (select count(*) from old_rows) <> split_part(noted[1], ' ', 1)::int8 then
-            firsts := '{1}';
-        end if;
         insert into rowcast.outbox (segment, place, relation, kind, shape, old)
         select segment, numbers[width_bucket(row_number() over (), firsts)], watched, 'D',
-            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, row(r.*)::text
+            case when row_number() over () = 1 or row_number() over () = any (firsts) then shape end, (r.*)::text
         from old_rows r;
     elsif tg_op = 'TRUNCATE' then
         insert into rowcast.outbox (segment, place, relation, kind, shape)
         values (segment, case when noted <> '{}' then current_setting('rowcast.truncate')::int8 end, watched, 'T', shape);
-    elsif (select count(*) from old_rows) = 1 and (select count(*) from new_rows) = 1 then
+    elsif olds = 1 and news = 1 then
         -- As below, in a third of the time.
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, numbers[1], watched, 'U', shape, row(o.*)::text, row(r.*)::text
+        select segment, numbers[1], watched, 'U', shape, (o.*)::text, (r.*)::text
         from old_rows o cross join new_rows r;
-    elsif (select count(*) from old_rows) = (select count(*) from new_rows) then
-        if firsts[2] is not null and (select count(*) from new_rows) <> split_part(noted[1], ' ', 1)::int8 then
-            firsts := '{1}';
-        end if;
+    elsif olds = news then
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
-        select segment, numbers[width_bucket(o.place, firsts)], watched, 'U', case when o.place = 1 or o.place = any (firsts) then shape end, o.image, n.image
-        from (select row_number() over () as place, row(r.*)::text as image from old_rows r) o
-        join (select row_number() over () as place, row(r.*)::text as image from new_rows r) n
+        select segment, numbers[width_bucket(o.place, firsts)], watched, 'U',
+            case when o.place = 1 or o.place = any (firsts) then shape end, o.image, n.image
+        from (select row_number() over () as place, (r.*)::text as image from old_rows r) o
+        join (select row_number() over () as place, (r.*)::text as image from new_rows r) n
             on n.place = o.place
         order by o.place;
     else
         insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
         select segment, numbers[1], watched, r.kind, case when row_number() over () = 1 then shape end, r.old, r.new
         from (
-            select 'D'::"char", row(r.*)::text, null from old_rows r
+            select 'D'::"char", (r.*)::text, null from old_rows r
             union all
-            select 'I', null, row(r.*)::text from new_rows r
+            select 'I', null, (r.*)::text from new_rows r
         ) r (kind, old, new);
     end if;
-    changed := found;
+    changed := found or merged;
     if changed and current_setting('rowcast.place', true) <> '' then
         perform set_config('rowcast.place', '', true);
     end if;

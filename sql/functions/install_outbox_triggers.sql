@@ -1,5 +1,5 @@
 -- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
--- lists, of one table or of all. Called by rowcast.watch and rowcast.start_outbox.
+-- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
 -- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
@@ -20,7 +20,8 @@ declare
 begin
     for missing in
         select g.* from rowcast.missing_trigger g
-        where install_outbox_triggers.relation is null or g.relation = install_outbox_triggers.relation
+        where case when install_outbox_triggers.relation is null then g.installable
+            else g.relation = install_outbox_triggers.relation end
         order by g.relation, g.member <> g.relation, g.member
     loop
         if timeout = '0' then

@@ -15,12 +15,16 @@ as $function$
             'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
         when 'partition_not_captured' then
             'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
+        when 'merge_not_captured' then
+            'The table lacks the triggers that tell the outbox what a MERGE does to partitions: call rowcast.watch again.'
         when 'order_not_captured' then
             'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
             'The table or a partition has no replica identity, so UPDATE and DELETE of it fail: call rowcast.watch again.'
+        when 'identity_generated' then
+            'The replica identity is full and has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
             'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then

@@ -13,8 +13,8 @@ declare
 begin
     for installed in
         select t.* from pg_trigger t
-        where t.tgfoid in ('rowcast.append_to_outbox()'::regprocedure, 'rowcast.note_outbox_place()'::regprocedure)
-          and t.tgparentid = 0
+        join pg_proc f on f.oid = t.tgfoid and f.pronamespace = 'rowcast'::regnamespace
+        where t.tgparentid = 0
           and (relation is null or t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
     loop

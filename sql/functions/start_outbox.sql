@@ -1,8 +1,8 @@
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
--- Whether anything changed. Runs as its caller, who must own the watched tables and rowcast's: for others, where no table is
--- without its triggers but a partition is, it says so and no more. Locks as rowcast.install_outbox_triggers says.
+-- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
+-- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
 -- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
 create or replace function rowcast.start_outbox()
@@ -17,15 +17,18 @@ declare
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
     is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
     uncaptured regclass;
+    others text;
 begin
-    if is_here and not exists (select from rowcast.missing_trigger) then
+    if is_here and not exists (
+        select from rowcast.missing_trigger g where g.installable or g.problem = 'not_captured'
+    ) then
+        select string_agg(distinct g.relation::regclass::text, ', ') into others from rowcast.missing_trigger g;
+        if others is not null then
+            raise notice 'triggers are missing that % may not create: %', quote_ident(current_user), others
+                using hint = 'As the owner of the tables and of rowcast, run: select rowcast.start_outbox(). rowcast.status() says what is not captured.';
+        end if;
         return false;
     elsif not pg_has_role(owner, 'usage') then
-        if is_here and not exists (select from rowcast.missing_trigger g where g.problem = 'not_captured') then
-            raise notice 'triggers are missing, and the outbox belongs to %, not to %', owner, quote_ident(current_user)
-                using hint = format('As %s, run: select rowcast.start_outbox(). rowcast.status() names the tables.', owner);
-            return false;
-        end if;
         raise exception 'the outbox belongs to %, not to %', owner, quote_ident(current_user)
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
@@ -45,7 +48,7 @@ begin
             from (select pg_current_snapshot() as snapshot) c
         ) s;
     end if;
-    for uncaptured in select distinct g.relation from rowcast.missing_trigger g loop
+    for uncaptured in select distinct g.relation from rowcast.missing_trigger g where g.problem = 'not_captured' loop
         perform rowcast.refuse_stranger(uncaptured);
     end loop;
     perform rowcast.install_outbox_triggers();

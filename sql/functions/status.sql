@@ -29,11 +29,14 @@ with line (place, name, value, ok, hint) as (
         end,
         coalesce(bool_and(
             p.pubviaroot and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and not p.puballtables
+            and coalesce(to_jsonb(p) ->> 'pubgencols' = 's', true)
         ), false),
         case
             when count(*) = 0 then 'Run: select rowcast.ensure_publication(). A slot that exists must be made anew.'
             when bool_and(p.puballtables) then 'UPDATEs of tables without a primary key fail. Drop it and run: select rowcast.ensure_publication()'
-            else 'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate'')'
+            else format(
+                'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate''%s)',
+                case when bool_or(to_jsonb(p) ? 'pubgencols') then ', publish_generated_columns = stored' end)
         end
     from pg_publication p where p.pubname = 'rowcast'
     union all

@@ -49,7 +49,7 @@ begin
     select array(
         select unnest(t.problems)
         intersect
-        select unnest('{not_published,not_captured,partition_not_captured,order_not_captured,identity_missing,row_filter,column_list}'
+        select unnest('{not_published,not_captured,partition_not_captured,merge_not_captured,order_not_captured,identity_missing,identity_generated,row_filter,column_list}'
             || case when replica_identity = 'full' then '{identity_not_full}' end::text[])
     ) into problems
     from rowcast.watched w
@@ -60,9 +60,15 @@ begin
       and w.public = watch.public;
     if problems = '{}' then
         return false;
-    elsif not problems && '{not_published,not_captured}'
-        and not pg_has_role((select c.relowner from pg_class c where c.oid = relation), 'usage')
-    then
+    elsif not problems && '{not_published,not_captured}' and (
+        exists (
+            select from pg_class c
+            where (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
+              and not pg_has_role(c.relowner, 'usage')
+        )
+        or (problems <@ '{partition_not_captured,merge_not_captured,order_not_captured}'
+            and not exists (select from rowcast.missing_trigger g where g.relation = watch.relation and g.installable))
+    ) then
         raise notice '%: %', relation, (select string_agg(rowcast.problem_hint(p), ' ') from unnest(problems) p);
         return false;
     end if;
@@ -84,6 +90,11 @@ begin
         raise exception '% has no replica identity', relation
             using errcode = 'RC003',
                 hint = 'Once published, UPDATE and DELETE of it would fail. Add a primary key, or leave out replica_identity => ''keep''.';
+    end if;
+    if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems @> '{identity_generated}') then
+        raise exception '% has a virtual generated column, and its replica identity would be full', relation
+            using errcode = 'RC003',
+                hint = format('PostgreSQL would refuse UPDATE and DELETE of it. Run: alter table %s replica identity default, and leave it so with replica_identity => ''keep'', or make the column a stored one.', relation);
     end if;
     if exists (select from rowcast.tables t where t.oid = watch.relation and t.problems && '{row_filter,column_list}') then
         execute format('alter publication rowcast drop table only %s', relation);

@@ -3,8 +3,9 @@
 --
 -- `id` numbers changes in the order in which they were appended: a row's lock is held until commit, so of two transactions
 -- that change one row the later has the greater numbers. Within a transaction `place` comes first, where there is one: what
--- other triggers do is appended before the statement that fired them (see rowcast.note_outbox_place). `xid` is the top-level transaction. Images are rows as text, every value as its
--- type prints it, in the order of the columns that `shape` names; `shape` is there at the first row of each statement.
+-- other triggers do is appended before the statement that fired them (see rowcast.note_outbox_place). `xid` is the top-level
+-- transaction. Images are rows as text, every value as its type prints it, in the order of the columns that `shape` names;
+-- `shape` is there at the first row of each statement.
 --
 -- Segments are written one after the other and emptied as a whole when they have been read (rowcast.trim_outbox): nothing
 -- is ever deleted row by row, and no catalog grows.

@@ -4,8 +4,9 @@
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
 -- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
--- the order of what they all change: see rowcast.note_outbox_place. The one for each row is the root's, of which every
--- partition has a copy; its name has the root's number, so that it meets no other when a table is attached.
+-- the order of what they all change: see rowcast.note_outbox_place. Where there can be partitions, more see to what a MERGE does
+-- to them: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
+-- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
 create view rowcast.missing_trigger as
@@ -37,28 +38,39 @@ select
     m.relation,
     m.oid as member,
     t.name::name as name,
-    format(t.definition, t.name, m.oid::regclass::text, quote_literal(argument.text)) as definition,
-    case when not t.appends then 'order_not_captured'
-        when m.oid = m.relation then 'not_captured' else 'partition_not_captured' end as problem
+    format(t.definition, t.name, m.oid::regclass::text, quote_literal(argument.text), m.relation) as definition,
+    t.problem,
+    bool_and(pg_catalog.pg_has_role(c.relowner, 'usage') and pg_catalog.pg_has_role(o.relowner, 'usage'))
+        over (partition by m.relation) as installable
 from member m
 join pg_catalog.pg_class c on c.oid = m.oid and c.relkind in ('r', 'p')
+join pg_catalog.pg_class o on o.oid = 'rowcast.outbox'::regclass
 left join accompanied on accompanied.relation = m.relation
-cross join lateral (values
-    (true, true, true, 'rowcast_insert', 'create or replace trigger %1$I after insert on %2$s referencing new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    (true, true, true, 'rowcast_update', 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    (true, true, true, 'rowcast_delete', 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    (true, true, false, 'rowcast_truncate', 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    (false, true, false, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
-    (false, false, true, '~rowcast_statement', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
-    (false, true, false, '~rowcast_row_' || m.relation, 'create or replace trigger %1$I before insert or update or delete on %2$s for each row execute function rowcast.note_outbox_place(%3$s)'),
-    (false, false, true, '~rowcast_row_' || m.relation, 'alter table %2$s enable always trigger %1$I')
-) t (appends, of_root, of_partitions, name, definition)
 cross join lateral (
-    select case when not t.appends or m.oid <> m.relation then m.relation::text end as text
+    select
+        m.oid = m.relation as root,
+        c.relkind = 'p' as parted,
+        accompanied.relation is not null as accompanied,
+        case when m.oid = m.relation then 'not_captured' else 'partition_not_captured' end as problem
+) its
+cross join lateral (values
+    ('rowcast_insert', true, its.problem, 'create or replace trigger %1$I after insert on %2$s referencing new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    ('rowcast_update', true, its.problem, 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    ('rowcast_delete', true, its.problem, 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    ('rowcast_truncate', its.root, its.problem, 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
+    ('~rowcast_merge', its.parted, 'merge_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.expect_merge(%3$s)'),
+    ('~rowcast_merged_' || m.relation, its.root and its.parted, 'merge_not_captured', 'create or replace trigger %1$I after insert or update or delete on %2$s for each row when (current_setting(''rowcast.merges_%4$s'', true) ~ ''^."?t:'') execute function rowcast.append_merged_row(%3$s)'),
+    ('~rowcast_merged_' || m.relation, not its.root, 'merge_not_captured', 'alter table %2$s enable always trigger %1$I'),
+    ('~rowcast_statement', its.accompanied and its.root, 'order_not_captured', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    ('~rowcast_statement', its.accompanied and not its.root, 'order_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
+    ('~rowcast_row_' || m.relation, its.accompanied and its.root, 'order_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each row execute function rowcast.note_outbox_place(%3$s)'),
+    ('~rowcast_row_' || m.relation, its.accompanied and not its.root, 'order_not_captured', 'alter table %2$s enable always trigger %1$I')
+) t (name, needed, problem, definition)
+cross join lateral (
+    select case when t.name like '~%' or not its.root then m.relation::text end as text
 ) argument
 where exists (select from rowcast.outbox_state)
-  and (t.appends or accompanied.relation is not null)
-  and case when m.oid = m.relation then t.of_root else t.of_partitions end
+  and t.needed
   and not exists (
       select from pg_catalog.pg_trigger g
       where g.tgrelid = m.oid and g.tgname = t.name and g.tgenabled = 'A'

@@ -20,9 +20,11 @@ select
         case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
+        case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,
+        case when member.has_virtual or (member.has_stored and part.lacks_stored) then 'identity_generated' end,
         case when member.identified and member.identity <> 'f' then 'identity_not_full' end,
         case when not member.logged then 'partition_not_logged' end,
         case when c.relkind = 'r' and child.found then 'has_children' end,
@@ -48,7 +50,9 @@ cross join lateral (
             where i.indrelid = m.oid and i.indisvalid and i.indimmediate
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
-        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged
+        bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
+        bool_or(m.relreplident = 'f' and generated.kinds @> '{v}') as has_virtual,
+        bool_or(m.relreplident = 'f' and generated.kinds @> '{s}') as has_stored
     from (
         with recursive tree (oid) as (
             select c.oid
@@ -61,6 +65,12 @@ cross join lateral (
         select tree.oid from tree
     ) tree
     join pg_catalog.pg_class m on m.oid = tree.oid
+    cross join lateral (
+        select array(
+            select a.attgenerated from pg_catalog.pg_attribute a
+            where a.attrelid = m.oid and a.attgenerated <> '' and not a.attisdropped
+        ) as kinds
+    ) generated
 ) member
 left join lateral (
     select array_agg(k.attnum order by k.place) as attnums
@@ -95,7 +105,9 @@ cross join lateral (
     select
         count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
-        bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns
+        bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns,
+        -- There is no such column, and no such rule, before 18.
+        coalesce(bool_or(pg_catalog.to_jsonb(b) ->> 'pubgencols' <> 's'), false) as lacks_stored
     from pg_catalog.pg_publication b
     left join pg_catalog.pg_publication_rel r on r.prpubid = b.oid and r.prrelid = c.oid
     where b.pubname = 'rowcast'

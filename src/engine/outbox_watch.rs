@@ -26,14 +26,8 @@ const BYTES: &str = "
 /// Which tables lack triggers, and whether that can be mended here: not where all changes of one are lost meanwhile, which is
 /// not served any more, so that whoever follows it has to be told first. Partitions may be somebody else's.
 const MISSING: &str = "
-    select m.relation, m.relation::regclass::text,
-           pg_catalog.bool_and(m.problem <> 'not_captured' and pg_catalog.pg_has_role(c.relowner, 'usage')
-               and pg_catalog.pg_has_role(b.relowner, 'usage') and pg_catalog.pg_has_role(o.relowner, 'usage'))
+    select m.relation, m.relation::regclass::text, pg_catalog.bool_and(m.installable and m.problem <> 'not_captured')
     from rowcast.missing_trigger m
-    join pg_catalog.pg_class c on c.oid = m.relation
-    join pg_catalog.pg_class b on b.oid = m.member
-    cross join pg_catalog.pg_class o
-    where o.oid = 'rowcast.outbox'::regclass
     group by m.relation
     order by m.relation";
 

@@ -64,6 +64,8 @@ mod engine {
     mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
+    /// Rows that move from one partition to another.
+    mod moves;
     /// Triggers, cascades and savepoints in one transaction.
     mod order;
     /// Outages: every row once, in order, or an error that says why.

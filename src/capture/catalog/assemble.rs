@@ -29,7 +29,11 @@ impl Weight {
             | ("not_captured" | "changed_through_parent", CaptureMode::Outbox) => Self::Unserved,
             // Triggers see whole rows whatever is published.
             (
-                "changed_through_parent" | "not_captured" | "partition_not_captured" | "order_not_captured",
+                "changed_through_parent"
+                | "not_captured"
+                | "partition_not_captured"
+                | "merge_not_captured"
+                | "order_not_captured",
                 CaptureMode::Wal,
             )
             | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,

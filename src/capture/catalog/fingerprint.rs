@@ -2,16 +2,22 @@
 //! asked for often.
 //!
 //! What is promised: a change of a role, of a membership, of a watched table's owner, columns, access lists, row security
-//! or policies, of its schema's owner or access list, of its triggers and those that capture its partitions, of what is whose partition, or of what `alter role` or `alter
-//! database` sets for rowcast's user gives another number. It may also be another when nothing has changed that matters here. What is never done: it
-//! prints no policy and resolves no membership, and it knows nothing of `postgresql.conf`.
+//! or policies, of its schema's owner or access list, of its triggers and those that capture its partitions, of its partitions
+//! and parents, or of what `alter role` or `alter database` sets for rowcast's user gives another number. It may also be another
+//! when nothing has changed that matters here. What is never done: it prints no policy and resolves no membership, and it knows
+//! nothing of `postgresql.conf`.
 
 use tokio_postgres::Client;
 
 /// Sums of hashes do not depend on the order; each part has its own seed. `datdba` decides who is `pg_database_owner`.
 /// 10,000 roles with 19,000 memberships, all in memory: see `tests/it/capture/access.rs`.
 const FINGERPRINT: &str = "
-    with part (hash) as (
+    with recursive member (oid) as (
+        select pg_catalog.unnest($1::oid[])
+        union
+        select i.inhrelid from member m join pg_catalog.pg_inherits i on i.inhparent = m.oid
+    ),
+    part (hash) as (
         select pg_catalog.hashtextextended(
             pg_catalog.concat_ws(',', r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls) collate \"C\", 1)
         from pg_catalog.pg_roles r
@@ -52,7 +58,7 @@ const FINGERPRINT: &str = "
         where (g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete') or g.tgrelid = any ($1::oid[]))
           and not g.tgisinternal
         union all
-        select pg_catalog.hash_record_extended(i, 9) from pg_catalog.pg_inherits i
+        select pg_catalog.hash_record_extended(i, 9) from pg_catalog.pg_inherits i join member m on m.oid = i.inhrelid
     )
     select coalesce(pg_catalog.sum(part.hash), 0)::text from part";
 

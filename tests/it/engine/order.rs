@@ -293,7 +293,7 @@ fn meddling() -> String {
 }
 
 /// What a client that applies all it is told has of each row in the end; that it can is part of the promise.
-async fn replica(client: &mut Client, seed: u32) -> HashMap<i64, i64> {
+pub(super) async fn replica(client: &mut Client, about: &str) -> HashMap<i64, i64> {
     let mut rows = HashMap::new();
     loop {
         let event = client.next().await;
@@ -302,20 +302,26 @@ async fn replica(client: &mut Client, seed: u32) -> HashMap<i64, i64> {
             Some(n) => rows.insert(id, n),
             None => rows.remove(&id),
         };
-        assert_eq!(known.is_some(), event["operation"] != "INSERT", "seed {seed}: {event}");
+        assert_eq!(known.is_some(), event["operation"] != "INSERT", "{about}: {event}");
         if id == 99 {
             return rows;
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_triggers_do_to_each_other_a_client_ends_with_what_the_table_has() {
-    let seed: u32 = match std::env::var("ROWCAST_SEED") {
+/// The given one, or another each time, which is printed.
+pub(super) fn seed() -> u32 {
+    let seed = match std::env::var("ROWCAST_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => rand::random::<u32>(),
     };
     eprintln!("ROWCAST_SEED={seed}");
+    seed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_triggers_do_to_each_other_a_client_ends_with_what_the_table_has() {
+    let seed = seed();
     let server = Server::logical();
     server.sql(&meddling()).await;
     let engine = serving(&server, &json!([{ "table": "t", "public": true }, { "table": "c", "public": true }])).await;
@@ -331,7 +337,7 @@ async fn whatever_triggers_do_to_each_other_a_client_ends_with_what_the_table_ha
     writer.batch_execute("drop function work() cascade; drop function work_whole() cascade").await.unwrap();
     writer.batch_execute("insert into t values (99, 0); insert into c values (99, 0)").await.unwrap();
     for (table, client) in &mut clients {
-        let mut told: Vec<_> = replica(client, seed).await.into_iter().collect();
+        let mut told: Vec<_> = replica(client, &format!("seed {seed}")).await.into_iter().collect();
         told.sort_unstable();
         let sql = format!("select coalesce(string_agg(id || '=' || n, ' ' order by id), '') from {table}");
         let told = told.iter().map(|(id, n)| format!("{id}={n}")).collect::<Vec<_>>().join(" ");

@@ -324,6 +324,9 @@ async fn a_partition_of_an_owner_that_the_engine_is_not_is_left_to_somebody_else
     nobody_looks.batch_execute(theirs).await.unwrap();
     drop(nobody_looks);
     until_missing(&server, Some("t")).await;
+    let next = engine_as(&server, "app");
+    next.start(&fields().to_string()).await.expect("what it cannot mend keeps it from nothing");
+    next.stop(PATIENCE).await;
     assert!(!server.log().contains("must be owner") && !server.log().contains("permission denied"), "{}", server.log());
     engine.stop(PATIENCE).await;
 }

@@ -39,7 +39,7 @@ async fn inventory(client: &Client) -> Vec<String> {
 }
 
 /// The order in which `sql/` can be applied; the test below holds it complete.
-const CANONICAL: [&str; 41] = [
+const CANONICAL: [&str; 43] = [
     "schema",
     "tables/migration",
     "tables/watched",
@@ -53,6 +53,8 @@ const CANONICAL: [&str; 41] = [
     "functions/timeline",
     "functions/wake_outbox_readers",
     "functions/note_outbox_place",
+    "functions/expect_merge",
+    "functions/append_merged_row",
     "functions/append_to_outbox",
     "functions/append_message",
     "functions/announce",
@@ -125,7 +127,7 @@ async fn every_object_is_described_pinned_and_closed_to_the_public() {
     let open = "
         select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = 'rowcast'::regnamespace
-          and (has_function_privilege('public', p.oid, 'execute') and p.proname <> 'note_outbox_place' or obj_description(p.oid) is null
+          and (has_function_privilege('public', p.oid, 'execute') and p.proname not in ('note_outbox_place', 'append_merged_row') or obj_description(p.oid) is null
                or p.proconfig is null or not 'search_path=pg_catalog, pg_temp' = any (p.proconfig))
         union all
         select c.oid::regclass::text from pg_class c

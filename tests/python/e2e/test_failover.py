@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from rig.client import Socket, signed_in
-from rig.lab import Lab, laboratory, relaunched
+from rig.lab import Lab, laboratory, served
 from rig.postgres import Cluster, Database, running
 from rig.proxy import Proxy
 from rig.server import CAPTURE
@@ -170,7 +170,7 @@ async def test_a_failover_is_bridged_where_the_standby_has_the_slot_and_is_told_
         assert (await heard(socket, 2, "2"))[0] == [missed, after], "a cursor of the old primary"
         await asyncio.to_thread(lab.server.stop)
         offline = shop.insert()
-        with relaunched(Lab(lab.server, shop)) as again:
+        with served(shop) as again:
             async with signed_in(again.url) as back:
                 await subscribe(back, cursor)
                 assert (await heard(back, 3))[0] == [missed, after, offline], "after a restart as well"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from rig.client import ACME, raw_socket, signed_in
-from rig.lab import Lab, relaunched
+from rig.lab import Lab, served
 from rig.server import CAPTURE
 from rig.shop import ORDERS, ids
 
@@ -67,7 +67,7 @@ async def test_a_table_with_row_security_is_refused(lab: Lab) -> None:
     """This version does not evaluate policies, so it must not show such a table at all."""
     lab.server.stop()
     lab.shop.database.execute("alter table orders enable row level security")
-    with relaunched(lab) as secured:
+    with served(lab.shop) as secured:
         async with signed_in(secured.url) as socket:
             await socket.send({"id": "1", "type": "subscribe", "payload": {"query": ORDERS}})
             errors = await socket.error("1")

@@ -43,20 +43,14 @@ class Lab:
 @contextmanager
 def laboratory(database: Database, app: str = "rig.lab_app:app", **environment: str) -> Iterator[Lab]:
     """A started lab on a new shop; the server's output is shown by pytest when the test fails."""
-    with _served(Shop(database).open(), environment, app) as lab:
+    with served(Shop(database).open(), environment, app) as lab:
         yield lab
 
 
 @contextmanager
-def relaunched(lab: Lab) -> Iterator[Lab]:
-    """The same shop with a server of its own, for a lab whose server was stopped."""
-    with _served(lab.shop, {}) as again:
-        yield again
-
-
-@contextmanager
-def _served(shop: Shop, environment: dict[str, str], app: str = "rig.lab_app:app") -> Iterator[Lab]:
-    server = serve(app, {"ROWCAST_DATABASE_URL": shop.database.url} | environment)
+def served(shop: Shop, environment: dict[str, str] | None = None, app: str = "rig.lab_app:app") -> Iterator[Lab]:
+    """A started lab on a shop that is there already, say, for one whose server was stopped."""
+    server = serve(app, {"ROWCAST_DATABASE_URL": shop.database.url} | (environment or {}))
     try:
         server.line("ready ")
         yield Lab(server, shop)

@@ -1,0 +1,76 @@
+-- Trigger on the partitions of watched tables, after each row of a statement that may be a MERGE, as rowcast.expect_merge has
+-- found: appends what happened to the row to rowcast.outbox. A row that is moved from one partition to another is deleted and
+-- inserted, as in the replication stream. rowcast.append_to_outbox leaves out what was appended here.
+--
+-- Rows are told with the columns of their partition, which may be in another order than the root's. Where places are noted (see
+-- rowcast.note_outbox_place) all have the first of the statement, in the order in which they come here: what a BEFORE trigger
+-- changes in between is told afterwards, and cannot have changed a row that comes later, which the server forbids. An inserted
+-- row has its own place, since a BEFORE trigger may have made room for it.
+--
+-- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
+-- everybody has it. It can be called as a trigger alone, and tells of a partition of a watched table what has happened to it.
+create or replace function rowcast.append_merged_row()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = '1'
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $function$
+#variable_conflict use_variable
+declare
+    setting text := 'rowcast.merges_' || tg_argv[0];
+    stack text[] := nullif(current_setting(setting, true), '');
+    open text[] := string_to_array(stack[1], ':');
+    noted text[];
+    place int8;
+    shape text[];
+begin
+    select array[n.nspname::text, c.relname::text] || array(
+            select case
+                    when a.attgenerated = '' then a.atttypid::text
+                    when a.attgenerated = 's' and (
+                        select to_jsonb(p) ->> 'pubgencols' = 's' from pg_publication p where p.pubname = 'rowcast'
+                    ) then a.atttypid::text
+                    else '0'
+                end || ' ' || a.attname
+            from pg_attribute a
+            where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
+            order by a.attnum
+        )
+    into shape
+    from pg_partition_ancestors(tg_relid) a
+    join pg_class c on c.oid = a.relid
+    join pg_namespace n on n.oid = c.relnamespace
+    where a.relid = tg_argv[0]::oid and tg_when = 'AFTER' and tg_level = 'ROW';
+    if not found then
+        return null;
+    end if;
+    noted := string_to_array((nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
+    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
+        open[4] := open[4]::int8 + 1;
+        stack[1] := array_to_string(open, ':');
+        perform set_config(setting, stack::text, true);
+        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
+    else
+        select min(nullif(split_part(split_part((nullif(s.value, '')::text[])[1], ' ', 4), ',', 1), '')::int8) into place
+        from unnest('{INSERT,UPDATE,DELETE}'::text[]) c (name)
+        cross join lateral current_setting('rowcast.places_' || tg_argv[0] || '_' || c.name, true) s (value)
+        where strpos(open[2], left(c.name, 1)) > 0;
+    end if;
+    insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
+    select s.segment, place, tg_argv[0]::oid, left(tg_op, 1)::"char", shape,
+        case when tg_op <> 'INSERT' then row(old.*)::text end, case when tg_op <> 'DELETE' then row(new.*)::text end
+    from rowcast.outbox_state s;
+    return null;
+end
+$function$;
+comment on function rowcast.append_merged_row() is
+    'Trigger: appends what a MERGE has done to a row of a partition to rowcast.outbox.';
+grant execute on function rowcast.append_merged_row() to public;

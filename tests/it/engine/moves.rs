@@ -1,0 +1,165 @@
+//! Rows that move from one partition to another are told whole, whichever statement moves them, over both kinds of capture.
+
+use std::sync::Arc;
+
+use rowcast::engine::Engine;
+use serde_json::json;
+
+use crate::engine::client::{Client, PATIENCE, serving};
+use crate::engine::order::{replica, seed};
+use crate::postgres::Server;
+
+/// Partitions of two levels, some with their columns in another order and after a dropped one. `n` is another with each change.
+const TABLE: &str = "
+    create table t (id int, k int, n int, primary key (id, k)) partition by list (k);
+    create table one partition of t for values in (1);
+    create table two (n int, k int not null, gone int, id int not null);
+    alter table two drop column gone;
+    alter table t attach partition two for values in (2);
+    create table more (k int not null, gone int, id int not null, n int) partition by list (k);
+    alter table more drop column gone;
+    alter table t attach partition more for values in (3, 4);
+    create table three partition of more for values in (3);
+    create table four (n int, id int not null, k int not null);
+    alter table more attach partition four for values in (4);";
+
+async fn following(sql: &str) -> (Server, Arc<Engine>, Client) {
+    let server = Server::logical();
+    server.sql(sql).await;
+    let engine = serving(&server, &json!([{ "table": "t", "public": true }])).await;
+    let client = Client::of(&engine, "acme");
+    client.subscribe("1", "subscription { t { operation key { id } row { n } } }");
+    (server, engine, client)
+}
+
+/// That a client which applies all it is told ends with what the table has.
+async fn is_told_whole(server: &Server, client: &mut Client, about: &str) {
+    server.sql("insert into t values (99, 1, 0)").await;
+    let mut told: Vec<_> = replica(client, about).await.into_iter().collect();
+    told.sort_unstable();
+    let told = told.iter().map(|(id, n)| format!("{id}={n}")).collect::<Vec<_>>().join(" ");
+    let has = "select string_agg(id || '=' || n, ' ' order by id) from t";
+    assert_eq!(Some(told), server.value(has).await, "{about}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_a_merge_moves_to_another_partition_are_told_whatever_else_it_does() {
+    let delete = "when matched and t.n = 0 then delete";
+    let update = "when matched then update set k = s.k, n = t.n + 1";
+    let insert = "when not matched then insert values (s.id, s.k, 9)";
+    for actions in [&[update][..], &[update, insert], &[delete, update], &[delete, update, insert]] {
+        let (server, engine, mut client) = following(TABLE).await;
+        server.sql("insert into t values (1, 1, 0), (2, 1, 1), (3, 2, 1), (4, 3, 1), (5, 4, 1), (6, 1, 1)").await;
+        let source = "merge into t using (values (1, 2), (2, 4), (3, 1), (4, 4), (5, 3), (6, 1), (7, 3)) s (id, k) on t.id = s.id";
+        let merge = format!("{source} {}", actions.join(" "));
+        server.sql(&merge).await;
+        is_told_whole(&server, &mut client, &merge).await;
+        engine.stop(PATIENCE).await;
+    }
+}
+
+/// The server tells a trigger of neither what runs inside a function nor of what was prepared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_moves_rows_wherever_it_runs() {
+    let merge = "merge into t using (values (1, 2), (2, 4)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1";
+    let update = "update t set k = 3 - k, n = n + 1 where k < 3";
+    let ways = [
+        format!("do $$ begin {merge}; end $$"),
+        format!("do $$ begin execute '{merge}'; end $$"),
+        format!("create function f() returns void language sql as '{merge}'; select f()"),
+        format!("create function f() returns int language plpgsql as $$ begin {merge}; return 1; end $$; insert into t select 3, f(), 0"),
+        format!("create function f() returns int language plpgsql as $$ begin {merge}; return 1; end $$; update t set n = n + f() where id = 5"),
+        format!("prepare p as {merge}; execute p"),
+        format!("do $$ begin begin {merge}; raise exception 'never mind'; exception when others then null; end; {merge}; end $$"),
+        format!("create function f() returns void language sql as '{update}'; select f()"),
+        format!("do $$ begin {update}; end $$ /* no merge */"),
+        "with a as (update t set k = 3 - k, n = n + 1 where id = 1 returning id) \
+         merge into t using (values (2, 4)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1"
+            .to_owned(),
+        "with a as (insert into t values (3, 1, 7)) \
+         merge into t using (values (2, 4)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1"
+            .to_owned(),
+        "merge into more as t using (values (5, 3)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1"
+            .to_owned(),
+        "do $$ begin update more set k = 7 - k, n = n + 1; end $$ /* not by its root */".to_owned(),
+    ];
+    for way in ways {
+        let (server, engine, mut client) = following(TABLE).await;
+        server.sql("insert into t values (1, 1, 0), (2, 1, 1), (5, 4, 1)").await;
+        server.sql(&way).await;
+        is_told_whole(&server, &mut client, &way).await;
+        engine.stop(PATIENCE).await;
+    }
+}
+
+/// Everything that can move rows, at random, in each other's functions too.
+const MOVERS: &str = "
+    create function some_id() returns int language sql volatile as 'select 1 + floor(random() * 6)::int';
+    create function some_k() returns int language sql volatile as 'select 1 + floor(random() * 4)::int';
+    create view s as select id, some_k() as k from generate_series(1, 6) id where random() < 0.7;
+    create function by_merge() returns int language plpgsql as $$
+    begin
+        merge into t using s on t.id = s.id when matched then update set k = s.k, n = t.n + 1;
+        return some_k();
+    end $$;
+    create function by_sql() returns void language sql as
+        'merge into t using s on t.id = s.id when matched then update set k = s.k, n = t.n + 1';
+    create function move() returns void language plpgsql as $$
+    begin
+        case floor(random() * 14)
+            when 0 then perform by_merge();
+            when 1 then perform by_sql();
+            when 2 then merge into t using s on t.id = s.id
+                when matched and t.n % 3 = 0 then delete when matched then update set k = s.k, n = t.n + 1;
+            when 3 then merge into t using s on t.id = s.id
+                when matched then update set k = s.k, n = t.n + 1 when not matched then insert values (s.id, s.k, 0);
+            when 4 then merge into t using s on t.id = s.id
+                when matched and t.n % 3 = 0 then delete when matched then update set k = s.k, n = t.n + 1
+                when not matched then insert values (s.id, s.k, 0);
+            when 5 then update t set k = some_k(), n = n + 1 where id <= some_id();
+            when 6 then merge into more using s on more.id = s.id and s.k > 2 when matched then update set k = s.k, n = more.n + 1;
+            when 7 then insert into t select * from t where id = some_id() on conflict (id, k) do update set n = t.n + 1;
+            when 8 then insert into t select id, some_k(), 0 from generate_series(1, 6) g (id) where not exists (select from t where t.id = g.id);
+            when 9 then with a as (update t set k = some_k(), n = n + 1 where id <= 2 returning id)
+                merge into t using s on t.id = s.id and s.id > 2 when matched then update set k = s.k, n = t.n + 1;
+            when 10 then with a as (delete from t where id <= 2 returning id)
+                merge into t using s on t.id = s.id and s.id > 2 when matched then update set k = s.k, n = t.n + 1;
+            when 11 then update t set n = n + 1, k = by_merge() where id = 3;
+            when 12 then execute 'merge into t using s on t.id = s.id when matched then update set k = s.k, n = t.n + 1';
+            when 13 then delete from t where id = some_id();
+        end case;
+    exception when others then null;
+    end $$;";
+
+/// What a trigger of the table's own does after a row, to the third degree.
+const STIRRERS: &str = "
+    create function stir() returns trigger language plpgsql as $$
+    begin
+        if pg_trigger_depth() <= 3 and random() < 0.3 then perform move(); end if;
+        return null;
+    end $$;
+    create trigger stir after insert or update or delete on t for each row execute function stir();
+    create trigger stir_whole after insert or update or delete on t for each statement execute function stir();";
+
+async fn holds_at_random(setup: &str) {
+    let seed = seed();
+    let (server, engine, mut client) = following(setup).await;
+    let writer = server.admin().await;
+    writer.batch_execute(&format!("select setseed({})", f64::from(seed % 1_000_000) / 1e6)).await.unwrap();
+    for _ in 0..100 {
+        writer.batch_execute("select move(), move()").await.unwrap();
+    }
+    writer.batch_execute("drop function if exists stir() cascade").await.unwrap();
+    is_told_whole(&server, &mut client, &format!("seed {seed}")).await;
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_moves_rows_a_client_ends_with_what_the_table_has() {
+    holds_at_random(&[TABLE, MOVERS].concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_moves_rows_after_others_have_a_client_ends_with_what_the_table_has() {
+    holds_at_random(&[TABLE, MOVERS, STIRRERS].concat()).await;
+}
