@@ -8,7 +8,7 @@
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
 -- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
 -- the order of what they all change: see rowcast.note_outbox_place. Where there can be partitions, more see to what a MERGE does
--- to them: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
+-- to them, by whichever name it was reached: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
 -- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
@@ -61,7 +61,7 @@ cross join lateral (values
     ('rowcast_update', true, its.problem, 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
     ('rowcast_delete', true, its.problem, 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
     ('rowcast_truncate', its.root, its.problem, 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    ('~rowcast_merge', its.parted, 'merge_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.expect_merge(%3$s)'),
+    ('~rowcast_merge', its.parted or not its.root, 'merge_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.expect_merge(%3$s)'),
     ('~rowcast_merged_' || m.relation, its.root and its.parted, 'merge_not_captured', 'create or replace trigger %1$I after insert or update or delete on %2$s for each row when (current_setting(''rowcast.merges_%4$s'', true) ~ ''^."?t:'') execute function rowcast.append_merged_row(%3$s)'),
     ('~rowcast_merged_' || m.relation, not its.root, 'merge_not_captured', 'alter table %2$s enable always trigger %1$I'),
     ('~rowcast_statement', its.accompanied and its.root, 'order_not_captured', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),
@@ -135,8 +135,8 @@ cross join lateral (
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
         bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
-        bool_or(m.relreplident = 'f' and generated.kinds @> '{v}') as has_virtual,
-        bool_or(m.relreplident = 'f' and generated.kinds @> '{s}') as has_stored
+        bool_or(generated.kinds @> '{v}') as has_virtual,
+        bool_or(generated.kinds @> '{s}') as has_stored
     from (
         with recursive tree (oid) as (
             select c.oid
@@ -152,7 +152,11 @@ cross join lateral (
     cross join lateral (
         select array(
             select a.attgenerated from pg_catalog.pg_attribute a
-            where a.attrelid = m.oid and a.attgenerated <> '' and not a.attisdropped
+            where a.attrelid = m.oid and a.attgenerated <> '' and not a.attisdropped and (m.relreplident = 'f' or exists (
+                select from pg_catalog.pg_index i
+                where i.indrelid = m.oid and a.attnum = any (i.indkey)
+                  and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+            ))
         ) as kinds
     ) generated
 ) member
@@ -231,7 +235,7 @@ as $function$
         when 'identity_missing' then
             'The table or a partition has no replica identity, so UPDATE and DELETE of it fail: call rowcast.watch again.'
         when 'identity_generated' then
-            'The replica identity is full and has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
+            'The replica identity has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
             'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then
@@ -254,18 +258,20 @@ $function$;
 comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
 revoke all on function rowcast.problem_hint(text) from public;
 
--- Trigger on watched tables that are partitioned, before each statement: whether what it changes has to be captured row by row.
--- Installed by rowcast.install_outbox_triggers.
+-- Trigger on watched tables that are partitioned, and on their partitions, before each statement: whether what it changes has to
+-- be captured row by row. Installed by rowcast.install_outbox_triggers.
 --
 -- What a MERGE has done to partitions is not in its transition tables. Those of UPDATE lack what was moved from one partition to
 -- another, which is in those of DELETE and INSERT, for which nothing fires unless the MERGE has such actions too; and behind an
 -- inserted row they have that row in place of the updated one (seen on 15.18 and 18.6). So rowcast.append_merged_row captures
--- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent, or, inside a
--- function, what the server's own report of where it is begins with. Of what runs in a function in SQL it reports no text.
+-- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent (of which a cursor
+-- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. Of what
+-- runs in a function in SQL it reports no text. A text of more than a megabyte is not looked through.
 --
--- Setting rowcast.merges_<oid> is a stack of the statements that are open, the innermost first. Each is whether it may be a MERGE;
--- its commands by first letter, small when they have ended; where it runs; and how many rows were captured as inserted:
--- `t:IU:9e107d9d372bb6826bd81d3542a419d6:12`. Commands of one statement run in one place.
+-- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
+-- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
+-- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
+-- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
 -- It decides how a statement is captured and nothing else: who sets it in the middle of one garbles what his own rows tell.
 create or replace function rowcast.expect_merge()
 returns trigger
@@ -278,21 +284,28 @@ declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := coalesce(nullif(current_setting(setting, true), ''), '{}');
     open text[] := string_to_array(stack[1], ':');
+    command text := left(tg_op, 1) || tg_relid || ',';
     here text;
     may_merge boolean;
 begin
     get diagnostics here = pg_context;
     here := substr(here, strpos(here || E'\n', E'\n'));
-    may_merge := here || current_query() ~* '\m(merge|execute)\M'
-        or (here <> '' and here !~* '^\n[^\n]*\W(insert|update|delete)\s+\w');
+    if here = '' then
+        may_merge := coalesce(
+            octet_length(current_query()) > 1000000 or current_query() ~* '\m(merge|execute|fetch|move)\M', true);
+    else
+        may_merge := octet_length(here) > 1000000 or here ~* '\m(merge|execute)\M'
+            or here !~* '^\n[^\n]*\W(insert|update|delete)\s+[\w"]';
+    end if;
     if stack = '{}' and not may_merge then
         return null;
     end if;
-    if open[3] = md5(here) then
-        open[2] := open[2] || left(tg_op, 1);
+    here := hashtextextended(here, 0);
+    if open[3] = here then
+        open[2] := open[2] || command;
         stack[1] := array_to_string(open, ':');
     else
-        stack := array_prepend(concat_ws(':', may_merge, left(tg_op, 1), md5(here), 0), stack);
+        stack := array_prepend(concat_ws(':', may_merge, command, here, 0, ''), stack);
     end if;
     perform set_config(setting, stack::text, true);
     return null;
@@ -311,8 +324,11 @@ revoke all on function rowcast.expect_merge() from public;
 -- changes in between is told afterwards, and cannot have changed a row that comes later, which the server forbids. An inserted
 -- row has its own place, since a BEFORE trigger may have made room for it.
 --
+-- A row is printed by format, which calls nobody's cast of the table's own type and needs no plan that an ALTER TABLE makes stale.
+--
 -- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, and tells of a partition of a watched table what has happened to it.
+-- everybody has it. It can be called as a trigger alone, of that name and so once for each row, and tells of a partition of a
+-- watched table what has happened to it.
 create or replace function rowcast.append_merged_row()
 returns trigger
 language plpgsql
@@ -331,9 +347,12 @@ as $function$
 declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := nullif(current_setting(setting, true), '');
-    open text[] := string_to_array(stack[1], ':');
-    noted text[];
-    place int8;
+    -- What is before it are referential actions, which end after it has.
+    nth int8 := (select min(s.nth) from unnest(stack) with ordinality s (entry, nth) where s.entry like 't:%');
+    open text[] := string_to_array(stack[nth], ':');
+    noted text[] := string_to_array(
+        (nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
+    place int8 := nullif(nullif(open[5], ''), '-');
     shape text[];
 begin
     select array[n.nspname::text, c.relname::text] || array(
@@ -352,25 +371,28 @@ begin
     from pg_partition_ancestors(tg_relid) a
     join pg_class c on c.oid = a.relid
     join pg_namespace n on n.oid = c.relnamespace
-    where a.relid = tg_argv[0]::oid and tg_when = 'AFTER' and tg_level = 'ROW';
-    if not found then
+    where a.relid = tg_argv[0]::oid and exists (select from rowcast.watched w where w.relation = a.relid);
+    if not found or tg_when <> 'AFTER' or tg_name <> '~rowcast_merged_' || tg_argv[0] or nth is null then
         return null;
     end if;
-    noted := string_to_array((nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
-    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
-        open[4] := open[4]::int8 + 1;
-        stack[1] := array_to_string(open, ':');
-        perform set_config(setting, stack::text, true);
-        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
-    else
+    if open[5] = '' then
         select min(nullif(split_part(split_part((nullif(s.value, '')::text[])[1], ' ', 4), ',', 1), '')::int8) into place
         from unnest('{INSERT,UPDATE,DELETE}'::text[]) c (name)
         cross join lateral current_setting('rowcast.places_' || tg_argv[0] || '_' || c.name, true) s (value)
         where strpos(open[2], left(c.name, 1)) > 0;
+        open[5] := coalesce(place::text, '-');
+        stack[nth] := array_to_string(open, ':');
+        perform set_config(setting, stack::text, true);
+    end if;
+    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
+        open[4] := open[4]::int8 + 1;
+        stack[nth] := array_to_string(open, ':');
+        perform set_config(setting, stack::text, true);
+        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
     end if;
     insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
     select s.segment, place, tg_argv[0]::oid, left(tg_op, 1)::"char", shape,
-        case when tg_op <> 'INSERT' then row(old.*)::text end, case when tg_op <> 'DELETE' then row(new.*)::text end
+        case when tg_op <> 'INSERT' then format('%s', old) end, case when tg_op <> 'DELETE' then format('%s', new) end
     from rowcast.outbox_state s;
     return null;
 end
@@ -412,8 +434,9 @@ declare
     firsts int8[];
     numbers int8[];
     merges text[] := nullif(current_setting('rowcast.merges_' || watched, true), '');
-    open text[] := string_to_array(merges[1], ':');
-    merged boolean := coalesce(open[1] = 't', false);
+    command text := left(tg_op, 1) || tg_relid || ',';
+    open text[];
+    merged boolean := false;
     olds int8;
     news int8;
     changed boolean;
@@ -442,10 +465,20 @@ begin
         firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
         numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
     end if;
-    if merges <> '{}' then
-        open[2] := replace(open[2], left(tg_op, 1), lower(left(tg_op, 1)));
-        merges[1] := array_to_string(open, ':');
-        perform set_config('rowcast.merges_' || watched, (merges[case when open[2] = lower(open[2]) then 2 else 1 end:])::text, true);
+    if merges <> '{}' and (tg_nargs > 0 or (select c.relkind = 'p' from pg_class c where c.oid = tg_relid)) then
+        for nth in 1..cardinality(merges) loop
+            open := string_to_array(merges[nth], ':');
+            if strpos(open[2], command) > 0 then
+                merged := open[1] = 't';
+                open[2] := replace(open[2], command, lower(command));
+                merges[nth] := array_to_string(open, ':');
+                if open[2] = lower(open[2]) then
+                    merges := merges[:nth - 1] || merges[nth + 1:];
+                end if;
+                perform set_config('rowcast.merges_' || watched, merges::text, true);
+                exit;
+            end if;
+        end loop;
     end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;

@@ -7,8 +7,11 @@
 -- changes in between is told afterwards, and cannot have changed a row that comes later, which the server forbids. An inserted
 -- row has its own place, since a BEFORE trigger may have made room for it.
 --
+-- A row is printed by format, which calls nobody's cast of the table's own type and needs no plan that an ALTER TABLE makes stale.
+--
 -- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, and tells of a partition of a watched table what has happened to it.
+-- everybody has it. It can be called as a trigger alone, of that name and so once for each row, and tells of a partition of a
+-- watched table what has happened to it.
 create or replace function rowcast.append_merged_row()
 returns trigger
 language plpgsql
@@ -27,9 +30,12 @@ as $function$
 declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := nullif(current_setting(setting, true), '');
-    open text[] := string_to_array(stack[1], ':');
-    noted text[];
-    place int8;
+    -- What is before it are referential actions, which end after it has.
+    nth int8 := (select min(s.nth) from unnest(stack) with ordinality s (entry, nth) where s.entry like 't:%');
+    open text[] := string_to_array(stack[nth], ':');
+    noted text[] := string_to_array(
+        (nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
+    place int8 := nullif(nullif(open[5], ''), '-');
     shape text[];
 begin
     select array[n.nspname::text, c.relname::text] || array(
@@ -48,25 +54,28 @@ begin
     from pg_partition_ancestors(tg_relid) a
     join pg_class c on c.oid = a.relid
     join pg_namespace n on n.oid = c.relnamespace
-    where a.relid = tg_argv[0]::oid and tg_when = 'AFTER' and tg_level = 'ROW';
-    if not found then
+    where a.relid = tg_argv[0]::oid and exists (select from rowcast.watched w where w.relation = a.relid);
+    if not found or tg_when <> 'AFTER' or tg_name <> '~rowcast_merged_' || tg_argv[0] or nth is null then
         return null;
     end if;
-    noted := string_to_array((nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
-    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
-        open[4] := open[4]::int8 + 1;
-        stack[1] := array_to_string(open, ':');
-        perform set_config(setting, stack::text, true);
-        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
-    else
+    if open[5] = '' then
         select min(nullif(split_part(split_part((nullif(s.value, '')::text[])[1], ' ', 4), ',', 1), '')::int8) into place
         from unnest('{INSERT,UPDATE,DELETE}'::text[]) c (name)
         cross join lateral current_setting('rowcast.places_' || tg_argv[0] || '_' || c.name, true) s (value)
         where strpos(open[2], left(c.name, 1)) > 0;
+        open[5] := coalesce(place::text, '-');
+        stack[nth] := array_to_string(open, ':');
+        perform set_config(setting, stack::text, true);
+    end if;
+    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
+        open[4] := open[4]::int8 + 1;
+        stack[nth] := array_to_string(open, ':');
+        perform set_config(setting, stack::text, true);
+        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
     end if;
     insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
     select s.segment, place, tg_argv[0]::oid, left(tg_op, 1)::"char", shape,
-        case when tg_op <> 'INSERT' then row(old.*)::text end, case when tg_op <> 'DELETE' then row(new.*)::text end
+        case when tg_op <> 'INSERT' then format('%s', old) end, case when tg_op <> 'DELETE' then format('%s', new) end
     from rowcast.outbox_state s;
     return null;
 end

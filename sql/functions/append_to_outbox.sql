@@ -31,8 +31,9 @@ declare
     firsts int8[];
     numbers int8[];
     merges text[] := nullif(current_setting('rowcast.merges_' || watched, true), '');
-    open text[] := string_to_array(merges[1], ':');
-    merged boolean := coalesce(open[1] = 't', false);
+    command text := left(tg_op, 1) || tg_relid || ',';
+    open text[];
+    merged boolean := false;
     olds int8;
     news int8;
     changed boolean;
@@ -61,10 +62,20 @@ begin
         firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
         numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
     end if;
-    if merges <> '{}' then
-        open[2] := replace(open[2], left(tg_op, 1), lower(left(tg_op, 1)));
-        merges[1] := array_to_string(open, ':');
-        perform set_config('rowcast.merges_' || watched, (merges[case when open[2] = lower(open[2]) then 2 else 1 end:])::text, true);
+    if merges <> '{}' and (tg_nargs > 0 or (select c.relkind = 'p' from pg_class c where c.oid = tg_relid)) then
+        for nth in 1..cardinality(merges) loop
+            open := string_to_array(merges[nth], ':');
+            if strpos(open[2], command) > 0 then
+                merged := open[1] = 't';
+                open[2] := replace(open[2], command, lower(command));
+                merges[nth] := array_to_string(open, ':');
+                if open[2] = lower(open[2]) then
+                    merges := merges[:nth - 1] || merges[nth + 1:];
+                end if;
+                perform set_config('rowcast.merges_' || watched, merges::text, true);
+                exit;
+            end if;
+        end loop;
     end if;
     if watched = tg_relid then
         shape := array[tg_table_schema::text, tg_table_name::text] || shape;

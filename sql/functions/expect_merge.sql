@@ -1,15 +1,17 @@
--- Trigger on watched tables that are partitioned, before each statement: whether what it changes has to be captured row by row.
--- Installed by rowcast.install_outbox_triggers.
+-- Trigger on watched tables that are partitioned, and on their partitions, before each statement: whether what it changes has to
+-- be captured row by row. Installed by rowcast.install_outbox_triggers.
 --
 -- What a MERGE has done to partitions is not in its transition tables. Those of UPDATE lack what was moved from one partition to
 -- another, which is in those of DELETE and INSERT, for which nothing fires unless the MERGE has such actions too; and behind an
 -- inserted row they have that row in place of the updated one (seen on 15.18 and 18.6). So rowcast.append_merged_row captures
--- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent, or, inside a
--- function, what the server's own report of where it is begins with. Of what runs in a function in SQL it reports no text.
+-- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent (of which a cursor
+-- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. Of what
+-- runs in a function in SQL it reports no text. A text of more than a megabyte is not looked through.
 --
--- Setting rowcast.merges_<oid> is a stack of the statements that are open, the innermost first. Each is whether it may be a MERGE;
--- its commands by first letter, small when they have ended; where it runs; and how many rows were captured as inserted:
--- `t:IU:9e107d9d372bb6826bd81d3542a419d6:12`. Commands of one statement run in one place.
+-- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
+-- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
+-- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
+-- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
 -- It decides how a statement is captured and nothing else: who sets it in the middle of one garbles what his own rows tell.
 create or replace function rowcast.expect_merge()
 returns trigger
@@ -22,21 +24,28 @@ declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := coalesce(nullif(current_setting(setting, true), ''), '{}');
     open text[] := string_to_array(stack[1], ':');
+    command text := left(tg_op, 1) || tg_relid || ',';
     here text;
     may_merge boolean;
 begin
     get diagnostics here = pg_context;
     here := substr(here, strpos(here || E'\n', E'\n'));
-    may_merge := here || current_query() ~* '\m(merge|execute)\M'
-        or (here <> '' and here !~* '^\n[^\n]*\W(insert|update|delete)\s+\w');
+    if here = '' then
+        may_merge := coalesce(
+            octet_length(current_query()) > 1000000 or current_query() ~* '\m(merge|execute|fetch|move)\M', true);
+    else
+        may_merge := octet_length(here) > 1000000 or here ~* '\m(merge|execute)\M'
+            or here !~* '^\n[^\n]*\W(insert|update|delete)\s+[\w"]';
+    end if;
     if stack = '{}' and not may_merge then
         return null;
     end if;
-    if open[3] = md5(here) then
-        open[2] := open[2] || left(tg_op, 1);
+    here := hashtextextended(here, 0);
+    if open[3] = here then
+        open[2] := open[2] || command;
         stack[1] := array_to_string(open, ':');
     else
-        stack := array_prepend(concat_ws(':', may_merge, left(tg_op, 1), md5(here), 0), stack);
+        stack := array_prepend(concat_ws(':', may_merge, command, here, 0, ''), stack);
     end if;
     perform set_config(setting, stack::text, true);
     return null;

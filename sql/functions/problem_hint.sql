@@ -24,7 +24,7 @@ as $function$
         when 'identity_missing' then
             'The table or a partition has no replica identity, so UPDATE and DELETE of it fail: call rowcast.watch again.'
         when 'identity_generated' then
-            'The replica identity is full and has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
+            'The replica identity has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
             'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then

@@ -5,7 +5,7 @@
 -- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
 -- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
 -- the order of what they all change: see rowcast.note_outbox_place. Where there can be partitions, more see to what a MERGE does
--- to them: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
+-- to them, by whichever name it was reached: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
 -- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
@@ -58,7 +58,7 @@ cross join lateral (values
     ('rowcast_update', true, its.problem, 'create or replace trigger %1$I after update on %2$s referencing old table as old_rows new table as new_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
     ('rowcast_delete', true, its.problem, 'create or replace trigger %1$I after delete on %2$s referencing old table as old_rows for each statement execute function rowcast.append_to_outbox(%3$s)'),
     ('rowcast_truncate', its.root, its.problem, 'create or replace trigger %1$I after truncate on %2$s for each statement execute function rowcast.append_to_outbox(%3$s)'),
-    ('~rowcast_merge', its.parted, 'merge_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.expect_merge(%3$s)'),
+    ('~rowcast_merge', its.parted or not its.root, 'merge_not_captured', 'create or replace trigger %1$I before insert or update or delete on %2$s for each statement execute function rowcast.expect_merge(%3$s)'),
     ('~rowcast_merged_' || m.relation, its.root and its.parted, 'merge_not_captured', 'create or replace trigger %1$I after insert or update or delete on %2$s for each row when (current_setting(''rowcast.merges_%4$s'', true) ~ ''^."?t:'') execute function rowcast.append_merged_row(%3$s)'),
     ('~rowcast_merged_' || m.relation, not its.root, 'merge_not_captured', 'alter table %2$s enable always trigger %1$I'),
     ('~rowcast_statement', its.accompanied and its.root, 'order_not_captured', 'create or replace trigger %1$I before insert or update or delete or truncate on %2$s for each statement execute function rowcast.note_outbox_place(%3$s)'),

@@ -51,8 +51,8 @@ cross join lateral (
               and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
         )) as identified,
         bool_and(m.relkind in ('r', 'p') and m.relpersistence = 'p') as logged,
-        bool_or(m.relreplident = 'f' and generated.kinds @> '{v}') as has_virtual,
-        bool_or(m.relreplident = 'f' and generated.kinds @> '{s}') as has_stored
+        bool_or(generated.kinds @> '{v}') as has_virtual,
+        bool_or(generated.kinds @> '{s}') as has_stored
     from (
         with recursive tree (oid) as (
             select c.oid
@@ -68,7 +68,11 @@ cross join lateral (
     cross join lateral (
         select array(
             select a.attgenerated from pg_catalog.pg_attribute a
-            where a.attrelid = m.oid and a.attgenerated <> '' and not a.attisdropped
+            where a.attrelid = m.oid and a.attgenerated <> '' and not a.attisdropped and (m.relreplident = 'f' or exists (
+                select from pg_catalog.pg_index i
+                where i.indrelid = m.oid and a.attnum = any (i.indkey)
+                  and case m.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end
+            ))
         ) as kinds
     ) generated
 ) member

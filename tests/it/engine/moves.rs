@@ -62,6 +62,8 @@ async fn rows_that_a_merge_moves_to_another_partition_are_told_whatever_else_it_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merge_moves_rows_wherever_it_runs() {
     let merge = "merge into t using (values (1, 2), (2, 4)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1";
+    let merge_with_f = "merge into t using (select 1, 2 from (select f() offset 0) f) s (id, k) on t.id = s.id \
+                        when matched then update set k = s.k, n = t.n + 1";
     let update = "update t set k = 3 - k, n = n + 1 where k < 3";
     let ways = [
         format!("do $$ begin {merge}; end $$"),
@@ -82,12 +84,57 @@ async fn a_merge_moves_rows_wherever_it_runs() {
         "merge into more as t using (values (5, 3)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1"
             .to_owned(),
         "do $$ begin update more set k = 7 - k, n = n + 1; end $$ /* not by its root */".to_owned(),
+        format!("create function f() returns int language plpgsql as $$ begin update four set n = n + 1; return 0; end $$; {merge_with_f}"),
+        "with a as (update more set n = n + 1) \
+         merge into t using (values (2, 2)) s (id, k) on t.id = s.id when matched then update set k = s.k, n = t.n + 1"
+            .to_owned(),
     ];
     for way in ways {
         let (server, engine, mut client) = following(TABLE).await;
         server.sql("insert into t values (1, 1, 0), (2, 1, 1), (5, 4, 1)").await;
         server.sql(&way).await;
         is_told_whole(&server, &mut client, &way).await;
+        engine.stop(PATIENCE).await;
+    }
+}
+
+/// What one session has captured before it, and what others have changed since, make no difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_is_told_whatever_has_become_of_the_table_since_the_last() {
+    let (server, engine, mut client) = following(TABLE).await;
+    let writer = server.admin().await;
+    let merge =
+        "merge into t using (values (1)) s (id) on t.id = s.id when matched then update set k = 3 - k, n = n + 1";
+    writer.batch_execute(&format!("insert into t values (1, 1, 0); {merge}")).await.unwrap();
+    for change in [
+        "alter table t add note text default 'new'",
+        "alter table t alter note type varchar(9)",
+        "alter table t drop note",
+    ] {
+        server.sql(change).await;
+        writer.batch_execute(merge).await.unwrap();
+    }
+    is_told_whole(&server, &mut client, "with columns that come and go").await;
+    engine.stop(PATIENCE).await;
+}
+
+/// They run within the statement that they follow from, and end after it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn referential_actions_on_partitions_take_nothing_from_what_is_told() {
+    for action in ["set null", "cascade"] {
+        let table = format!(
+            "create table t (id int primary key, k int, n int, up int references t on delete {action}) partition by range (id);
+             create table low partition of t for values from (0) to (10);
+             create table high partition of t for values from (10) to (100);
+             create function remove(which int) returns void language sql as 'delete from t where id = which'"
+        );
+        let (server, engine, mut client) = following(&table).await;
+        server.sql("insert into t (id, n, up) values (1, 0, null), (2, 0, 1), (11, 0, 1), (3, 0, null), (4, 0, null), (5, 0, 4), (6, 0, null), (7, 0, 6)").await;
+        server.sql("delete from t where id = 1; delete from t where id = 3; select remove(4)").await;
+        server
+            .sql("merge into t using (values (6), (7)) s (id) on t.id = s.id when matched and t.id = 6 then delete")
+            .await;
+        is_told_whole(&server, &mut client, action).await;
         engine.stop(PATIENCE).await;
     }
 }

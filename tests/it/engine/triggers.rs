@@ -330,3 +330,32 @@ async fn a_partition_of_an_owner_that_the_engine_is_not_is_left_to_somebody_else
     assert!(!server.log().contains("must be owner") && !server.log().contains("permission denied"), "{}", server.log());
     engine.stop(PATIENCE).await;
 }
+
+/// Everybody may make a table with a trigger of ours, and set what our triggers keep account in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_tells_what_did_not_happen_or_hides_what_did() {
+    let server = Server::with(&["wal_level=replica"]);
+    server
+        .sql(
+            "create table t (id int primary key, note text);
+             create role app login; grant create on schema public to app; grant insert on t to app",
+        )
+        .await;
+    let engine = serving(&server).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("1", IDS);
+    server
+        .sql(
+            "grant usage on schema rowcast to app; set role app;
+             create table fake (id int, note text) partition by range (id);
+             create table fake_all partition of fake default;
+             do $$ begin execute format('create trigger \"~rowcast_merged_%1$s\" after insert on fake_all for each row
+                 execute function rowcast.append_merged_row(%1$L)', 't'::regclass::oid); end $$;
+             select set_config('rowcast.merges_' || 't'::regclass::oid, '{\"t:I1,:0:0:\"}', false);
+             insert into fake values (66, 'never'); insert into t values (1, 'hidden?')",
+        )
+        .await;
+    assert_eq!(client.rows(1, "id").await, [1]);
+    client.is_quiet().await;
+    engine.stop(PATIENCE).await;
+}
