@@ -118,6 +118,21 @@ async fn a_merge_is_told_whatever_has_become_of_the_table_since_the_last() {
     engine.stop(PATIENCE).await;
 }
 
+/// The server shows no text there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_at_the_end_of_a_transaction_is_told() {
+    let later = "create table other (n int);
+         create function merge_later() returns trigger language plpgsql as $$
+         begin merge into t using (values (1)) s (id) on t.id = s.id when matched then update set k = 2, n = t.n + 1; return null; end $$;
+         create constraint trigger merge_later after insert on other deferrable initially deferred
+             for each row execute function merge_later()";
+    let (server, engine, mut client) = following(&[TABLE, later].concat()).await;
+    server.sql("insert into t values (1, 1, 0)").await;
+    server.admin().await.execute("insert into other values ($1)", &[&1_i32]).await.unwrap();
+    is_told_whole(&server, &mut client, "deferred").await;
+    engine.stop(PATIENCE).await;
+}
+
 /// They run within the statement that they follow from, and end after it has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn referential_actions_on_partitions_take_nothing_from_what_is_told() {
