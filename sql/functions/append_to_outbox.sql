@@ -67,7 +67,7 @@ begin
             open := string_to_array(merges[nth], ':');
             if strpos(open[2], command) > 0 then
                 merged := open[1] = 't';
-                open[2] := replace(open[2], command, lower(command));
+                open[2] := regexp_replace(open[2], command, lower(command));
                 merges[nth] := array_to_string(open, ':');
                 if open[2] = lower(open[2]) then
                     merges := merges[:nth - 1] || merges[nth + 1:];
