@@ -17,6 +17,8 @@ as $function$
             'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
         when 'merge_not_captured' then
             'The table lacks the triggers that tell the outbox what a MERGE does to partitions: call rowcast.watch again.'
+        when 'merge_in_rule' then
+            'A rule of this database has a MERGE: what that does to the table is not captured whole by triggers. Write it as an INSTEAD OF trigger.'
         when 'order_not_captured' then
             'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
         when 'tenant_column_lost' then

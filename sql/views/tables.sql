@@ -21,6 +21,10 @@ select
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
+        -- 5 is the command's number in the server's own form of a rule; no rule could have it before 17.
+        case when c.relkind = 'p' and exists (select from rowcast.outbox_state) and exists (
+            select from pg_catalog.pg_rewrite w where w.rulename <> '_RETURN' and w.ev_action::text like '%:commandType 5%'
+        ) then 'merge_in_rule' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
         case when w.tenant_column is not null and tenant.attnum is null then 'tenant_column_lost' end,
         case when not member.identified then 'identity_missing' end,

@@ -33,6 +33,7 @@ impl Weight {
                 | "not_captured"
                 | "partition_not_captured"
                 | "merge_not_captured"
+                | "merge_in_rule"
                 | "order_not_captured",
                 CaptureMode::Wal,
             )

@@ -157,3 +157,23 @@ async fn readers_are_not_forgotten_for_an_outage_of_the_server() {
     let readers = "select string_agg(name, ', ' order by name) from rowcast.outbox_reader";
     assert_eq!(server.value(readers).await.as_deref(), Some("patient, who was faster"));
 }
+
+/// It is the one way to a MERGE on partitions that a trigger cannot see.
+#[tokio::test]
+async fn a_merge_in_a_rule_is_named_as_a_problem() {
+    let (_database, admin) = Database::migrated().await;
+    if !holds(&admin, "current_setting('server_version_num')::int >= 170000").await {
+        return; // No rule can have one.
+    }
+    let tables = "create table t (id int primary key, n int) partition by range (id);
+        create table log (id int); create view v as select 1 as id;
+        select rowcast.watch('t', public => true), rowcast.start_outbox()";
+    admin.batch_execute(tables).await.unwrap();
+    let named = "exists (select from rowcast.tables where problems @> '{merge_in_rule}')";
+    let rule = "create rule r as on insert to v do instead
+        with m as (merge into t using (values (1)) s (id) on t.id = s.id when matched then update set n = 1 returning t.id)
+        insert into log select id from m";
+    assert!(!holds(&admin, named).await);
+    admin.batch_execute(rule).await.unwrap();
+    assert!(holds(&admin, named).await);
+}
