@@ -105,8 +105,9 @@ select
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
-        -- 5 is the command's number in the server's own form of a rule; no rule could have it before 17.
-        case when c.relkind = 'p' and exists (select from rowcast.outbox_state) and exists (
+        -- 5 is the command's number in the server's own form of a rule; no rule could have one before 17.
+        case when c.relkind = 'p' and current_setting('server_version_num')::int >= 170000
+                and exists (select from rowcast.outbox_state) and exists (
             select from pg_catalog.pg_rewrite w where w.rulename <> '_RETURN' and w.ev_action::text like '%:commandType 5%'
         ) then 'merge_in_rule' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,
@@ -513,7 +514,7 @@ begin
     if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', 1)::int8 then
         firsts := '{1}';
     end if;
-    if merged and tg_op <> 'TRUNCATE' then
+    if merged then
         null;
     elsif tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)
@@ -755,11 +756,10 @@ begin
     if problems = '{}' then
         return false;
     elsif not problems && '{not_published,not_captured}' and (
-        exists (
-            select from pg_class c
-            where (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
-              and not pg_has_role(c.relowner, 'usage')
-        )
+        not pg_has_role((select c.relowner from pg_class c where c.oid = relation), 'usage')
+        or (not problems && '{row_filter,column_list}' and exists (
+            select from pg_partition_tree(relation) p join pg_class c on c.oid = p.relid where not pg_has_role(c.relowner, 'usage')
+        ))
         or (problems <@ '{partition_not_captured,merge_not_captured,order_not_captured}'
             and not exists (select from rowcast.missing_trigger g where g.relation = watch.relation and g.installable))
     ) then
@@ -858,6 +858,13 @@ begin
     for uncaptured in select distinct g.relation from rowcast.missing_trigger g where g.problem = 'not_captured' loop
         perform rowcast.refuse_stranger(uncaptured);
     end loop;
+    select string_agg(distinct g.relation::regclass::text, ', ') into others
+    from rowcast.missing_trigger g where g.problem = 'not_captured' and not g.installable;
+    if others is not null then
+        raise exception '% does not own all partitions of %', quote_ident(current_user), others
+            using errcode = 'insufficient_privilege',
+                hint = 'As a member of the roles that own them and rowcast, run: select rowcast.start_outbox()';
+    end if;
     perform rowcast.install_outbox_triggers();
     perform rowcast.announce('outbox', 0);
     return true;

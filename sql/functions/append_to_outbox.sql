@@ -104,7 +104,7 @@ begin
     if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', 1)::int8 then
         firsts := '{1}';
     end if;
-    if merged and tg_op <> 'TRUNCATE' then
+    if merged then
         null;
     elsif tg_op = 'INSERT' then
         insert into rowcast.outbox (segment, place, relation, kind, shape, new)

@@ -51,6 +51,13 @@ begin
     for uncaptured in select distinct g.relation from rowcast.missing_trigger g where g.problem = 'not_captured' loop
         perform rowcast.refuse_stranger(uncaptured);
     end loop;
+    select string_agg(distinct g.relation::regclass::text, ', ') into others
+    from rowcast.missing_trigger g where g.problem = 'not_captured' and not g.installable;
+    if others is not null then
+        raise exception '% does not own all partitions of %', quote_ident(current_user), others
+            using errcode = 'insufficient_privilege',
+                hint = 'As a member of the roles that own them and rowcast, run: select rowcast.start_outbox()';
+    end if;
     perform rowcast.install_outbox_triggers();
     perform rowcast.announce('outbox', 0);
     return true;

@@ -61,11 +61,10 @@ begin
     if problems = '{}' then
         return false;
     elsif not problems && '{not_published,not_captured}' and (
-        exists (
-            select from pg_class c
-            where (c.oid = relation or c.oid in (select p.relid from pg_partition_tree(relation) p))
-              and not pg_has_role(c.relowner, 'usage')
-        )
+        not pg_has_role((select c.relowner from pg_class c where c.oid = relation), 'usage')
+        or (not problems && '{row_filter,column_list}' and exists (
+            select from pg_partition_tree(relation) p join pg_class c on c.oid = p.relid where not pg_has_role(c.relowner, 'usage')
+        ))
         or (problems <@ '{partition_not_captured,merge_not_captured,order_not_captured}'
             and not exists (select from rowcast.missing_trigger g where g.relation = watch.relation and g.installable))
     ) then

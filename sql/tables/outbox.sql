@@ -5,7 +5,7 @@
 -- that change one row the later has the greater numbers. Within a transaction `place` comes first, where there is one: what
 -- other triggers do is appended before the statement that fired them (see rowcast.note_outbox_place). `xid` is the top-level
 -- transaction. Images are rows as text, every value as its type prints it, in the order of the columns that `shape` names;
--- `shape` is there at the first row of each statement.
+-- `shape` is there at the first row of each statement, and at each row of a MERGE.
 --
 -- Segments are written one after the other and emptied as a whole when they have been read (rowcast.trim_outbox): nothing
 -- is ever deleted row by row, and no catalog grows.

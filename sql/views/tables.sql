@@ -21,8 +21,9 @@ select
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
-        -- 5 is the command's number in the server's own form of a rule; no rule could have it before 17.
-        case when c.relkind = 'p' and exists (select from rowcast.outbox_state) and exists (
+        -- 5 is the command's number in the server's own form of a rule; no rule could have one before 17.
+        case when c.relkind = 'p' and current_setting('server_version_num')::int >= 170000
+                and exists (select from rowcast.outbox_state) and exists (
             select from pg_catalog.pg_rewrite w where w.rulename <> '_RETURN' and w.ev_action::text like '%:commandType 5%'
         ) then 'merge_in_rule' end,
         case when uncaptured.problems @> '{order_not_captured}' then 'order_not_captured' end,

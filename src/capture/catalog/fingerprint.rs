@@ -55,7 +55,7 @@ const FINGERPRINT: &str = "
         select pg_catalog.hashtextextended(
             pg_catalog.concat_ws(',', g.tgrelid, g.tgname, g.tgenabled, g.tgargs) collate \"C\", 8)
         from pg_catalog.pg_trigger g
-        where (g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete') or g.tgrelid = any ($1::oid[]))
+        where g.tgrelid in (select m.oid from member m)
           and not g.tgisinternal
         union all
         select pg_catalog.hash_record_extended(i, 9) from pg_catalog.pg_inherits i join member m on m.oid = i.inhrelid
