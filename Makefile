@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= always
 NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fmt clean \
+.PHONY: help build demo test fmt migration clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
 	rust-test policy-oracle schema-test python-test outbox-test client-test browser-test chaos
 
@@ -35,6 +35,8 @@ fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
 	$(BIN)/ruff check --fix-only python tests examples scripts benches
 	$(BIN)/ruff format python tests examples scripts benches
+migration: ## write migrations/V1__rowcast.sql anew from sql/
+	$(PYTHON) scripts/migration.py
 clean: ## remove what the targets here made
 	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
 

@@ -1,7 +1,7 @@
 -- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
 -- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
 --
---     create role rowcast_engine login replication password '…';
+--     create role rowcast_engine login replication password 'secret';
 --     select rowcast.grant_engine('rowcast_engine');
 --
 -- It grants no table of the application. For snapshots and for row policies that PostgreSQL must evaluate, the engine

@@ -7,4 +7,6 @@ create table rowcast.migration (
     checksum varchar(255)
 );
 comment on table rowcast.migration is 'Migrations that were applied to this database. Written by rowcast alone.';
+comment on schema rowcast is
+    'rowcast: watched tables, manual publishing and health. Its version is the last row of rowcast.migration.';
 revoke all on table rowcast.migration from public;

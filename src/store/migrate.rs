@@ -133,10 +133,7 @@ async fn history<C: GenericClient>(client: &C) -> Result<BTreeMap<i32, Applied>,
 fn plan(history: &BTreeMap<i32, Applied>) -> Result<Vec<refinery::Migration>, StoreError> {
     let embedded = embedded();
     let newest = embedded.last().map_or(0, refinery::Migration::version);
-    if let Some((&database, _)) = history.last_key_value().filter(|(version, _)| **version > newest) {
-        return Err(StoreError::SchemaNewer { database, binary: newest });
-    }
-    for (version, applied) in history {
+    for (version, applied) in history.range(..=newest) {
         let same = embedded.iter().find(|migration| migration.version() == *version);
         if same.is_none_or(|same| same.name() != applied.name || same.checksum().to_string() != applied.checksum) {
             return Err(StoreError::SchemaDivergent {
@@ -144,6 +141,9 @@ fn plan(history: &BTreeMap<i32, Applied>) -> Result<Vec<refinery::Migration>, St
                 embedded: same.map_or_else(|| "none".to_owned(), ToString::to_string),
             });
         }
+    }
+    if let Some((&database, _)) = history.last_key_value().filter(|(version, _)| **version > newest) {
+        return Err(StoreError::SchemaNewer { database, binary: newest });
     }
     let (behind, missing): (Vec<_>, Vec<_>) = embedded
         .into_iter()

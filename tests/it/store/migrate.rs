@@ -38,75 +38,35 @@ async fn inventory(client: &Client) -> Vec<String> {
     client.query(INVENTORY, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// The order in which `sql/` can be applied; the test below holds it complete.
-const CANONICAL: [&str; 43] = [
-    "schema",
-    "tables/migration",
-    "tables/watched",
-    "tables/outbox",
-    "tables/outbox_state",
-    "tables/outbox_window",
-    "tables/outbox_reader",
-    "views/missing_trigger",
-    "views/tables",
-    "functions/problem_hint",
-    "functions/timeline",
-    "functions/wake_outbox_readers",
-    "functions/note_outbox_place",
-    "functions/expect_merge",
-    "functions/append_merged_row",
-    "functions/append_to_outbox",
-    "functions/append_message",
-    "functions/announce",
-    "functions/ensure_publication",
-    "functions/refuse_unwatchable",
-    "functions/refuse_stranger",
-    "functions/tenant_attnum",
-    "functions/set_identity_full",
-    "functions/install_outbox_triggers",
-    "functions/remove_outbox_triggers",
-    "functions/watch",
-    "functions/unwatch",
-    "functions/unwatch_by_name",
-    "functions/publish",
-    "functions/start_outbox",
-    "functions/stop_outbox",
-    "functions/open_outbox",
-    "functions/close_window",
-    "functions/trim_outbox",
-    "functions/leave_outbox",
-    "functions/status",
-    "functions/grant_engine",
-    "functions/grant_publisher",
-    "publication",
-    "functions/tell_of_ddl",
-    "functions/install_event_trigger",
-    "functions/remove_event_trigger",
-    "event_trigger",
-];
-
 fn sql_folder() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql")
+}
+
+/// The files of `sql/` in the order in which they are applied. The migrator itself applies the first two.
+fn canonical() -> Vec<std::path::PathBuf> {
+    let order = std::fs::read_to_string(sql_folder().join("order.txt")).unwrap();
+    let names = ["schema", "tables/migration"].into_iter().chain(order.split_whitespace());
+    names.map(|name| sql_folder().join(name).with_extension("sql")).collect()
 }
 
 #[tokio::test]
 async fn all_migrations_together_equal_sql() {
     let (_migrated, by_migrations) = Database::migrated().await;
-    let canonical = Database::empty().await.connect().await;
-    for name in CANONICAL {
-        let sql = std::fs::read_to_string(sql_folder().join(name).with_extension("sql")).unwrap();
-        canonical.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    let canonical_client = Database::empty().await.connect().await;
+    for file in canonical() {
+        let sql = std::fs::read_to_string(&file).unwrap();
+        canonical_client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
     }
-    let (left, right) = (inventory(&by_migrations).await, inventory(&canonical).await);
+    let (left, right) = (inventory(&by_migrations).await, inventory(&canonical_client).await);
     assert!(left.len() > 40, "{left:#?}");
     for (left, right) in left.iter().zip(&right) {
-        assert_eq!(left, right);
+        assert_eq!(left, right, "`make migration` writes the migration anew");
     }
     assert_eq!(left.len(), right.len());
 }
 
 #[test]
-fn every_file_of_sql_is_compared() {
+fn every_file_of_sql_is_applied() {
     let mut found = Vec::new();
     let mut folders = vec![sql_folder()];
     while let Some(folder) = folders.pop() {
@@ -115,10 +75,20 @@ fn every_file_of_sql_is_compared() {
             if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
-    let mut listed: Vec<_> = CANONICAL.iter().map(|name| sql_folder().join(name).with_extension("sql")).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    let mut listed = canonical();
     found.sort();
     listed.sort();
     assert_eq!(found, listed);
+}
+
+/// A database in another encoding than UTF-8 has to be able to store the comments and bodies of functions.
+#[test]
+fn sql_is_ascii() {
+    let files = canonical().into_iter().map(|file| std::fs::read_to_string(file).unwrap());
+    for sql in files.chain(store::migrations().into_iter().map(|migration| migration.sql)) {
+        assert_eq!(sql.lines().find(|line| !line.is_ascii()), None);
+    }
 }
 
 #[tokio::test]
@@ -204,17 +174,27 @@ async fn a_database_of_a_newer_version_is_refused() {
 #[tokio::test]
 async fn a_changed_migration_is_refused() {
     for damage in [
-        "update rowcast.migration set checksum = '1' where version = 2",
-        "update rowcast.migration set checksum = null, name = null where version = 2",
-        "update rowcast.migration set name = 'other' where version = 2",
-        "delete from rowcast.migration where version = 2",
+        "update rowcast.migration set checksum = '1' where version = 1",
+        "update rowcast.migration set checksum = null, name = null where version = 1",
+        "update rowcast.migration set name = 'other' where version = 1",
     ] {
         let (_database, mut client) = Database::migrated().await;
         client.batch_execute(damage).await.unwrap();
         let error = store::migrate(&mut client).await.unwrap_err();
         assert_eq!(error.code(), "SCHEMA_DIVERGENT", "{damage}");
-        assert!(error.to_string().contains("V2__"), "{error}");
+        assert!(error.to_string().contains("V1__"), "{error}");
     }
+}
+
+/// As development versions left it: nine migrations, of which the first has another name.
+#[tokio::test]
+async fn a_history_that_shares_no_migration_with_this_version_is_divergent_and_not_newer() {
+    let (_database, mut client) = Database::migrated().await;
+    let damage = "update rowcast.migration set name = 'watched_tables';
+                  insert into rowcast.migration values (9, 'merge', '', '1')";
+    client.batch_execute(damage).await.unwrap();
+    let error = store::migrate(&mut client).await.unwrap_err();
+    assert_eq!(error.code(), "SCHEMA_DIVERGENT");
 }
 
 #[tokio::test]
@@ -224,7 +204,7 @@ async fn a_failing_migration_leaves_nothing_behind() {
     client.batch_execute("create schema rowcast; create table rowcast.watched ()").await.unwrap();
     let error = store::migrate(&mut client).await.unwrap_err();
     assert_eq!(error.code(), "MIGRATION_FAILED");
-    assert!(error.to_string().contains("V1__watched_tables"), "{error}");
+    assert!(error.to_string().contains("V1__rowcast"), "{error}");
     let row = client.query_one("select to_regclass('rowcast.migration') is null", &[]).await.unwrap();
     assert!(row.get::<_, bool>(0));
 }

@@ -95,54 +95,6 @@ async fn nor_is_one_who_waits_while_several_tables_are_waited_for() {
     assert_eq!(installing.await.unwrap().unwrap_err().code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
 }
 
-/// A database as the first version with an outbox left it.
-async fn of_version_7() -> (Database, Client) {
-    let database = Database::empty().await;
-    let mut admin = database.connect().await;
-    let migrations: Vec<_> = store::migrations()
-        .into_iter()
-        .take(7)
-        .map(|migration| refinery::Migration::unapplied(&migration.name, &migration.sql).unwrap())
-        .collect();
-    admin.batch_execute(include_str!("../../../sql/schema.sql")).await.unwrap();
-    admin.batch_execute(include_str!("../../../sql/tables/migration.sql")).await.unwrap();
-    let mut runner = refinery::Runner::new(&migrations);
-    runner.set_migration_table_name("rowcast.migration");
-    runner.run_async(&mut admin).await.unwrap();
-    (database, admin)
-}
-
-#[tokio::test]
-async fn an_engine_that_was_granted_what_it_needs_before_an_upgrade_has_it_afterwards() {
-    let (database, mut admin) = of_version_7().await;
-    let role = database.role("engine");
-    let grant = format!("create role {role} login; select rowcast.grant_engine('{role}')");
-    admin.batch_execute(&(grant + ";" + STARTED)).await.unwrap();
-    assert_eq!(store::migrate(&mut admin).await.unwrap()[0], "V8__outbox_order");
-    // What an administrator does: triggers that the new version knows.
-    admin.batch_execute("select rowcast.start_outbox(); insert into t values (1)").await.unwrap();
-    let mut engine = database.connect_as(&role).await;
-    assert_eq!(store::migrate(&mut engine).await.unwrap(), Vec::<String>::new());
-    for call in [
-        "* from rowcast.open_outbox('r')",
-        "* from rowcast.close_window()",
-        "rowcast.trim_outbox('r', '0/0')",
-        "rowcast.leave_outbox('r')",
-        "rowcast.start_outbox()",
-        "rowcast.watch('t', public => true)",
-        "* from rowcast.status()",
-        "* from rowcast.tables",
-        "* from rowcast.missing_trigger",
-        "* from rowcast.outbox",
-        "* from rowcast.outbox_window",
-        "* from rowcast.outbox_reader",
-        "* from rowcast.outbox_state",
-    ] {
-        let answer = engine.query(&format!("select {call}"), &[]).await;
-        assert!(answer.is_ok(), "{call}: {answer:?}");
-    }
-}
-
 /// A minute of silence is enough to be forgotten, but nobody is heard while there is no server.
 #[tokio::test]
 async fn readers_are_not_forgotten_for_an_outage_of_the_server() {

@@ -1,5 +1,148 @@
--- Why: What a MERGE does to partitions is told; tables with generated columns can be updated on PostgreSQL 18; an
--- outbox starts although some of its tables belong to others.
+-- Why: the first version of the schema. Generated from sql/ by `make migration`: edit the files there, not this one.
+-- The schema itself and rowcast.migration exist already: the migrator needs them before it can record a migration.
+
+-- The tables that somebody watches. Written by rowcast.watch and rowcast.unwatch, read through rowcast.tables.
+--
+-- `relation` is a regclass: it follows a rename, and pg_dump writes it as a name. `tenant_attnum` follows the rename
+-- of a column while the database lives, but a restored dump numbers columns anew: then `relation_oid` differs from
+-- `relation`, and `tenant_column` decides instead. rowcast.tables holds that rule; when number and name
+-- contradict each other it gives no tenant column at all, and the table is not served until it is watched again.
+create table rowcast.watched (
+    relation regclass primary key,
+    relation_oid oid not null,
+    relation_name text not null,
+    tenant_column name,
+    tenant_attnum int2,
+    public boolean not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint watched_tenant_is_whole check ((tenant_column is null) = (tenant_attnum is null)),
+    constraint watched_public_has_no_tenant check (not public or tenant_column is null)
+);
+comment on table rowcast.watched is 'Tables that rowcast follows. Change it with rowcast.watch and rowcast.unwatch.';
+comment on column rowcast.watched.relation is 'The table; stale when the table was dropped.';
+comment on column rowcast.watched.relation_oid is 'relation as it was when watched: differs after a dump was restored.';
+comment on column rowcast.watched.relation_name is 'Qualified name as it was when watched, to unwatch a table that is gone.';
+comment on column rowcast.watched.tenant_column is 'Name of the tenant column when watched.';
+comment on column rowcast.watched.tenant_attnum is 'Number of the tenant column when watched.';
+comment on column rowcast.watched.public is 'Readable by every principal.';
+comment on column rowcast.watched.created_at is 'When it was watched first.';
+comment on column rowcast.watched.updated_at is 'When its settings changed last.';
+revoke all on table rowcast.watched from public;
+
+-- What was changed in watched tables, where changes are captured by triggers. Written by rowcast.append_to_outbox and
+-- rowcast.append_message, in the transactions that make the changes; read by src/capture/outbox.
+--
+-- `id` numbers changes in the order in which they were appended: a row's lock is held until commit, so of two transactions
+-- that change one row the later has the greater numbers. Within a transaction `place` comes first, where there is one: what
+-- other triggers do is appended before the statement that fired them (see rowcast.note_outbox_place). `xid` is the top-level
+-- transaction. Images are rows as text, every value as its type prints it, in the order of the columns that `shape` names;
+-- `shape` is there at the first row of each statement, and at each row of a MERGE.
+--
+-- Segments are written one after the other and emptied as a whole when they have been read (rowcast.trim_outbox): nothing
+-- is ever deleted row by row, and no catalog grows.
+create table rowcast.outbox (
+    segment int2 not null,
+    id int8 not null generated always as identity,
+    xid xid8 not null default pg_current_xact_id(),
+    relation oid,
+    kind "char" not null,
+    shape text[],
+    old text,
+    new text,
+    place int8
+) partition by list (segment);
+comment on table rowcast.outbox is 'Captured changes that readers may still want. Written by triggers alone.';
+comment on column rowcast.outbox.segment is 'The partition; rowcast.outbox_state names the one that is written.';
+comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
+comment on column rowcast.outbox.xid is 'The top-level transaction that made the change.';
+comment on column rowcast.outbox.relation is 'The watched table (of a partition, its root); null for a message.';
+comment on column rowcast.outbox.kind is 'I insert, U update, D delete, T truncate, M message.';
+comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not told) and name; of a message its prefix.';
+comment on column rowcast.outbox.old is 'The row before.';
+comment on column rowcast.outbox.new is 'The row after; of a message its content.';
+comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
+revoke all on table rowcast.outbox from public;
+
+-- Serves every reading: of a window of transactions, and of one transaction in its order.
+create index outbox_by_transaction on rowcast.outbox (xid, coalesce(place, id), id);
+
+create table rowcast.outbox_0 partition of rowcast.outbox for values in (0) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_0 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_0 from public;
+create table rowcast.outbox_1 partition of rowcast.outbox for values in (1) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_1 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_1 from public;
+create table rowcast.outbox_2 partition of rowcast.outbox for values in (2) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_2 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_2 from public;
+create table rowcast.outbox_3 partition of rowcast.outbox for values in (3) with (autovacuum_vacuum_insert_threshold = -1);
+comment on table rowcast.outbox_3 is 'A segment of rowcast.outbox.';
+revoke all on table rowcast.outbox_3 from public;
+
+-- Whether changes are captured by triggers, and which segment they are written to. One row, or none: then watched tables
+-- have no triggers. Written by rowcast.start_outbox and rowcast.trim_outbox, read by every trigger.
+create table rowcast.outbox_state (
+    is_here boolean primary key default true,
+    segment int2 not null default 0,
+    segment_since timestamptz not null default now(),
+    system_id int8 not null,
+    constraint outbox_state_is_one_row check (is_here)
+);
+comment on table rowcast.outbox_state is 'The one row that is there while changes are captured by triggers.';
+comment on column rowcast.outbox_state.is_here is 'There is one row at most.';
+comment on column rowcast.outbox_state.segment is 'The segment that is written.';
+comment on column rowcast.outbox_state.segment_since is 'Since when.';
+comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
+revoke all on table rowcast.outbox_state from public;
+
+-- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
+-- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So whatever a
+-- transaction has seen is told before it, however long it or others were open. Within a window transactions are in the order
+-- of their last change, which agrees with the order of commits wherever two have changed one row.
+--
+-- (Windows of all transactions below pg_snapshot_xmin are not enough: of two that have changed one row, the one that came
+-- later may have the lesser number, and be in an earlier window while a third is still open.)
+--
+-- The n-th of them has the position `first + n - 1`: a place in the WAL behind every commit of the window, or just behind
+-- that, and greater than all positions before. Written by rowcast.close_window, removed by rowcast.trim_outbox.
+create table rowcast.outbox_window (
+    first pg_lsn primary key,
+    last pg_lsn not null,
+    previous pg_lsn not null,
+    since xid8 not null,
+    still xid8[] not null,
+    upto xid8 not null,
+    running xid8[] not null,
+    xids xid8[] not null,
+    timeline int4 not null,
+    closed_at timestamptz not null
+);
+comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
+comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
+comment on column rowcast.outbox_window.last is 'The position of the last one.';
+comment on column rowcast.outbox_window.previous is 'The last position of the window before it.';
+comment on column rowcast.outbox_window.since is 'upto of the window before it.';
+comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
+comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';
+comment on column rowcast.outbox_window.running is 'The transactions that were open then.';
+comment on column rowcast.outbox_window.xids is 'Its transactions, in the order in which they are told.';
+comment on column rowcast.outbox_window.timeline is 'The server''s timeline when it was closed.';
+comment on column rowcast.outbox_window.closed_at is 'When it was closed: the time at which its transactions are told to have committed.';
+revoke all on table rowcast.outbox_window from public;
+
+-- Who reads the outbox, and from where on everything is kept for it. Written by rowcast.open_outbox, rowcast.trim_outbox
+-- and rowcast.leave_outbox.
+create table rowcast.outbox_reader (
+    name text primary key,
+    confirmed pg_lsn not null,
+    seen_at timestamptz not null
+);
+comment on table rowcast.outbox_reader is 'Engines that read the outbox.';
+comment on column rowcast.outbox_reader.name is 'One for each engine.';
+comment on column rowcast.outbox_reader.confirmed is 'What is before this position it needs no more.';
+comment on column rowcast.outbox_reader.seen_at is 'When it was heard of last.';
+revoke all on table rowcast.outbox_reader from public;
 
 -- The triggers that watched tables and their partitions need and do not have, while changes are captured by triggers. Read by
 -- rowcast.tables, which names the problem, and by rowcast.install_outbox_triggers, which creates them.
@@ -12,7 +155,7 @@
 -- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
-create or replace view rowcast.missing_trigger as
+create view rowcast.missing_trigger as
 with recursive member (relation, oid) as (
     -- Not of what has a parent: its rows change in statements that fire the parent's triggers alone.
     select w.relation::oid, w.relation::oid from rowcast.watched w
@@ -87,7 +230,7 @@ revoke all on table rowcast.missing_trigger from public;
 -- Served by pg_class_oid_index and the other catalogs' indexes for each row of rowcast.watched. It reads catalogs alone and
 -- locks no table of the user, so it answers while one is altered: pg_publication_tables (16 and newer) and pg_partition_tree
 -- would wait behind ACCESS EXCLUSIVE.
-create or replace view rowcast.tables as
+create view rowcast.tables as
 select
     c.oid,
     n.nspname as schema,
@@ -264,6 +407,101 @@ as $function$
 $function$;
 comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
 revoke all on function rowcast.problem_hint(text) from public;
+
+-- The timeline that the server writes. pg_control_checkpoint() tells that of the last checkpoint, which may be of before a
+-- promotion. Called by rowcast.start_outbox, rowcast.open_outbox and rowcast.close_window.
+create or replace function rowcast.timeline()
+returns int4
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+    select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4
+$function$;
+comment on function rowcast.timeline() is 'The timeline that the server writes.';
+revoke all on function rowcast.timeline() from public;
+
+-- Wakes the readers of the outbox if they sleep. Called by whatever appends to it.
+--
+-- A reader that sleeps holds the advisory lock (1919907683, 3), which everybody who appends tries to share until the end
+-- of his transaction. So a reader cannot fall asleep while one of them is in flight, and whoever comes later sees that he
+-- has to notify. A NOTIFY in every transaction would cost two thirds of the write rate: a lock that all commits take in
+-- turn. Where transactions may be prepared nobody notifies and no reader sleeps: PREPARE TRANSACTION fails after a NOTIFY.
+create or replace function rowcast.wake_outbox_readers()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('rowcast', '');
+    end if;
+end
+$function$;
+comment on function rowcast.wake_outbox_readers() is 'Wakes the readers of the outbox if they sleep.';
+revoke all on function rowcast.wake_outbox_readers() from public;
+
+-- Trigger on watched tables that have other triggers: notes where each row that changes is told among its transaction's
+-- changes. Installed by rowcast.install_outbox_triggers, before each statement and before each row, by their names the last.
+--
+-- What other triggers change is appended before what their statement changed, since rowcast.append_to_outbox runs when the
+-- statement has ended; told in that order, a client would be left with what a row was before a trigger changed it. So numbers
+-- are taken here, when a row is about to change: what other BEFORE triggers did for it has lesser ones by then, what comes
+-- after has greater ones. Rows between which nothing else was changed share one: a run. A statement that goes on after a
+-- thousand runs has the rest of its rows in the last.
+--
+-- Statements run inside each other, in triggers, in functions and in referential actions. So for each watched table and
+-- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, the innermost first, from
+-- which rowcast.append_to_outbox takes as they end: how many rows, the last run's number, of all runs, comma-separated, the
+-- first row and the number, and the depth of triggers. Setting rowcast.place is the last number that was taken, unless
+-- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
+-- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
+--
+-- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
+-- everybody has it. It can be called as a trigger alone, and does nothing that set_config would not do.
+create or replace function rowcast.note_outbox_place()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    setting text := 'rowcast.places_' || tg_argv[0] || '_' || tg_op;
+    stack text[] := nullif(current_setting(setting, true), '');
+    depth text := pg_trigger_depth();
+    place text := current_setting('rowcast.place', true);
+    rows int8;
+    runs text;
+begin
+    if tg_op = 'TRUNCATE' then
+        perform set_config('rowcast.truncate', nextval('rowcast.outbox_id_seq')::text, true),
+            set_config('rowcast.place', '', true), set_config(setting, array_prepend('', coalesce(stack, '{}'))::text, true);
+    elsif tg_level = 'STATEMENT' then
+        perform set_config(setting, array_prepend('0    ' || depth, coalesce(stack, '{}'))::text, true);
+    -- Else it is a row that moves to another partition: to the statement, an UPDATE, its place is known.
+    elsif split_part(stack[1], ' ', 5) = depth then
+        rows := split_part(stack[1], ' ', 1)::int8 + 1;
+        runs := substr(stack[1], strpos(stack[1], ' '));
+        if split_part(runs, ' ', 2) = '' or (split_part(runs, ' ', 2) <> place and length(runs) < 16384) then
+            place := nextval('rowcast.outbox_id_seq');
+            perform set_config('rowcast.place', place, true);
+            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', 3), ''), rows),
+                concat_ws(',', nullif(split_part(runs, ' ', 4), ''), place), depth);
+        end if;
+        stack[1] := rows || runs;
+        perform set_config(setting, stack::text, true);
+    end if;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    return new;
+end
+$function$;
+comment on function rowcast.note_outbox_place() is
+    'Trigger: notes where each row that changes is told among its transaction''s changes.';
+grant execute on function rowcast.note_outbox_place() to public;
 
 -- Trigger on watched tables that are partitioned, and on their partitions, before each statement: whether what it changes has to
 -- be captured row by row. Installed by rowcast.install_outbox_triggers.
@@ -570,6 +808,44 @@ $function$;
 comment on function rowcast.append_to_outbox() is 'Trigger: appends what a statement changed to rowcast.outbox.';
 revoke all on function rowcast.append_to_outbox() from public;
 
+-- Appends a message to the outbox, if there is one, as pg_logical_emit_message appends it to the WAL. Called by
+-- rowcast.publish and rowcast.announce.
+create or replace function rowcast.append_message(prefix text, content text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    -- Where there is none nothing is written: a read-only transaction may publish to the WAL.
+    if exists (select from rowcast.outbox_state) then
+        insert into rowcast.outbox (segment, kind, shape, new)
+        select s.segment, 'M', array[prefix], content from rowcast.outbox_state s;
+        perform rowcast.wake_outbox_readers();
+    end if;
+end
+$function$;
+comment on function rowcast.append_message(text, text) is 'Appends a message to the outbox, if there is one.';
+revoke all on function rowcast.append_message(text, text) from public;
+
+-- Tells every engine, at the position of this transaction's commit, that the watched tables changed. Called by
+-- rowcast.watch, rowcast.unwatch and rowcast.start_outbox. The stream carries it even when no row changes.
+create or replace function rowcast.announce(change text, relation oid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    content text := json_build_object('change', change, 'oid', relation::int8)::text;
+begin
+    perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
+    perform rowcast.append_message('rowcast.catalog', content);
+end
+$function$;
+comment on function rowcast.announce(text, oid) is 'Sends a transactional message with prefix rowcast.catalog, in the WAL and in the outbox.';
+revoke all on function rowcast.announce(text, oid) from public;
+
 -- Creates publication rowcast, with all tables that are watched, unless it exists. Called by the migrations, by rowcast.watch,
 -- and by src/store at every start. Returns whether it had to change anything.
 --
@@ -615,6 +891,184 @@ end
 $function$;
 comment on function rowcast.ensure_publication() is 'Creates publication rowcast unless it is as it has to be; whether it was not.';
 revoke all on function rowcast.ensure_publication() from public;
+
+-- Raises the reason why a relation cannot be watched, if there is one. Called by rowcast.watch before it takes a lock.
+-- RC001: the relation is of the wrong kind. RC004: another member of its partition tree is watched already.
+create or replace function rowcast.refuse_unwatchable(relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    c pg_class;
+    relative regclass;
+begin
+    select * into c from pg_class where oid = relation;
+    if not found then
+        raise exception 'relation % does not exist', coalesce(relation::text, 'null')
+            using errcode = '42P01', hint = 'Give the name of an existing table, such as ''public.orders''.';
+    elsif c.relkind in ('v', 'm') then
+        raise exception '% is a view', relation
+            using errcode = 'RC001', hint = 'Changes happen to tables: watch the tables that the view reads.';
+    elsif c.relkind = 'f' then
+        raise exception '% is a foreign table', relation
+            using errcode = 'RC001', hint = 'Its changes happen on another server: run rowcast there.';
+    elsif c.relkind not in ('r', 'p') then
+        raise exception '% is not a table', relation
+            using errcode = 'RC001', hint = 'Only tables and partitioned tables can be watched.';
+    elsif c.relpersistence = 't' then
+        raise exception '% is a temporary table', relation
+            using errcode = 'RC001', hint = 'Changes of temporary tables are not in the WAL: use a permanent table.';
+    elsif c.relpersistence = 'u' then
+        raise exception '% is an unlogged table', relation
+            using errcode = 'RC001', hint = format('Its changes are not in the WAL. Run: alter table %s set logged', relation);
+    elsif c.relnamespace = 'rowcast'::regnamespace then
+        raise exception '% belongs to rowcast itself', relation
+            using errcode = 'RC001', hint = 'Watch a table of your own.';
+    elsif c.oid < 16384 or c.relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) then
+        raise exception '% is a system table', relation
+            using errcode = 'RC001', hint = 'System tables cannot be published: watch a table of your own.';
+    end if;
+
+    select w.relation into relative
+    from pg_partition_ancestors(refuse_unwatchable.relation) a
+    join rowcast.watched w on w.relation = a.relid
+    where a.relid <> refuse_unwatchable.relation;
+    if found then
+        raise exception '% is a partition of %, which is watched', relation, relative
+            using errcode = 'RC004', hint = format('Changes of the partition are delivered as changes of %s: subscribe to that.', relative);
+    end if;
+
+    select w.relation into relative
+    from pg_partition_tree(refuse_unwatchable.relation) t
+    join rowcast.watched w on w.relation = t.relid
+    where t.relid <> refuse_unwatchable.relation;
+    if found then
+        raise exception '% is watched, which is a partition of %', relative, relation
+            using errcode = 'RC004', hint = format('Run: select rowcast.unwatch(''%s''), then watch %s.', relative, relation);
+    end if;
+
+    if exists (select from rowcast.outbox_state) and exists (select from pg_inherits i where i.inhrelid = refuse_unwatchable.relation) then
+        raise exception '% is a partition or inherits from another table', relation
+            using errcode = 'RC001',
+                hint = 'Changes are captured by triggers here, and statements that name the parent do not fire its own. Watch the root of the partitions.';
+    end if;
+
+    select t.relid into relative
+    from pg_partition_tree(refuse_unwatchable.relation) t
+    join pg_class m on m.oid = t.relid
+    where m.relkind not in ('r', 'p') or m.relpersistence <> 'p';
+    if found then
+        raise exception '% is a partition of % and a foreign or unlogged table', relative, relation
+            using errcode = 'RC001', hint = 'Its changes are not in the WAL, so subscribers would miss them silently.';
+    end if;
+end
+$function$;
+comment on function rowcast.refuse_unwatchable(regclass) is 'Raises the reason why a relation cannot be watched, if there is one.';
+revoke all on function rowcast.refuse_unwatchable(regclass) from public;
+
+-- Raises which membership the caller lacks to watch a relation, before anything is locked. Called by rowcast.watch.
+-- The server's own error names the object but neither its owner nor the remedy.
+create or replace function rowcast.refuse_stranger(relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    owner oid;
+begin
+    select relowner into owner from pg_class where oid = relation;
+    if not pg_has_role(current_user, owner, 'usage') then
+        raise exception 'table % belongs to %, not to %', relation, owner::regrole, quote_ident(current_user)
+            using errcode = 'insufficient_privilege',
+                hint = format('Call rowcast.watch as %s, or run: grant %s to %I', owner::regrole, owner::regrole, current_user);
+    end if;
+    select pubowner into owner from pg_publication where pubname = 'rowcast';
+    if found and not pg_has_role(current_user, owner, 'usage') then
+        raise exception 'publication rowcast belongs to %, not to %', owner::regrole, quote_ident(current_user)
+            using errcode = 'insufficient_privilege',
+                hint = format('Call rowcast.watch as %s, or run: grant %s to %I', owner::regrole, owner::regrole, current_user);
+    elsif not found and not has_database_privilege(current_database(), 'create') then
+        raise exception 'publication rowcast does not exist, and % may not create it', quote_ident(current_user)
+            using errcode = 'insufficient_privilege',
+                hint = format('Run: grant create on database %I to %I', current_database(), current_user);
+    end if;
+end
+$function$;
+comment on function rowcast.refuse_stranger(regclass) is 'Raises which membership the caller lacks to watch a relation.';
+revoke all on function rowcast.refuse_stranger(regclass) from public;
+
+-- The number of the column that is to be the tenant column; null for null. Called by rowcast.watch.
+-- RC002: there is no such column, or the stream does not carry it.
+create or replace function rowcast.tenant_attnum(relation regclass, tenant_column name)
+returns int2
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    a pg_attribute;
+begin
+    if tenant_column is null then
+        return null;
+    end if;
+    select * into a from pg_attribute
+    where attrelid = relation and attname = tenant_attnum.tenant_column and attnum > 0 and not attisdropped;
+    if not found then
+        raise exception 'column % of % does not exist', quote_ident(tenant_column), relation
+            using errcode = 'RC002',
+                hint = format('Its columns are: %s. Names are case-sensitive here and need no quotes.', (
+                    select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+                    where attrelid = relation and attnum > 0 and not attisdropped));
+    elsif a.attgenerated <> '' then
+        raise exception 'column % of % is generated', quote_ident(tenant_column), relation
+            using errcode = 'RC002', hint = 'The stream does not carry generated columns: use an ordinary column.';
+    end if;
+    return a.attnum;
+end
+$function$;
+comment on function rowcast.tenant_attnum(regclass, name) is 'The number of the tenant column, or an error that lists the columns.';
+revoke all on function rowcast.tenant_attnum(regclass, name) from public;
+
+-- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned.
+-- Called by rowcast.watch. The root is set too: its RELATION message announces it for all partitions.
+--
+-- ALTER TABLE takes ACCESS EXCLUSIVE until commit, for a moment of work, but it waits for every transaction that has
+-- touched the table, and whoever comes later waits behind it. So unless the caller has set lock_timeout it gives up after
+-- 5 seconds (long enough for ordinary transactions, short enough for the queue behind it) with SQLSTATE 55P03.
+create or replace function rowcast.set_identity_full(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    member regclass;
+    timeout text := current_setting('lock_timeout');
+begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '5s', true);
+    end if;
+    for member in
+        select c.oid from pg_class c
+        where (c.oid = relation or c.oid in (select t.relid from pg_partition_tree(relation) t))
+          and c.relreplident <> 'f'
+        order by c.oid <> relation, c.oid
+    loop
+        execute format('alter table %s replica identity full', member);
+    end loop;
+    perform set_config('lock_timeout', timeout, true);
+exception
+    when lock_not_available then
+        raise exception 'could not lock % to set its replica identity', coalesce(member, relation)
+            using errcode = 'lock_not_available',
+                hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
+end
+$function$;
+comment on function rowcast.set_identity_full(regclass) is 'Sets REPLICA IDENTITY FULL on a table and its partitions where it is not.';
+revoke all on function rowcast.set_identity_full(regclass) from public;
 
 -- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
 -- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
@@ -805,6 +1259,107 @@ comment on function rowcast.watch(regclass, name, boolean, text) is
     'Follows a table, or changes how it is followed; whether anything changed. replica_identity: full or keep.';
 revoke all on function rowcast.watch(regclass, name, boolean, text) from public;
 
+-- Stops following a table; whether it was followed. Called from the user's migrations.
+-- The replica identity stays as it is: what it was before is not known, and others may rely on it by now.
+-- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
+-- ACCESS EXCLUSIVE where it has triggers for the outbox.
+create or replace function rowcast.unwatch(relation regclass)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    removed oid;
+begin
+    perform pg_advisory_xact_lock(1919907683, 1);
+    delete from rowcast.watched w where w.relation = unwatch.relation returning w.relation into removed;
+    delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.relation);
+    if exists (
+        select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+        where p.pubname = 'rowcast' and r.prrelid = unwatch.relation
+    ) then
+        execute format('alter publication rowcast drop table only %s', relation);
+    end if;
+    if removed is not null then
+        perform rowcast.remove_outbox_triggers(relation);
+        perform rowcast.announce('unwatch', removed);
+    end if;
+    return removed is not null;
+end
+$function$;
+comment on function rowcast.unwatch(regclass) is 'Stops following a table; whether it was followed.';
+revoke all on function rowcast.unwatch(regclass) from public;
+
+-- Stops following a table by its name, also when the table is gone; whether it was followed. A plain literal,
+-- `rowcast.unwatch('public.orders')`, comes here, as does src/store. The name is looked up among the watched tables and
+-- not on a search_path: a dropped table is on none. RC005: the name fits more than one of them.
+create or replace function rowcast.unwatch(relation text)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    wanted text[] := parse_ident(relation);
+    candidates oid[];
+begin
+    select array_agg(w.relation::oid) into candidates
+    from rowcast.watched w
+    left join pg_class c on c.oid = w.relation
+    left join pg_namespace n on n.oid = c.relnamespace
+    cross join lateral (
+        select case when c.oid is null then parse_ident(w.relation_name) else array[n.nspname, c.relname]::text[] end
+    ) as known (parts)
+    where known.parts = wanted or (cardinality(wanted) = 1 and known.parts[2] = wanted[1]);
+    if cardinality(candidates) > 1 then
+        raise exception '% names more than one watched table', relation
+            using errcode = 'RC005', hint = 'Write the schema in front, such as ''public.orders''.';
+    end if;
+    return candidates is not null and rowcast.unwatch(candidates[1]::regclass);
+end
+$function$;
+comment on function rowcast.unwatch(text) is 'Stops following a table by its name, also when it is gone; whether it was followed.';
+revoke all on function rowcast.unwatch(text) from public;
+
+-- Sends a message to the subscribers of a topic when, and only when, the caller's transaction commits; its place is that
+-- of the commit. Called by applications and by src/store. The result is where the message is in the WAL.
+--
+-- Security definer, so that an application role needs EXECUTE on this function alone and an administrator may revoke
+-- pg_logical_emit_message from public: while that is granted, every role can send what this function would send.
+-- The content is UTF-8 whatever the database's encoding. RC006: topic, tenant or payload is missing or too long; the limits keep
+-- one message well under the engine's frame limit (1 MiB of payload, 255 bytes of name).
+create or replace function rowcast.publish(topic text, payload jsonb, tenant text default null)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    content text := jsonb_build_object('topic', topic, 'tenant', tenant, 'payload', payload)::text;
+begin
+    if topic is null or topic = '' or octet_length(topic) > 255 then
+        raise exception 'a topic has 1 to 255 bytes, this one has %', coalesce(octet_length(topic)::text, 'none: it is null')
+            using errcode = 'RC006', hint = 'Name a topic that the application declares.';
+    elsif tenant = '' or octet_length(tenant) > 255 then
+        raise exception 'a tenant has 1 to 255 bytes, this one has %', octet_length(tenant)
+            using errcode = 'RC006', hint = 'Leave tenant out, or null, for a topic that is declared public.';
+    elsif payload is null then
+        raise exception 'the payload is null'
+            using errcode = 'RC006', hint = 'Send the JSON value ''null'' if that is what you mean.';
+    elsif octet_length(payload::text) > 1048576 then
+        raise exception 'a payload has at most 1048576 bytes, this one has %', octet_length(payload::text)
+            using errcode = 'RC006', hint = 'Store it in a table and publish its key.';
+    end if;
+    perform rowcast.append_message('rowcast.publish', content);
+    return pg_logical_emit_message(true, 'rowcast.publish', convert_to(content, 'UTF8'));
+end
+$function$;
+comment on function rowcast.publish(text, jsonb, text) is
+    'Sends a payload to the subscribers of a topic when the transaction commits; where it is in the WAL.';
+revoke all on function rowcast.publish(text, jsonb, text) from public;
+
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
@@ -873,6 +1428,243 @@ $function$;
 comment on function rowcast.start_outbox() is
     'Has changes of watched tables captured by triggers, for databases without logical replication; whether anything changed.';
 revoke all on function rowcast.start_outbox() from public;
+
+-- Takes back what rowcast.start_outbox did: drops the triggers and empties the outbox; whether there was one. Called by an
+-- administrator, once no engine captures from the outbox any more: one that still does ends with OUTBOX_MISSING.
+create or replace function rowcast.stop_outbox()
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform pg_advisory_xact_lock(1919907683, 1);
+    if not exists (select from rowcast.outbox_state) then
+        return false;
+    end if;
+    perform rowcast.remove_outbox_triggers();
+    -- See rowcast.start_outbox. In the order in which readers lock them.
+    delete from rowcast.outbox_state;
+    delete from rowcast.outbox_reader;
+    truncate rowcast.outbox_window, rowcast.outbox;
+    return true;
+end
+$function$;
+comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outbox did; whether there was an outbox.';
+revoke all on function rowcast.stop_outbox() from public;
+
+-- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
+-- there is no outbox, or it was written in another cluster: rowcast.start_outbox makes one.
+--
+-- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
+-- timelines of whose windows something is kept, and the last position of each that this server has.
+-- Security definer, so that engines need not write rowcast's tables.
+create or replace function rowcast.open_outbox(
+    reader text,
+    out system_id int8,
+    out timeline int4,
+    out begins_at pg_lsn,
+    out newest pg_lsn,
+    out timelines int4[],
+    out lasts pg_lsn[],
+    out notifies boolean
+)
+returns setof record
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    here int8 := (select c.system_identifier from pg_control_system() c);
+begin
+    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+        return;
+    end if;
+    insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
+    select reader, min(w.previous) + 1, clock_timestamp() from rowcast.outbox_window w
+    on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
+    return query
+    select here, rowcast.timeline(), min(t.previous) + 1, max(t.last), array_agg(t.timeline), array_agg(t.last),
+        current_setting('max_prepared_transactions') = '0'
+    from (
+        select w.timeline, min(w.previous) as previous, max(w.last) as last from rowcast.outbox_window w group by w.timeline
+    ) t;
+end
+$function$;
+comment on function rowcast.open_outbox(text) is 'Lets a reader of the outbox in, and keeps everything for it that is there.';
+revoke all on function rowcast.open_outbox(text) from public;
+
+-- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
+-- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
+--
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
+-- Other readers are woken when a window was closed: only one polls while changes come.
+--
+-- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
+-- million changes and is still open would else be passed over, change by change, each time.
+--
+-- What nobody was there to read may be millions of transactions: then there are several windows of one snapshot.
+--
+-- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
+-- autovacuum, which takes the same, has hardly a reason to visit.
+create or replace function rowcast.close_window(out seen pg_snapshot, out newest pg_lsn)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    closed boolean;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.close_window needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
+    lock table rowcast.outbox_state in share update exclusive mode;
+    with w as materialized (
+        select x.first, x.last, x.upto, x.running from rowcast.outbox_window x order by x.first desc limit 1
+    ),
+    s as materialized (
+        select c.snapshot, pg_snapshot_xmax(c.snapshot) as upto, array(select pg_snapshot_xip(c.snapshot)) as running
+        from (select pg_current_snapshot() as snapshot) c
+    ),
+    range as (
+        select coalesce(lag(e.xid) over (order by e.xid), '0') as above, e.xid as below
+        from (select unnest(s.running) as xid from s union all select s.upto from s) e
+    ),
+    ended as (
+        select o.xid, max(o.id) as last_change
+        from w cross join range r join rowcast.outbox o on o.xid >= w.upto and o.xid > r.above and o.xid < r.below
+        where r.below > w.upto
+        group by o.xid
+        union all
+        select o.xid, max(o.id)
+        from w cross join s cross join unnest(w.running) r (xid) join rowcast.outbox o on o.xid = r.xid
+        where r.xid <> all (s.running)
+        group by o.xid
+    ),
+    numbered as (
+        select e.xid, row_number() over (order by e.last_change) - 1 as n from ended e
+    ),
+    part as (
+        select min(n.n) as before, count(*) as many, array_agg(n.xid order by n.n) as xids from numbered n group by n.n / 65536
+    ),
+    made as (
+        insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
+        select p.first + t.before::numeric, p.first + (t.before + t.many - 1)::numeric,
+            case when t.before = 0 then w.last else p.first + (t.before - 1)::numeric end,
+            w.upto, w.running, s.upto, s.running, t.xids, rowcast.timeline(), clock_timestamp()
+        from w, s, part t, (select greatest(pg_current_wal_insert_lsn(), w.last + 1) as first from w) p
+        returning outbox_window.last
+    ),
+    latest as (
+        select max(m.last) as last from made m
+    )
+    select s.snapshot, coalesce(m.last, w.last), m.last is not null
+    into seen, newest, closed
+    from s cross join latest m left join w on true;
+    if closed and (select count(*) > 1 from rowcast.outbox_reader) then
+        perform pg_notify('rowcast', '');
+    end if;
+end
+$function$;
+comment on function rowcast.close_window() is 'Gives positions to the captured transactions that have ended since the last window.';
+revoke all on function rowcast.close_window() from public;
+
+-- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/engine/outbox_watch.rs every
+-- few seconds. Security definer, so that engines need not write rowcast's tables.
+--
+-- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
+-- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
+-- not count, unless the server was not there either; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+--
+-- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
+-- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
+create or replace function rowcast.trim_outbox(reader text, confirmed pg_lsn)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $function$
+declare
+    state rowcast.outbox_state;
+    next int2;
+    needed rowcast.outbox_window;
+    is_needed boolean;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
+            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+    end if;
+    insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
+    on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
+    delete from rowcast.outbox_reader r
+    where greatest(r.seen_at, pg_postmaster_start_time()) < clock_timestamp() - interval '1 minute';
+    begin
+        lock table rowcast.outbox_reader in share update exclusive mode nowait;
+    exception
+        when lock_not_available then
+            return;  -- Somebody else is at it.
+    end;
+    select * into strict state from rowcast.outbox_state;
+    select (state.segment + d) % 4 into next
+    from generate_series(1, 3) d
+    where pg_relation_size(format('rowcast.outbox_%s', (state.segment + d) % 4)) = 0
+    order by d
+    limit 1;
+    if next is not null and (
+        pg_relation_size(format('rowcast.outbox_%s', state.segment)) >= 67108864
+        or (pg_relation_size(format('rowcast.outbox_%s', state.segment)) > 0
+            and state.segment_since < clock_timestamp() - interval '1 minute')
+    ) then
+        update rowcast.outbox_state set segment = next, segment_since = clock_timestamp();
+        state.segment := next;
+    end if;
+    -- The window that the reader who needs most has yet to read, or the newest.
+    select w.* into strict needed
+    from rowcast.outbox_window w
+    where w.last >= (select min(r.confirmed) from rowcast.outbox_reader r)
+       or w.first = (select max(n.first) from rowcast.outbox_window n)
+    order by w.first
+    limit 1;
+    for segment in 0..3 loop
+        continue when segment = state.segment or pg_relation_size(format('rowcast.outbox_%s', segment)) = 0;
+        begin
+            execute format('lock table rowcast.outbox_%s in access exclusive mode', segment);
+            execute format(
+                'select exists (select from rowcast.outbox_%1$s o where o.xid >= $1)
+                     or exists (select from rowcast.outbox_%1$s o where o.xid = any ($2))', segment
+            ) using needed.since, needed.still into is_needed;
+            if not is_needed then
+                execute format('truncate rowcast.outbox_%s', segment);
+                delete from rowcast.outbox_window w where w.first < needed.first;
+            end if;
+        exception
+            when lock_not_available then
+                null;
+        end;
+    end loop;
+end
+$function$;
+comment on function rowcast.trim_outbox(text, pg_lsn) is
+    'Keeps for a reader of the outbox what is behind a position, and empties what no reader needs.';
+revoke all on function rowcast.trim_outbox(text, pg_lsn) from public;
+
+-- Nothing needs to be kept for this reader any more. Called by src/engine when an engine stops.
+create or replace function rowcast.leave_outbox(reader text)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+    delete from rowcast.outbox_reader r where r.name = reader
+$function$;
+comment on function rowcast.leave_outbox(text) is 'Nothing needs to be kept for this reader of the outbox any more.';
+revoke all on function rowcast.leave_outbox(text) from public;
 
 -- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
 -- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
@@ -1010,5 +1802,253 @@ $function$;
 comment on function rowcast.status() is 'The health of rowcast in this database: name, value, whether it is ok, and what to do if not.';
 revoke all on function rowcast.status() from public;
 
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
+--
+--     create role rowcast_engine login replication password 'secret';
+--     select rowcast.grant_engine('rowcast_engine');
+--
+-- It grants no table of the application. For snapshots and for row policies that PostgreSQL must evaluate, the engine
+-- changes to the roles of its principals: grant those to it. An attribute that this function cannot give is a warning.
+create or replace function rowcast.grant_engine(engine regrole)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    r pg_roles;
+    callable text;
+begin
+    select * into strict r from pg_roles where oid = engine;
+    if not has_database_privilege(engine, current_database(), 'connect') then
+        execute format('grant connect on database %I to %s', current_database(), engine);
+    end if;
+    execute format('grant usage on schema rowcast to %s', engine);
+    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
+    foreach callable in array array[
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
+        'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
+        'leave_outbox(text)'
+    ] loop
+        execute format('grant execute on function rowcast.%s to %s', callable, engine);
+    end loop;
+    if not r.rolcanlogin then
+        raise warning 'role % cannot log in', engine using hint = format('Run: alter role %s login', engine);
+    end if;
+    if not (r.rolreplication or r.rolsuper or exists (
+        select from pg_roles managed
+        where managed.rolname = 'rds_replication' and pg_has_role(engine, managed.oid, 'usage')
+    )) then
+        raise warning 'role % may not stream changes', engine
+            using hint = format('As a superuser, run: alter role %s replication. On Amazon RDS: grant rds_replication to %s', engine, engine);
+    end if;
+end
+$function$;
+comment on function rowcast.grant_engine(regrole) is 'Gives a role what the engine needs and nothing else.';
+revoke all on function rowcast.grant_engine(regrole) from public;
+
+-- Lets a role of the application call rowcast.publish, and nothing else. Called by an administrator, once for each role.
+create or replace function rowcast.grant_publisher(publisher regrole)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    execute format('grant usage on schema rowcast to %s', publisher);
+    execute format('grant execute on function rowcast.publish(text, jsonb, text) to %s', publisher);
+end
+$function$;
+comment on function rowcast.grant_publisher(regrole) is 'Lets a role call rowcast.publish, and nothing else.';
+revoke all on function rowcast.grant_publisher(regrole) from public;
+
 -- The publication that the slot streams; rowcast.watch adds tables to it.
 select rowcast.ensure_publication();
+
+-- Event trigger: tells every engine, at this place of the transaction, that a statement may have changed who sees what of a
+-- watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
+-- happens without it.
+--
+-- It reads catalogs and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in everybody's
+-- statements, and schema rowcast may belong to somebody else. For the same reason it writes to the outbox only if that belongs
+-- to its own owner or to a superuser: others could have tables do things when they are written. What is watched is what
+-- publication rowcast has.
+-- Security definer, since pg_logical_emit_message may be revoked from public.
+--
+-- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
+-- the catalog. A setting of that transaction remembers it, and goes with a savepoint that is rolled back.
+--
+-- Nobody's statement fails for it: an error becomes a warning, and the engine's poll finds the change.
+create or replace function rowcast.tell_of_ddl()
+returns event_trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    concerned boolean;
+    content text;
+    outbox boolean;
+begin
+    select count(*) = 6 and bool_and(
+        c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)
+        and (n.nspowner = current_user::regrole or o.rolsuper)
+    ) into outbox
+    from pg_namespace n
+    join pg_roles o on o.oid = n.nspowner
+    join pg_class c on c.relnamespace = n.oid
+    join pg_roles r on r.oid = c.relowner
+    where n.nspname = 'rowcast' and c.relname in ('outbox', 'outbox_0', 'outbox_1', 'outbox_2', 'outbox_3', 'outbox_state');
+    if outbox then
+        select exists (select from rowcast.outbox_state) into outbox;
+    end if;
+    if (current_setting('wal_level') <> 'logical' and not outbox)
+        or current_setting('rowcast.told', true) = pg_current_xact_id()::text
+        or not exists (select from pg_publication where pubname = 'rowcast')
+    then
+        return;
+    end if;
+    if tg_event = 'sql_drop' then
+        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema or
+        -- alone. What leaves it otherwise was unwatched, and rowcast.unwatch says so itself.
+        select exists (
+            select from pg_event_trigger_dropped_objects() d
+            where case d.object_type
+                when 'publication relation' then d.address_args = '{rowcast}' and tg_tag <> 'ALTER PUBLICATION'
+                when 'policy' then exists (
+                    select from pg_publication p
+                    left join pg_publication_rel r on r.prpubid = p.oid
+                    where p.pubname = 'rowcast'
+                      and (p.puballtables or r.prrelid = to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])))
+                )
+            end
+        ) into concerned;
+    elsif tg_tag in ('GRANT', 'REVOKE') then
+        -- The server does not say on which.
+        select exists (
+            select from pg_event_trigger_ddl_commands() d where d.object_type in ('TABLE', 'SCHEMA')
+        ) into concerned;
+    elsif tg_tag in ('DROP OWNED', 'ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
+        concerned := true;
+    else
+        -- A watched table, a policy of one, or what such a policy names.
+        with watched (oid) as (
+            select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+            union
+            select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+        )
+        select exists (
+            select from pg_event_trigger_ddl_commands() d
+            where (d.classid = 'pg_class'::regclass and d.objid in (select watched.oid from watched))
+               or exists (
+                    select from watched join pg_policy y on y.polrelid = watched.oid
+                    where (d.classid = 'pg_policy'::regclass and y.oid = d.objid) or exists (
+                        select from pg_depend u
+                        where u.classid = 'pg_policy'::regclass and u.objid = y.oid
+                          and u.refclassid = d.classid and u.refobjid = d.objid
+                    )
+               )
+               or (d.classid = 'pg_class'::regclass
+                   and exists (select from pg_publication p where p.pubname = 'rowcast' and p.puballtables))
+        ) into concerned;
+    end if;
+    if concerned then
+        content := json_build_object('change', 'ddl', 'tag', tg_tag)::text;
+        perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
+        -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
+        -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
+        -- written next came first). So something that nobody reads is written in between.
+        perform pg_logical_emit_message(true, 'rowcast.space', '');
+        perform set_config('rowcast.told', pg_current_xact_id()::text, true);
+        if outbox then
+            insert into rowcast.outbox (segment, kind, shape, new)
+            select s.segment, 'M', '{rowcast.catalog}', content from rowcast.outbox_state s;
+            -- As rowcast.wake_outbox_readers, which is not ours to call.
+            if not pg_try_advisory_xact_lock_shared(1919907683, 3) and current_setting('max_prepared_transactions') = '0' then
+                perform pg_notify('rowcast', '');
+            end if;
+        end if;
+    end if;
+exception
+    when others then
+        raise warning 'rowcast was not told of %: %', tg_tag, sqlerrm
+            using hint = 'Its engines find the change by polling, within seconds.';
+end
+$function$;
+comment on function rowcast.tell_of_ddl() is
+    'Event trigger: tells engines that a statement may have changed who sees what of a watched table.';
+revoke all on function rowcast.tell_of_ddl() from public;
+
+-- Has engines told of changes of policies, grants and owners at their place in the stream. Called by the migration that
+-- adds it, and by a superuser where that one was not allowed to; repeating it is harmless. Without it engines poll, and
+-- a change is in force up to 2 seconds after its commit; rowcast.status says which it is.
+--
+-- The function that runs in everybody's statements becomes the caller's: whoever may replace it could do whatever those
+-- who change the schema may do. For the same reason read what is in schema rowcast before calling this in a database
+-- where somebody else owns it.
+--
+-- Enabled always, that is also where session_replication_role is replica, which restoring tools set. No event trigger
+-- fires for roles, their memberships and REASSIGN OWNED (14 to 18): those are polled for in any case.
+create or replace function rowcast.install_event_trigger()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform pg_advisory_xact_lock(1919907683, 1);
+    execute format('alter function rowcast.tell_of_ddl() owner to %I', current_user);
+    if not exists (select from pg_event_trigger where evtname = 'rowcast_ddl') then
+        create event trigger rowcast_ddl on ddl_command_end when tag in (
+            'CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'GRANT', 'REVOKE', 'DROP OWNED', 'ALTER SCHEMA',
+            'ALTER TYPE', 'ALTER DOMAIN', 'ALTER EXTENSION', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE',
+            'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
+            'ALTER FOREIGN TABLE', 'ALTER SEQUENCE'
+        ) execute function rowcast.tell_of_ddl();
+        comment on event trigger rowcast_ddl is 'rowcast: tells engines of changed policies, grants and owners.';
+    end if;
+    alter event trigger rowcast_ddl enable always;
+    if not exists (select from pg_event_trigger where evtname = 'rowcast_drop') then
+        create event trigger rowcast_drop on sql_drop execute function rowcast.tell_of_ddl();
+        comment on event trigger rowcast_drop is 'rowcast: tells engines of dropped policies and tables.';
+    end if;
+    alter event trigger rowcast_drop enable always;
+exception
+    when insufficient_privilege then
+        raise exception '% may not install an event trigger: %', quote_ident(current_user), sqlerrm
+            using errcode = 'insufficient_privilege', hint = 'As a superuser, run: select rowcast.install_event_trigger()';
+end
+$function$;
+comment on function rowcast.install_event_trigger() is
+    'Has engines told of changed policies, grants and owners at their place in the stream. For superusers.';
+revoke all on function rowcast.install_event_trigger() from public;
+
+-- Takes back what install_event_trigger did, but for the owner of the function: from now on engines poll. For whoever
+-- owns the event triggers. The slots and subscriptions do not notice.
+create or replace function rowcast.remove_event_trigger()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    drop event trigger if exists rowcast_ddl;
+    drop event trigger if exists rowcast_drop;
+end
+$function$;
+comment on function rowcast.remove_event_trigger() is 'Takes back what rowcast.install_event_trigger did. For superusers.';
+revoke all on function rowcast.remove_event_trigger() from public;
+
+-- Where the migrating role may: a superuser, or what a managed service lets do the same. Others poll.
+do $do$
+begin
+    perform rowcast.install_event_trigger();
+exception
+    when insufficient_privilege then
+        raise notice 'rowcast polls for changed policies and grants, as % may not install event triggers', quote_ident(current_user)
+            using hint = 'As a superuser, run: select rowcast.install_event_trigger()';
+end
+$do$;
