@@ -14,6 +14,8 @@ create table rowcast.watched (
     tenant_column name,
     tenant_attnum int2,
     public boolean not null,
+    coverage jsonb,
+    whole_since pg_lsn,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint watched_tenant_is_whole check ((tenant_column is null) = (tenant_attnum is null)),
@@ -26,6 +28,8 @@ comment on column rowcast.watched.relation_name is 'Qualified name as it was whe
 comment on column rowcast.watched.tenant_column is 'Name of the tenant column when watched.';
 comment on column rowcast.watched.tenant_attnum is 'Number of the tenant column when watched.';
 comment on column rowcast.watched.public is 'Readable by every principal.';
+comment on column rowcast.watched.coverage is 'rowcast.coverage as an engine saw it last; see rowcast.note_coverage.';
+comment on column rowcast.watched.whole_since is 'From here on every change of the table was captured: cursors from before have expired.';
 comment on column rowcast.watched.created_at is 'When it was watched first.';
 comment on column rowcast.watched.updated_at is 'When its settings changed last.';
 revoke all on table rowcast.watched from public;
@@ -244,6 +248,7 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
+        case when part.published and not part.is_whole then 'not_all_published' end,
         case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
@@ -340,6 +345,9 @@ cross join lateral (
     -- publication for all tables a partition is not a member of its own: its changes carry the root.
     select
         count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
+        coalesce(bool_and(
+            b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and (b.pubviaroot or c.relkind <> 'p')
+        ), true) as is_whole,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns,
         -- There is no such column, and no such rule, before 18.
@@ -357,6 +365,49 @@ comment on view rowcast.tables is
     'Watched tables as the catalog has them now, with their problems; rowcast.problem_hint explains each.';
 revoke all on table rowcast.tables from public;
 
+-- What decides which changes of a watched table are captured, as one value for each table: what publishes it, which partitions
+-- belong to it, which file each of them has, and the triggers of the outbox. When it differs from what an engine noted last,
+-- changes may have been lost: see rowcast.note_coverage.
+--
+-- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after a rewrite.
+--
+-- It reads catalogs alone and locks no table of the user.
+create view rowcast.coverage as
+with recursive member (relation, oid) as (
+    select w.relation::oid, w.relation::oid from rowcast.watched w
+    union all
+    select m.relation, i.inhrelid
+    from member m
+    join pg_catalog.pg_class p on p.oid = m.oid and p.relkind = 'p'
+    join pg_catalog.pg_inherits i on i.inhparent = m.oid and not i.inhdetachpending
+)
+select
+    m.relation,
+    pg_catalog.jsonb_build_object(
+        'publication', (
+            select pg_catalog.concat_ws(' ', p.oid, p.xmin, r.oid)
+            from pg_catalog.pg_publication p
+            left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = m.relation
+            where p.pubname = 'rowcast'
+        ),
+        'triggers', (
+            select pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.oid, g.xmin), ', ' order by g.oid)
+            from pg_catalog.pg_trigger g
+            where g.tgrelid = m.relation
+              and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete', 'rowcast_truncate')
+              and exists (select from rowcast.outbox_state)
+        ),
+        'partitions', coalesce(
+            pg_catalog.jsonb_object_agg(m.oid, c.relfilenode) filter (where m.oid <> m.relation), '{}'
+        )
+    ) as coverage
+from member m
+join pg_catalog.pg_class c on c.oid = m.oid
+group by m.relation;
+comment on view rowcast.coverage is 'What decides which changes of each watched table are captured; rowcast.note_coverage compares it.';
+revoke all on table rowcast.coverage from public;
+
 -- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/capture/catalog.rs.
 create or replace function rowcast.problem_hint(problem text)
 returns text
@@ -368,6 +419,8 @@ as $function$
     select case problem
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'not_all_published' then
+            'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
             'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then
@@ -846,50 +899,178 @@ $function$;
 comment on function rowcast.announce(text, oid) is 'Sends a transactional message with prefix rowcast.catalog, in the WAL and in the outbox.';
 revoke all on function rowcast.announce(text, oid) from public;
 
--- Creates publication rowcast, with all tables that are watched, unless it exists. Called by the migrations, by rowcast.watch,
--- and by src/store at every start. Returns whether it had to change anything.
+-- Whether rows may have come, gone or changed without events between two values of rowcast.coverage of a table. Called by
+-- rowcast.note_coverage.
+--
+-- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined, and so was an attached one that
+-- has no pages now. ATTACH PARTITION writes each column of a table anew, so a column that is as old as the table itself, in
+-- transaction and command, says that it was made as a partition. In doubt rows may have come.
+create or replace function rowcast.loses_rows(before jsonb, after jsonb)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $function$
+declare
+    added oid[];
+begin
+    if before is null
+        or before - 'partitions' <> after - 'partitions'
+        or exists (
+            select from jsonb_each(before -> 'partitions') p (oid, file)
+            where p.file is distinct from after -> 'partitions' -> p.oid
+        )
+    then
+        return true;
+    end if;
+    added := array(
+        select p.oid::oid from jsonb_object_keys(after -> 'partitions') p (oid)
+        where not before -> 'partitions' ? p.oid
+    );
+    if not exists (
+        select from unnest(added) m (oid)
+        where not exists (
+            select from pg_attribute own
+            join pg_attribute made on made.attrelid = own.attrelid and made.attname = 'tableoid' and made.attnum < 0
+            where own.attrelid = m.oid and own.attnum > 0 and not own.attisdropped
+              and own.xmin = made.xmin and own.cmin = made.cmin
+        )
+    ) then
+        return false;
+    end if;
+    return exists (
+        select from unnest(added) m (oid) join pg_class c on c.oid = m.oid
+        where c.relkind <> 'p' and (c.relkind <> 'r' or coalesce(pg_relation_size(c.oid), 1) > 0)
+    );
+exception
+    when lock_not_available then
+        return true;
+end
+$function$;
+comment on function rowcast.loses_rows(jsonb, jsonb) is
+    'Whether rows may have come, gone or changed without events between two values of rowcast.coverage.';
+revoke all on function rowcast.loses_rows(jsonb, jsonb) from public;
+
+-- Notes for each watched table what its captured changes depend on, and since when they are whole. Called by engines before
+-- they read the catalog: at every start, so a change while no engine ran is found, and whenever the catalog has changed.
+-- Returns whether changes of a table may have been lost.
+--
+-- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
+-- expired. The announcement has the other engines read the catalog at this place of the stream.
+--
+-- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
+create or replace function rowcast.note_coverage()
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+set jit = off
+as $function$
+declare
+    w record;
+    lost boolean := false;
+begin
+    for w in
+        select n.relation, n.coverage as before, c.coverage as after
+        from rowcast.watched n
+        join rowcast.coverage c on c.relation = n.relation
+        where n.coverage is distinct from c.coverage
+        order by n.relation
+        for update of n
+    loop
+        if rowcast.loses_rows(w.before, w.after) then
+            lost := true;
+            update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()
+            where n.relation = w.relation;
+        else
+            update rowcast.watched n set coverage = w.after where n.relation = w.relation;
+        end if;
+    end loop;
+    if lost then
+        perform rowcast.announce('coverage', 0);
+    end if;
+    return lost;
+end
+$function$;
+comment on function rowcast.note_coverage() is
+    'Notes since when the captured changes of each watched table are whole; whether some may have been lost.';
+revoke all on function rowcast.note_coverage() from public;
+
+-- Creates publication rowcast, with all tables that are watched, unless it exists, and mends what somebody altered of it, as
+-- far as the caller may. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
 -- that meets a change from before its publication fails for ever. Needs CREATE on the database.
 --
--- From 18 on it has stored generated columns too: else the server refuses UPDATE and DELETE of a table that has one and
--- REPLICA IDENTITY FULL. One that was created without them gets them here, if the caller owns it.
+-- Mended are its options, if the caller owns it: with every operation, partitions under their root's name, and from 18 on
+-- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
+-- FULL. Watched tables come back, and lose row filters, if the caller owns them as well. What is left is a problem in
+-- rowcast.status. What was not captured meanwhile is lost: see rowcast.note_coverage.
 create or replace function rowcast.ensure_publication()
 returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $function$
 declare
-    has_option boolean := current_setting('server_version_num')::int >= 180000;
+    with_generated text := case when current_setting('server_version_num')::int >= 180000 then ', publish_generated_columns = stored' end;
+    options text := 'publish = ''insert, update, delete, truncate'', publish_via_partition_root = true' || coalesce(with_generated, '');
+    left_out constant text[] := '{not_published,row_filter}';
     p record;
+    t record;
     tables text;
+    changed boolean := false;
 begin
-    select b.pubowner, to_jsonb(b) ->> 'pubgencols' = 's' as has_generated into p from pg_publication b where b.pubname = 'rowcast';
-    if found and (not has_option or p.has_generated or not pg_has_role(p.pubowner, 'usage')) then
+    select b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and b.pubviaroot
+            and coalesce(to_jsonb(b) ->> 'pubgencols' = 's', true) as is_whole,
+        pg_has_role(b.pubowner, 'usage') and not b.puballtables as is_ours
+    into p from pg_publication b where b.pubname = 'rowcast';
+    if not found then
+        perform pg_advisory_xact_lock(1919907683, 1);
+        if exists (select from pg_publication b where b.pubname = 'rowcast') then
+            return false;
+        end if;
+        select ' for table ' || string_agg('only ' || c.oid::regclass::text, ', ')
+        into tables
+        from rowcast.watched w join pg_class c on c.oid = w.relation;
+        execute format('create publication rowcast%s with (%s)', tables, options);
+        comment on publication rowcast is 'Tables that rowcast follows. Change it with rowcast.watch and rowcast.unwatch.';
+        return true;
+    elsif not p.is_ours then
+        return false;
+    end if;
+    if p.is_whole and not exists (select from rowcast.tables v where v.problems && left_out) then
         return false;
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if exists (select from pg_publication b where b.pubname = 'rowcast') then
-        if not has_option or exists (
-            select from pg_publication b where b.pubname = 'rowcast' and to_jsonb(b) ->> 'pubgencols' = 's'
-        ) then
-            return false;
-        end if;
-        alter publication rowcast set (publish_generated_columns = stored);
-        perform rowcast.announce('publication', 0);
-        return true;
+    if not p.is_whole then
+        execute format('alter publication rowcast set (%s)', options);
+        changed := true;
     end if;
-    select ' for table ' || string_agg('only ' || c.oid::regclass::text, ', ')
-    into tables
-    from rowcast.watched w join pg_class c on c.oid = w.relation;
-    execute format('create publication rowcast%s with (publish_via_partition_root = true%s)', tables,
-        case when has_option then ', publish_generated_columns = stored' end);
-    comment on publication rowcast is 'Tables that rowcast follows. Change it with rowcast.watch and rowcast.unwatch.';
-    return true;
+    for t in
+        select v.oid::regclass as relation, v.published
+        from rowcast.tables v join pg_class c on c.oid = v.oid
+        where v.problems && left_out and not v.problems && '{identity_missing,identity_generated}'
+          and pg_has_role(c.relowner, 'usage')
+    loop
+        if t.published then
+            execute format('alter publication rowcast drop table only %s', t.relation);
+        end if;
+        execute format('alter publication rowcast add table only %s', t.relation);
+        changed := true;
+    end loop;
+    if changed then
+        perform rowcast.announce('publication', 0);
+    end if;
+    return changed;
 end
 $function$;
-comment on function rowcast.ensure_publication() is 'Creates publication rowcast unless it is as it has to be; whether it was not.';
+comment on function rowcast.ensure_publication() is 'Creates publication rowcast, or mends it, unless it is as it has to be; whether it was not.';
 revoke all on function rowcast.ensure_publication() from public;
 
 -- Raises the reason why a relation cannot be watched, if there is one. Called by rowcast.watch before it takes a lock.
@@ -1825,12 +2006,12 @@ begin
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
     execute format('grant usage on schema rowcast to %s', engine);
-    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
+    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.coverage, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
         'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
-        'leave_outbox(text)'
+        'leave_outbox(text)', 'note_coverage()'
     ] loop
         execute format('grant execute on function rowcast.%s to %s', callable, engine);
     end loop;
@@ -1907,17 +2088,18 @@ begin
     end if;
     if (current_setting('wal_level') <> 'logical' and not outbox)
         or current_setting('rowcast.told', true) = pg_current_xact_id()::text
-        or not exists (select from pg_publication where pubname = 'rowcast')
+        or (not exists (select from pg_publication where pubname = 'rowcast') and tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'))
     then
         return;
     end if;
     if tg_event = 'sql_drop' then
-        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema or
-        -- alone. What leaves it otherwise was unwatched, and rowcast.unwatch says so itself.
+        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema,
+        -- alone, or by ALTER PUBLICATION. Whose partition a dropped table was is not known any more: engines poll for that.
         select exists (
             select from pg_event_trigger_dropped_objects() d
             where case d.object_type
-                when 'publication relation' then d.address_args = '{rowcast}' and tg_tag <> 'ALTER PUBLICATION'
+                when 'publication relation' then d.address_args = '{rowcast}'
+                when 'publication' then d.object_name = 'rowcast'
                 when 'policy' then exists (
                     select from pg_publication p
                     left join pg_publication_rel r on r.prpubid = p.oid
@@ -1931,14 +2113,26 @@ begin
         select exists (
             select from pg_event_trigger_ddl_commands() d where d.object_type in ('TABLE', 'SCHEMA')
         ) into concerned;
+    elsif tg_tag = 'ALTER PUBLICATION' then
+        -- A renamed one is found under its new name.
+        select not exists (select from pg_publication where pubname = 'rowcast') or exists (
+            select from pg_event_trigger_ddl_commands() d
+            left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
+            join pg_publication p on p.pubname = 'rowcast'
+                and p.oid = case when d.classid = 'pg_publication'::regclass then d.objid else r.prpubid end
+        ) into concerned;
     elsif tg_tag in ('DROP OWNED', 'ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
         concerned := true;
     else
         -- A watched table, a policy of one, or what such a policy names.
-        with watched (oid) as (
-            select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+        with recursive watched (oid) as (
+            (
+                select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+                union
+                select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+            )
             union
-            select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+            select i.inhrelid from watched join pg_inherits i on i.inhparent = watched.oid
         )
         select exists (
             select from pg_event_trigger_ddl_commands() d
@@ -2006,7 +2200,7 @@ begin
             'CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'GRANT', 'REVOKE', 'DROP OWNED', 'ALTER SCHEMA',
             'ALTER TYPE', 'ALTER DOMAIN', 'ALTER EXTENSION', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE',
             'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
-            'ALTER FOREIGN TABLE', 'ALTER SEQUENCE'
+            'ALTER FOREIGN TABLE', 'ALTER SEQUENCE', 'ALTER PUBLICATION'
         ) execute function rowcast.tell_of_ddl();
         comment on event trigger rowcast_ddl is 'rowcast: tells engines of changed policies, grants and owners.';
     end if;

@@ -1,45 +1,73 @@
--- Creates publication rowcast, with all tables that are watched, unless it exists. Called by the migrations, by rowcast.watch,
--- and by src/store at every start. Returns whether it had to change anything.
+-- Creates publication rowcast, with all tables that are watched, unless it exists, and mends what somebody altered of it, as
+-- far as the caller may. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
 -- that meets a change from before its publication fails for ever. Needs CREATE on the database.
 --
--- From 18 on it has stored generated columns too: else the server refuses UPDATE and DELETE of a table that has one and
--- REPLICA IDENTITY FULL. One that was created without them gets them here, if the caller owns it.
+-- Mended are its options, if the caller owns it: with every operation, partitions under their root's name, and from 18 on
+-- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
+-- FULL. Watched tables come back, and lose row filters, if the caller owns them as well. What is left is a problem in
+-- rowcast.status. What was not captured meanwhile is lost: see rowcast.note_coverage.
 create or replace function rowcast.ensure_publication()
 returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $function$
 declare
-    has_option boolean := current_setting('server_version_num')::int >= 180000;
+    with_generated text := case when current_setting('server_version_num')::int >= 180000 then ', publish_generated_columns = stored' end;
+    options text := 'publish = ''insert, update, delete, truncate'', publish_via_partition_root = true' || coalesce(with_generated, '');
+    left_out constant text[] := '{not_published,row_filter}';
     p record;
+    t record;
     tables text;
+    changed boolean := false;
 begin
-    select b.pubowner, to_jsonb(b) ->> 'pubgencols' = 's' as has_generated into p from pg_publication b where b.pubname = 'rowcast';
-    if found and (not has_option or p.has_generated or not pg_has_role(p.pubowner, 'usage')) then
+    select b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and b.pubviaroot
+            and coalesce(to_jsonb(b) ->> 'pubgencols' = 's', true) as is_whole,
+        pg_has_role(b.pubowner, 'usage') and not b.puballtables as is_ours
+    into p from pg_publication b where b.pubname = 'rowcast';
+    if not found then
+        perform pg_advisory_xact_lock(1919907683, 1);
+        if exists (select from pg_publication b where b.pubname = 'rowcast') then
+            return false;
+        end if;
+        select ' for table ' || string_agg('only ' || c.oid::regclass::text, ', ')
+        into tables
+        from rowcast.watched w join pg_class c on c.oid = w.relation;
+        execute format('create publication rowcast%s with (%s)', tables, options);
+        comment on publication rowcast is 'Tables that rowcast follows. Change it with rowcast.watch and rowcast.unwatch.';
+        return true;
+    elsif not p.is_ours then
+        return false;
+    end if;
+    if p.is_whole and not exists (select from rowcast.tables v where v.problems && left_out) then
         return false;
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if exists (select from pg_publication b where b.pubname = 'rowcast') then
-        if not has_option or exists (
-            select from pg_publication b where b.pubname = 'rowcast' and to_jsonb(b) ->> 'pubgencols' = 's'
-        ) then
-            return false;
-        end if;
-        alter publication rowcast set (publish_generated_columns = stored);
-        perform rowcast.announce('publication', 0);
-        return true;
+    if not p.is_whole then
+        execute format('alter publication rowcast set (%s)', options);
+        changed := true;
     end if;
-    select ' for table ' || string_agg('only ' || c.oid::regclass::text, ', ')
-    into tables
-    from rowcast.watched w join pg_class c on c.oid = w.relation;
-    execute format('create publication rowcast%s with (publish_via_partition_root = true%s)', tables,
-        case when has_option then ', publish_generated_columns = stored' end);
-    comment on publication rowcast is 'Tables that rowcast follows. Change it with rowcast.watch and rowcast.unwatch.';
-    return true;
+    for t in
+        select v.oid::regclass as relation, v.published
+        from rowcast.tables v join pg_class c on c.oid = v.oid
+        where v.problems && left_out and not v.problems && '{identity_missing,identity_generated}'
+          and pg_has_role(c.relowner, 'usage')
+    loop
+        if t.published then
+            execute format('alter publication rowcast drop table only %s', t.relation);
+        end if;
+        execute format('alter publication rowcast add table only %s', t.relation);
+        changed := true;
+    end loop;
+    if changed then
+        perform rowcast.announce('publication', 0);
+    end if;
+    return changed;
 end
 $function$;
-comment on function rowcast.ensure_publication() is 'Creates publication rowcast unless it is as it has to be; whether it was not.';
+comment on function rowcast.ensure_publication() is 'Creates publication rowcast, or mends it, unless it is as it has to be; whether it was not.';
 revoke all on function rowcast.ensure_publication() from public;

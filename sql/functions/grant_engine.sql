@@ -21,12 +21,12 @@ begin
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
     execute format('grant usage on schema rowcast to %s', engine);
-    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
+    execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.coverage, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
         'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
-        'leave_outbox(text)'
+        'leave_outbox(text)', 'note_coverage()'
     ] loop
         execute format('grant execute on function rowcast.%s to %s', callable, engine);
     end loop;

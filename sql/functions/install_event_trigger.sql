@@ -22,7 +22,7 @@ begin
             'CREATE POLICY', 'ALTER POLICY', 'ALTER TABLE', 'GRANT', 'REVOKE', 'DROP OWNED', 'ALTER SCHEMA',
             'ALTER TYPE', 'ALTER DOMAIN', 'ALTER EXTENSION', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE',
             'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
-            'ALTER FOREIGN TABLE', 'ALTER SEQUENCE'
+            'ALTER FOREIGN TABLE', 'ALTER SEQUENCE', 'ALTER PUBLICATION'
         ) execute function rowcast.tell_of_ddl();
         comment on event trigger rowcast_ddl is 'rowcast: tells engines of changed policies, grants and owners.';
     end if;

@@ -9,6 +9,8 @@ as $function$
     select case problem
         when 'not_published' then
             'The table is watched but not in publication rowcast: call rowcast.watch again.'
+        when 'not_all_published' then
+            'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
             'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then

@@ -38,17 +38,18 @@ begin
     end if;
     if (current_setting('wal_level') <> 'logical' and not outbox)
         or current_setting('rowcast.told', true) = pg_current_xact_id()::text
-        or not exists (select from pg_publication where pubname = 'rowcast')
+        or (not exists (select from pg_publication where pubname = 'rowcast') and tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'))
     then
         return;
     end if;
     if tg_event = 'sql_drop' then
-        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema or
-        -- alone. What leaves it otherwise was unwatched, and rowcast.unwatch says so itself.
+        -- A policy goes alone, with what it reads (CASCADE) or with its table; a table leaves the publication with its schema,
+        -- alone, or by ALTER PUBLICATION. Whose partition a dropped table was is not known any more: engines poll for that.
         select exists (
             select from pg_event_trigger_dropped_objects() d
             where case d.object_type
-                when 'publication relation' then d.address_args = '{rowcast}' and tg_tag <> 'ALTER PUBLICATION'
+                when 'publication relation' then d.address_args = '{rowcast}'
+                when 'publication' then d.object_name = 'rowcast'
                 when 'policy' then exists (
                     select from pg_publication p
                     left join pg_publication_rel r on r.prpubid = p.oid
@@ -62,14 +63,26 @@ begin
         select exists (
             select from pg_event_trigger_ddl_commands() d where d.object_type in ('TABLE', 'SCHEMA')
         ) into concerned;
+    elsif tg_tag = 'ALTER PUBLICATION' then
+        -- A renamed one is found under its new name.
+        select not exists (select from pg_publication where pubname = 'rowcast') or exists (
+            select from pg_event_trigger_ddl_commands() d
+            left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
+            join pg_publication p on p.pubname = 'rowcast'
+                and p.oid = case when d.classid = 'pg_publication'::regclass then d.objid else r.prpubid end
+        ) into concerned;
     elsif tg_tag in ('DROP OWNED', 'ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
         concerned := true;
     else
         -- A watched table, a policy of one, or what such a policy names.
-        with watched (oid) as (
-            select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+        with recursive watched (oid) as (
+            (
+                select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = 'rowcast'
+                union
+                select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+            )
             union
-            select y.polrelid from pg_publication p cross join pg_policy y where p.pubname = 'rowcast' and p.puballtables
+            select i.inhrelid from watched join pg_inherits i on i.inhparent = watched.oid
         )
         select exists (
             select from pg_event_trigger_ddl_commands() d

@@ -11,6 +11,8 @@ create table rowcast.watched (
     tenant_column name,
     tenant_attnum int2,
     public boolean not null,
+    coverage jsonb,
+    whole_since pg_lsn,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint watched_tenant_is_whole check ((tenant_column is null) = (tenant_attnum is null)),
@@ -23,6 +25,8 @@ comment on column rowcast.watched.relation_name is 'Qualified name as it was whe
 comment on column rowcast.watched.tenant_column is 'Name of the tenant column when watched.';
 comment on column rowcast.watched.tenant_attnum is 'Number of the tenant column when watched.';
 comment on column rowcast.watched.public is 'Readable by every principal.';
+comment on column rowcast.watched.coverage is 'rowcast.coverage as an engine saw it last; see rowcast.note_coverage.';
+comment on column rowcast.watched.whole_since is 'From here on every change of the table was captured: cursors from before have expired.';
 comment on column rowcast.watched.created_at is 'When it was watched first.';
 comment on column rowcast.watched.updated_at is 'When its settings changed last.';
 revoke all on table rowcast.watched from public;

@@ -17,6 +17,7 @@ select
     pg_catalog.obj_description(c.oid, 'pg_class') as comment,
     array_remove(array[
         case when not part.published then 'not_published' end,
+        case when part.published and not part.is_whole then 'not_all_published' end,
         case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
@@ -113,6 +114,9 @@ cross join lateral (
     -- publication for all tables a partition is not a member of its own: its changes carry the root.
     select
         count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
+        coalesce(bool_and(
+            b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and (b.pubviaroot or c.relkind <> 'p')
+        ), true) as is_whole,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prqual' is not null) as of_rows,
         bool_or(pg_catalog.to_jsonb(r) ->> 'prattrs' is not null) as of_columns,
         -- There is no such column, and no such rule, before 18.

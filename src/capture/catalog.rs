@@ -10,6 +10,7 @@
 
 mod access;
 mod assemble;
+mod coverage;
 mod fingerprint;
 mod lookup;
 mod queries;
@@ -25,9 +26,10 @@ use tokio_postgres::Client;
 
 use super::mode::CaptureMode;
 use super::naming::Naming;
-use crate::model::{Roles, Seen, Table, TableName};
+use crate::model::{Lsn, Roles, Seen, Table, TableName};
 use crate::store::StoreError;
 
+pub use coverage::Coverage;
 pub use fingerprint::Fingerprint;
 pub use written::WrittenTable;
 
@@ -45,6 +47,8 @@ pub struct Tables {
     pub setting_defaults: Arc<BTreeMap<Box<str>, Box<str>>>,
     /// Whose changes are certainly in all this; `None` of tables that were written down.
     pub seen: Option<Seen>,
+    /// Since when the changes of each watched table are whole, served or not.
+    pub coverage: HashMap<u32, Coverage>,
     /// To ask whether any of this has changed since.
     pub fingerprint: Fingerprint,
     by_name: BTreeMap<TableName, Arc<Table>>,
@@ -144,7 +148,23 @@ impl Tables {
                 *table = Arc::clone(known);
             }
         }
+        for (oid, coverage) in &mut self.coverage {
+            if let Some(known) = before.coverage.get(oid) {
+                *coverage = std::mem::take(coverage).keeping(known);
+            }
+        }
         self
+    }
+
+    /// Since when every change of a table was captured.
+    pub fn whole_since(&self, table: u32) -> Lsn {
+        self.coverage.get(&table).map(|coverage| coverage.whole_since).unwrap_or_default()
+    }
+
+    /// Whether the publication leaves out changes of a watched table.
+    pub fn leaves_out(&self) -> bool {
+        let codes = ["NOT_PUBLISHED", "NOT_ALL_PUBLISHED", "ROW_FILTER"];
+        self.problems.iter().any(|problem| codes.contains(&problem.code.as_str()))
     }
 
     /// Whether whoever was admitted by `before` is admitted to the same by these: every table, every role and every

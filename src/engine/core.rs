@@ -32,7 +32,7 @@ use crate::decode::json::{self, Written};
 use crate::error::Error;
 use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
-use crate::model::{Lsn, PgType};
+use crate::model::{Lsn, PgType, Table};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
 use crate::session::{Close, Dialect};
@@ -254,8 +254,30 @@ impl Core {
         let told_in = self.origin();
         let is_left = history.origin != told_in;
         let failure = Failure::Gap { message, told_in };
-        for subscription in self.end_history(history, ring, &failure, is_left) {
-            if self.tell_rows_anew(&subscription, &failure).is_err() {
+        let keepers = self.end_history(history, ring, &failure, is_left);
+        self.tell_all_rows_anew(&keepers, &failure);
+    }
+
+    /// Changes of one table were not captured, such as those of a partition that was detached. Other tables go on.
+    pub(super) fn tell_gap(self: &Arc<Self>, table: &Table) {
+        let message = format!(
+            "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Read the rows \
+             anew, and subscribe",
+            table.name
+        );
+        let failure = Failure::Gap { message, told_in: self.origin() };
+        let keepers = {
+            let index = self.index.lock();
+            let concerned = index.all().filter(|subscription| subscription.source.table() == Some(table.oid));
+            self.metrics.gaps_total.add(1);
+            end_all_but_keepers(&index, concerned, &failure)
+        };
+        self.tell_all_rows_anew(&keepers, &failure);
+    }
+
+    fn tell_all_rows_anew(self: &Arc<Self>, keepers: &[Arc<Subscription>], failure: &Failure) {
+        for subscription in keepers {
+            if self.tell_rows_anew(subscription, failure).is_err() {
                 subscription.fail_later(failure.clone());
             }
         }
@@ -265,11 +287,7 @@ impl Core {
     fn end_history(&self, history: History, ring: Ring, failure: &Failure, is_left: bool) -> Vec<Arc<Subscription>> {
         let sessions = self.registry.sessions();
         let index = self.index.lock();
-        let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
-        let (keepers, others): (Vec<_>, Vec<_>) = index.all().partition(is_keeper);
-        for subscription in others {
-            subscription.fail_later(failure.clone());
-        }
+        let keepers = end_all_but_keepers(&index, index.all(), failure);
         // A new slot of the same server tells the same history: what is queued keeps its cursors.
         for subscription in index.all().filter(|_| is_left) {
             subscription.sink.leave_history();
@@ -281,8 +299,20 @@ impl Core {
         *current = ring;
         self.follow(history);
         self.metrics.gaps_total.add(1);
-        keepers.into_iter().cloned().collect()
+        keepers
     }
+}
+
+/// Those who keep the rows, to be told them anew.
+fn end_all_but_keepers<'a>(
+    index: &Index,
+    concerned: impl Iterator<Item = &'a Arc<Subscription>>,
+    failure: &Failure,
+) -> Vec<Arc<Subscription>> {
+    let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
+    let (keepers, others): (Vec<_>, Vec<_>) = concerned.partition(is_keeper);
+    others.iter().for_each(|subscription| subscription.fail_later(failure.clone()));
+    keepers.into_iter().cloned().collect()
 }
 
 /// The decoder's JSON forms, for the encoder, which does not know the decoder.

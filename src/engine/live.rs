@@ -61,7 +61,12 @@ impl Live {
         self.tables.roles == tables.roles
             && self.tables.setting_defaults == tables.setting_defaults
             && served.len() == found.len()
-            && found.iter().all(|(oid, table)| served.get(oid) == Some(table))
+            && found.iter().all(|(oid, table)| served.get(oid) == Some(table) && !self.is_broken_by(tables, *oid))
+    }
+
+    /// Whether changes of a table were lost since.
+    pub(super) fn is_broken_by(&self, tables: &Tables, table: u32) -> bool {
+        self.tables.whole_since(table) != tables.whole_since(table)
     }
 }
 

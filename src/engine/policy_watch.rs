@@ -1,8 +1,9 @@
-//! Who may see what has changed, and no message of the stream tells of it: roles and memberships always, everything else
-//! where the event trigger is not installed (see `sql/functions/install_event_trigger.sql`) or did not fire.
+//! The catalog is looked at every [`INTERVAL`] (2 s): for what no message of the stream tells (roles, memberships, dropped
+//! partitions), and for everything else where the event trigger is not installed (see `sql/functions/install_event_trigger.sql`)
+//! or did not fire. What is looked at is listed in `src/capture/catalog/facts.rs`.
 //!
 //! One statement over the catalog gives a [`Fingerprint`], over a session of the engine's pool, beside the stream. The
-//! bound: a change is noticed [`INTERVAL`] (2 s) after its commit at the latest, plus the time of that statement; in force
+//! bound: a change is noticed [`INTERVAL`] after its commit at the latest, plus the time of that statement; in force
 //! when the catalog is read again. While the database does not answer, nothing is noticed, and nothing new arrives either.
 //!
 //! The catalog that was read has the fingerprint of its own snapshot, so nothing is lost between a reading and a look.
@@ -16,13 +17,15 @@ use tokio::sync::Notify;
 use super::core::Core;
 use crate::capture::Fingerprint;
 use crate::error::Error;
+use crate::store;
 
 /// How long after its commit a change may be unknown.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Rings when the catalog says something else than what is served. Runs until it is aborted.
+/// Rings when the catalog says something else than what is served, and mends the publication once for each catalog that
+/// leaves changes out. Runs until it is aborted.
 pub(super) async fn run(core: Arc<Core>, pool: Pool, moved: Arc<Notify>) {
-    let mut told = None;
+    let (mut told, mut mended) = (None, None);
     loop {
         tokio::time::sleep(INTERVAL).await;
         match look(&core, &pool).await {
@@ -32,8 +35,28 @@ pub(super) async fn run(core: Arc<Core>, pool: Pool, moved: Arc<Notify>) {
                 }
                 told = seen;
             }
-            Err(error) => tracing::debug!("access control could not be looked up: {error}"),
+            Err(error) => tracing::debug!("the catalog could not be looked up: {error}"),
         }
+        let Ok(live) = core.live() else { continue };
+        if live.tables.leaves_out() && mended.as_ref() != Some(&live.tables.fingerprint) {
+            mended = Some(live.tables.fingerprint.clone());
+            mend(&pool).await;
+        }
+    }
+}
+
+/// A publication that was altered leaves changes out for everybody. Where this role may not mend it, `rowcast.status` says who
+/// has to.
+async fn mend(pool: &Pool) {
+    let Ok(mut client) = pool.get().await else { return };
+    match tokio::time::timeout(INTERVAL, store::mend_publication(&mut client)).await {
+        Ok(Ok(true)) => tracing::warn!("publication rowcast was altered and left out changes; mended it"),
+        Ok(Ok(false)) => {
+            tracing::error!("publication rowcast leaves out changes and cannot be mended by this role: see rowcast.status()");
+        }
+        Ok(Err(error)) => tracing::error!("publication rowcast leaves out changes; mending it failed: {error}"),
+        // A session that does not answer is of no use to whoever would get it next.
+        Err(_) => drop(Object::take(client)),
     }
 }
 

@@ -20,7 +20,7 @@ use super::subscription::{Source, Subscription};
 use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
-use crate::model::{Lsn, Seen};
+use crate::model::{Lsn, Seen, Table};
 use crate::store;
 
 /// How long one attempt may take.
@@ -75,7 +75,7 @@ impl RefreshError {
 
 impl Refresher {
     /// What is served from here on; it contains what transaction `xid` did.
-    pub(super) async fn refresh(&self, core: &Core, xid: u32) -> Result<Refreshed, RefreshError> {
+    pub(super) async fn refresh(&self, core: &Arc<Core>, xid: u32) -> Result<Refreshed, RefreshError> {
         let served = core.live().map_err(Error::from)?;
         let tables = self.read(core.settings.naming, xid).await?.keeping(&served.tables);
         let refreshed = Refreshed { by_oid: Arc::new(tables.by_oid.clone()), seen: tables.seen.clone() };
@@ -83,6 +83,7 @@ impl Refresher {
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
             core.serve(&live)?;
+            tell_gaps(core, &served, &live);
             carry_over(core, &served, &live).await;
         }
         core.readmit();
@@ -97,8 +98,8 @@ impl Refresher {
 
     async fn read(&self, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
         let client = timeout(PATIENCE, self.pool.get()).await.map_err(|_| RefreshError::Silence)?;
-        let client = client.map_err(Error::from)?;
-        if let Ok(read) = timeout(PATIENCE, read(&client, naming, self.mode, xid)).await {
+        let mut client = client.map_err(Error::from)?;
+        if let Ok(read) = timeout(PATIENCE, read(&mut client, naming, self.mode, xid)).await {
             return read;
         }
         // A session that does not answer is of no use to whoever would get it next.
@@ -107,12 +108,24 @@ impl Refresher {
     }
 }
 
-async fn read(client: &Client, naming: Naming, mode: CaptureMode, xid: u32) -> Result<Tables, RefreshError> {
+async fn read(client: &mut Client, naming: Naming, mode: CaptureMode, xid: u32) -> Result<Tables, RefreshError> {
     let open = client.query_one(IS_OPEN, &[&xid.to_string()]).await;
     if open.and_then(|row| row.try_get(0)).map_err(CatalogError::from).map_err(Error::from)? {
         return Err(RefreshError::NotVisible);
     }
+    if let Err(error) = store::note_coverage(client).await {
+        tracing::debug!("since when captured changes are whole could not be noted: {error}");
+    }
     Ok(Tables::load_named(client, naming, mode).await.map_err(Error::from)?)
+}
+
+/// Ends the subscriptions to tables of which changes were lost; a client that keeps the rows gets them anew.
+fn tell_gaps(core: &Arc<Core>, before: &Live, live: &Live) {
+    let is_broken = |table: &&Arc<Table>| before.is_broken_by(&live.tables, table.oid);
+    for table in live.tables.by_oid.values().filter(|table| before.tables.by_oid.contains_key(&table.oid)).filter(is_broken) {
+        tracing::warn!(table = %table.name, "changes may have been lost, subscriptions to the table end with GAP");
+        core.tell_gap(table);
+    }
 }
 
 /// Compiles each subscription anew whose table or whose principal's role has changed, and asks the gate again; one that

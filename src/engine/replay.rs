@@ -138,6 +138,7 @@ impl Core {
 
     async fn catch_up(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
         self.metrics.resumes_total.add(1);
+        self.check_whole(id, after)?;
         self.wait_for_stream(id, after).await?;
         self.go_on(id, after, None).await
     }
@@ -155,6 +156,14 @@ impl Core {
             self.wait_for_room(id).await;
         }
         Ok(())
+    }
+
+    /// What followed a position may not have been captured whole.
+    fn check_whole(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
+        let held = self.index.lock().held(id);
+        let Some(table) = held.and_then(|(subscription, _)| subscription.source.table()) else { return Ok(()) };
+        let whole_since = self.live()?.tables.whole_since(table);
+        if after.commit_lsn < whole_since { Err(expired()) } else { Ok(()) }
     }
 
     /// Another worker may have told of an event that this process has not read yet; and a stream that has just begun

@@ -141,6 +141,9 @@ async fn prepare_to_stream(
         CaptureMode::Wal => store::ensure_publication(client).await?,
         CaptureMode::Outbox => start_outbox(client).await?,
     };
+    if let Err(error) = store::note_coverage(client).await {
+        tracing::warn!("cursors from before this start expire, since what is captured could not be noted: {error}");
+    }
     let tables = Tables::load_named(client, core.settings.naming, mode).await?;
     Ok(Prepared { mode, tables, written: store::wal_position(client).await? })
 }

@@ -110,7 +110,8 @@ impl Core {
     }
 
     fn make_again(&self, live: &Live, old: &Subscription) -> Result<Made, Failure> {
-        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
+        let compiled = live.schema.compile(&old.request).map_err(|errors| schema_changed(&errors.into()))?;
+        let Compiled::Subscription(compiled) = compiled else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
         let sink = old.sink.clone();
@@ -228,6 +229,11 @@ struct Lasting {
 struct Made {
     subscription: Arc<Subscription>,
     condition: Option<Condition>,
+}
+
+/// A document that was valid when its subscription began.
+fn schema_changed(failure: &Failure) -> Failure {
+    Failure::new("SCHEMA_CHANGED", format!("the schema has changed, and this document does not fit it any more: {failure}"))
 }
 
 /// The `where` argument.

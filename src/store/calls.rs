@@ -1,6 +1,6 @@
 //! The SQL functions of schema `rowcast`, as Rust functions. The rules live in `sql/functions/`; this only converts.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, IsolationLevel};
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::StoreError;
@@ -20,6 +20,12 @@ const STATUS: &str = "select name, value, ok, hint from rowcast.status()";
 
 /// For [`ensure_publication`].
 const ENSURE_PUBLICATION: &str = "select rowcast.ensure_publication()";
+
+/// For [`mend_publication`]. A slot that is older than its publication cannot be helped, so none is made here.
+const MEND_PUBLICATION: &str = "select coalesce((select rowcast.ensure_publication() from pg_catalog.pg_publication where pubname = 'rowcast'), false)";
+
+/// For [`note_coverage`].
+const NOTE_COVERAGE: &str = "select rowcast.note_coverage()";
 
 /// For [`start_outbox`].
 const START_OUTBOX: &str = "select rowcast.start_outbox()";
@@ -106,9 +112,28 @@ pub async fn ensure_publication(client: &Client) -> Result<bool, StoreError> {
     call(client, ENSURE_PUBLICATION, &[]).await
 }
 
+/// The same for a publication that is there, as far as the session's role may; whether anything changed.
+pub async fn mend_publication(client: &mut Client) -> Result<bool, StoreError> {
+    write(client, MEND_PUBLICATION).await
+}
+
+/// Note since when the captured changes of each watched table are whole; whether some may have been lost.
+pub async fn note_coverage(client: &mut Client) -> Result<bool, StoreError> {
+    write(client, NOTE_COVERAGE).await
+}
+
 /// Have changes captured by triggers, and those of all watched tables at once; whether anything changed.
 pub async fn start_outbox(client: &Client) -> Result<bool, StoreError> {
     call(client, START_OUTBOX, &[]).await
+}
+
+/// Whatever transactions are by default.
+async fn write(client: &mut Client, sql: &str) -> Result<bool, StoreError> {
+    let read_committed = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let writing = read_committed.start().await?;
+    let changed = writing.query_one(sql, &[]).await?.try_get(0)?;
+    writing.commit().await?;
+    Ok(changed)
 }
 
 async fn call<T>(client: &Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<T, StoreError>

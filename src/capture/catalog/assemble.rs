@@ -25,7 +25,7 @@ impl Weight {
     fn of(problem: &str, mode: CaptureMode) -> Self {
         match (problem, mode) {
             ("tenant_column_lost", _)
-            | ("not_published", CaptureMode::Wal)
+            | ("not_published" | "not_all_published" | "row_filter", CaptureMode::Wal)
             | ("not_captured" | "changed_through_parent", CaptureMode::Outbox) => Self::Unserved,
             // Triggers see whole rows whatever is published.
             (
@@ -37,7 +37,7 @@ impl Weight {
                 | "order_not_captured",
                 CaptureMode::Wal,
             )
-            | ("not_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
+            | ("not_published" | "not_all_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
             _ => Self::Told,
         }
     }
@@ -59,6 +59,7 @@ pub(super) fn tables(catalog: Catalog, naming: Naming, mode: CaptureMode) -> Res
     };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
+        tables.coverage.insert(row.oid, row.coverage.clone());
         let problems = known_problems(&row, mode);
         let unserved = problems.iter().any(|problem| problem.unserved);
         tables.problems.extend(problems);

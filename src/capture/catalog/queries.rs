@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio_postgres::{Client, Row};
 
+use super::coverage::Coverage;
 use super::fingerprint::Fingerprint;
 use super::{CatalogError, access, roles, settings};
 use crate::model::{Access, Roles, Seen};
@@ -24,8 +25,16 @@ const OPEN: &str = "
 const TABLES: &str = "
     select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,
            t.problems,
-           array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints
+           array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints,
+           c.coverage::text, w.coverage is not distinct from c.coverage as is_noted,
+           case
+               when w.coverage is not distinct from c.coverage then w.whole_since
+               when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
+               else pg_catalog.pg_current_wal_insert_lsn()
+           end as whole_since
     from rowcast.tables t
+    join rowcast.watched w on w.relation = t.oid
+    join rowcast.coverage c on c.relation = t.oid
     order by t.schema, t.name";
 
 /// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
@@ -116,6 +125,7 @@ pub(super) struct TableRow {
     pub(super) comment: Option<String>,
     pub(super) problems: Vec<String>,
     pub(super) hints: Vec<String>,
+    pub(super) coverage: Coverage,
 }
 
 /// A live column.
@@ -207,6 +217,7 @@ fn table_row(row: &Row) -> Result<TableRow, tokio_postgres::Error> {
         comment: row.try_get("comment")?,
         problems: row.try_get("problems")?,
         hints: row.try_get("hints")?,
+        coverage: Coverage::read(row)?,
     })
 }
 

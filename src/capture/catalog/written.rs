@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::queries::{Catalog, ColumnRow, TableRow, TypeRow};
-use super::{CatalogError, Fingerprint, Tables, assemble};
+use super::{CatalogError, Coverage, Fingerprint, Tables, assemble};
 use crate::capture::mode::CaptureMode;
 use crate::capture::naming::Naming;
 use crate::model::{Access, PUBLIC, Policy, Role, Roles, TableName};
@@ -165,6 +165,7 @@ impl Writing {
             comment: None,
             problems: Vec::new(),
             hints: Vec::new(),
+            coverage: Coverage::default(),
         });
         Ok(())
     }

@@ -1,0 +1,46 @@
+-- Notes for each watched table what its captured changes depend on, and since when they are whole. Called by engines before
+-- they read the catalog: at every start, so a change while no engine ran is found, and whenever the catalog has changed.
+-- Returns whether changes of a table may have been lost.
+--
+-- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
+-- expired. The announcement has the other engines read the catalog at this place of the stream.
+--
+-- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
+create or replace function rowcast.note_coverage()
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+set jit = off
+as $function$
+declare
+    w record;
+    lost boolean := false;
+begin
+    for w in
+        select n.relation, n.coverage as before, c.coverage as after
+        from rowcast.watched n
+        join rowcast.coverage c on c.relation = n.relation
+        where n.coverage is distinct from c.coverage
+        order by n.relation
+        for update of n
+    loop
+        if rowcast.loses_rows(w.before, w.after) then
+            lost := true;
+            update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()
+            where n.relation = w.relation;
+        else
+            update rowcast.watched n set coverage = w.after where n.relation = w.relation;
+        end if;
+    end loop;
+    if lost then
+        perform rowcast.announce('coverage', 0);
+    end if;
+    return lost;
+end
+$function$;
+comment on function rowcast.note_coverage() is
+    'Notes since when the captured changes of each watched table are whole; whether some may have been lost.';
+revoke all on function rowcast.note_coverage() from public;
