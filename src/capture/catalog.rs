@@ -11,6 +11,7 @@
 mod access;
 mod assemble;
 mod coverage;
+mod facts;
 mod fingerprint;
 mod lookup;
 mod queries;
@@ -30,6 +31,7 @@ use crate::model::{Lsn, Roles, Seen, Table, TableName};
 use crate::store::StoreError;
 
 pub use coverage::Coverage;
+pub use facts::{FACTS, Fact, Notice};
 pub use fingerprint::Fingerprint;
 pub use written::WrittenTable;
 

@@ -37,7 +37,7 @@ mod tls;
 mod wal;
 mod wire;
 
-pub use catalog::{CatalogError, Coverage, Fingerprint, TableProblem, Tables, WrittenTable};
+pub use catalog::{CatalogError, Coverage, FACTS, Fact, Fingerprint, Notice, TableProblem, Tables, WrittenTable};
 pub use conninfo::{Conninfo, SslMode};
 pub use consumer::{Capture, Captured, ServerIdentity};
 pub use error::{CaptureError, ServerError};

@@ -24,6 +24,8 @@ mod capture {
     mod catalog_types;
     /// Every way a start can be refused has a stable code and says what to do.
     mod errors;
+    /// Everything that events depend on is changed, and each change is noticed.
+    mod facts;
     /// Several hosts in one connection string.
     mod hosts;
     /// Outages: nothing lost, nothing handled twice; what cannot be bridged is said.
@@ -60,6 +62,8 @@ mod decode {
 mod engine {
     /// A client without a socket: it speaks the protocol into a session and reads what the session has queued.
     pub(crate) mod client;
+    /// Changes that were not captured end with GAP: altered publications, partitions that come and go.
+    mod coverage;
     /// What `explain` tells is what a subscriber meets.
     mod explain;
     /// Row policies and grants, and their change in mid-stream.

@@ -50,13 +50,13 @@ const FINGERPRINT: &str = "
         where y.polrelid = any ($1::oid[])
     ),
     watched_class as (
-        select c.oid, c.relnamespace, c.xmin as version
+        select c.oid, c.xmin as version
         from member m join pg_catalog.pg_class c on c.oid = m.oid
     ),
     version (class, oid, part, version) as (
         select 1, c.oid, 0, c.version from watched_class c
         union all
-        select 2, n.oid, 0, n.xmin from pg_catalog.pg_namespace n
+        select 2, n.oid, 0, n.xmin from pg_catalog.pg_namespace n where n.nspname !~ '^pg_(toast_)?temp_'
         union all
         select 3, columns.attrelid, columns.attnum, columns.version from columns
         union all

@@ -1,0 +1,245 @@
+//! Changes that were not captured are never skipped in silence: an altered publication, partitions that come and go.
+
+use std::sync::Arc;
+
+use rowcast::engine::Engine;
+use serde_json::{Value, json};
+
+use crate::engine::client::{Client, PATIENCE, serving, skips_outbox, until};
+use crate::postgres::Server;
+
+const T: &str = "subscription { t { row { id } cursor } }";
+const P: &str = "subscription { p { row { id } cursor } }";
+const KEPT: &str = "subscription { p(snapshot: true) { operation row { id } } }";
+
+async fn prepared(has_triggers: bool) -> (Server, Arc<Engine>) {
+    let server = Server::logical();
+    server
+        .sql(
+            "create table t (id int primary key, a text); create table u (id int primary key);
+             create table p (id int primary key) partition by range (id);
+             create table p1 partition of p for values from (0) to (10);
+             create table p2 partition of p for values from (10) to (20);
+             create table q (id int primary key); insert into q values (25); create table r (id int primary key)",
+        )
+        .await;
+    let engine = serving(&server, &fields()).await;
+    if !has_triggers {
+        server.sql("select rowcast.remove_event_trigger()").await;
+    }
+    (server, engine)
+}
+
+fn fields() -> Value {
+    json!([{ "table": "t", "public": true }, { "table": "u", "public": true }, { "table": "p", "public": true }])
+}
+
+fn serves(engine: &Engine, field: &str) -> bool {
+    engine.schema().unwrap().contains(&format!("  {field}("))
+}
+
+/// The cursor of an event of the table.
+async fn cursor(server: &Server, client: &mut Client, document: &str, insert: &str) -> String {
+    client.subscribe("first", document);
+    server.sql(insert).await;
+    let cursor = client.next().await["cursor"].as_str().unwrap().to_owned();
+    client.complete("first");
+    cursor
+}
+
+fn after(document: &str, cursor: &str) -> String {
+    document.replacen(" t {", &format!(" t(after: \"{cursor}\") {{"), 1)
+}
+
+/// Ends with an error, and the cursor from before is refused once the table is served again.
+async fn an_altered_publication_is_never_silent(has_triggers: bool, alteration: &str) {
+    let (server, engine) = prepared(has_triggers).await;
+    let (mut client, mut other) = (Client::of(&engine, "acme"), Client::of(&engine, "acme"));
+    other.subscribe("u", "subscription { u { row { id } } }");
+    let cursor = cursor(&server, &mut client, T, "insert into t values (1)").await;
+    client.subscribe("t", T);
+    server.sql(alteration).await;
+    server.sql("insert into t values (7); update t set a = 'x'").await;
+    loop {
+        let frame = client.frame().await;
+        if frame["type"] == "error" {
+            let code = frame["payload"][0]["extensions"]["code"].as_str().unwrap();
+            assert!(["GAP", "SCHEMA_CHANGED"].contains(&code), "{alteration}: {frame}");
+            break;
+        }
+    }
+    let mended = "select bool_and(problems = '{}')::text from rowcast.tables";
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.value(mended).await.as_deref() != Some("true") {
+        assert!(tokio::time::Instant::now() < deadline, "not mended: {alteration}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    until("the table to be served", || serves(&engine, "t")).await;
+    client.subscribe("again", &after(T, &cursor));
+    assert_eq!(client.error().await.0, "CURSOR_EXPIRED", "{alteration}");
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_altered_publication_ends_subscriptions_and_cursors_and_is_mended_with_event_triggers() {
+    if skips_outbox("an outbox needs no publication") {
+        return;
+    }
+    for alteration in [
+        "alter publication rowcast drop table t",
+        "alter publication rowcast set table u",
+        "alter publication rowcast set (publish = 'insert')",
+        "alter publication rowcast set table t where (id < 5), u, p",
+    ] {
+        an_altered_publication_is_never_silent(true, alteration).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_altered_publication_ends_subscriptions_and_cursors_and_is_mended_without_event_triggers() {
+    if skips_outbox("an outbox needs no publication") {
+        return;
+    }
+    for alteration in [
+        "alter publication rowcast drop table t",
+        "alter publication rowcast set (publish = 'insert')",
+        "alter publication rowcast set (publish = 'insert'); \
+         alter publication rowcast set (publish = 'insert, update, delete, truncate')",
+    ] {
+        an_altered_publication_is_never_silent(false, alteration).await;
+    }
+}
+
+/// Nobody was there to see it, and it was taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_that_was_altered_while_no_engine_ran_expires_cursors_and_no_others_do() {
+    if skips_outbox("an outbox needs no publication") {
+        return;
+    }
+    let (server, engine) = prepared(false).await;
+    let mut client = Client::of(&engine, "acme");
+    let cursor = cursor(&server, &mut client, T, "insert into t values (1)").await;
+    engine.stop(PATIENCE).await;
+    let engine = serving(&server, &fields()).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("same", &after(T, &cursor));
+    server.sql("insert into t values (2)").await;
+    assert_eq!(client.rows(1, "id").await, [2], "nothing was altered");
+    engine.stop(PATIENCE).await;
+
+    server.sql("alter publication rowcast drop table t; insert into t values (3)").await;
+    server.sql("alter publication rowcast add table t").await;
+    let engine = serving(&server, &fields()).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("lost", &after(T, &cursor));
+    assert_eq!(client.error().await.0, "CURSOR_EXPIRED");
+    engine.stop(PATIENCE).await;
+
+    server.sql("alter publication rowcast set (publish = 'insert')").await;
+    let engine = serving(&server, &fields()).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("t", T);
+    server.sql("update t set a = 'x' where id = 1").await;
+    assert_eq!(client.rows(1, "id").await, [1], "the start has mended it");
+    engine.stop(PATIENCE).await;
+}
+
+/// Statements after which rows are at clients that are not in the table any more, or the other way round.
+const MOVES: [&str; 5] = [
+    "alter table p detach partition p1",
+    "alter table p detach partition p1 concurrently",
+    "drop table p1",
+    "truncate p1",
+    "alter table p attach partition q for values from (20) to (30)",
+];
+
+async fn a_moved_partition_is_a_gap(has_triggers: bool, statement: &str) {
+    let (server, engine) = prepared(has_triggers).await;
+    server.sql("insert into p values (1), (11)").await;
+    let (mut client, mut keeper) = (Client::of(&engine, "acme"), Client::of(&engine, "acme"));
+    let mut other = Client::of(&engine, "acme");
+    client.subscribe("p", P);
+    other.subscribe("u", "subscription { u { row { id } } }");
+    keeper.subscribe("p", KEPT);
+    let rows = keeper.rows(2, "id").await;
+    assert_eq!(rows, [1, 11]);
+    assert_eq!(keeper.next().await["operation"], "SNAPSHOT_END");
+    server.sql("insert into p values (2)").await;
+    assert_eq!((client.next().await["row"]["id"].clone(), keeper.rows(1, "id").await), (json!(2), vec![json!(2)]));
+    server.sql(statement).await;
+    assert_eq!(client.error().await.0, "GAP", "{statement}");
+    let mut rows = Vec::new();
+    loop {
+        let event = keeper.next().await;
+        if event["operation"] == "SNAPSHOT_END" {
+            break;
+        }
+        rows.push(event["row"]["id"].clone());
+    }
+    let expected: &[i32] = if statement.contains("attach partition") && !statement.contains("detach") { &[1, 2, 11, 25] } else { &[11] };
+    assert_eq!(rows, expected, "{statement}");
+    server.sql("insert into p values (12); insert into u values (1)").await;
+    assert_eq!(keeper.rows(1, "id").await, [12]);
+    assert_eq!(other.rows(1, "id").await, [1], "another table goes on");
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_come_or_go_with_a_partition_are_a_gap_with_event_triggers() {
+    for statement in MOVES {
+        a_moved_partition_is_a_gap(true, statement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_come_or_go_with_a_partition_are_a_gap_without_event_triggers() {
+    for statement in ["alter table p detach partition p1", "drop table p1", "alter table p attach partition q for values from (20) to (30)"] {
+        a_moved_partition_is_a_gap(false, statement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_joins_empty_is_not_a_gap() {
+    let (server, engine) = prepared(true).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("p", P);
+    server.sql("create table p3 partition of p for values from (20) to (30); insert into p values (21)").await;
+    assert_eq!(client.rows(1, "id").await, [21]);
+    server.sql("alter table p attach partition r for values from (30) to (40)").await;
+    let noted = "select (coverage -> 'partitions' ? 'r'::regclass::oid::text)::text from rowcast.watched where relation = 'p'::regclass";
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.value(noted).await.as_deref() != Some("true") {
+        assert!(tokio::time::Instant::now() < deadline, "not noted");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.sql("insert into p values (31)").await;
+    assert_eq!(client.rows(1, "id").await, [31]);
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_was_renamed_ends_its_subscriptions_with_schema_changed_with_and_without_event_triggers() {
+    for has_triggers in [true, false] {
+        let (server, engine) = prepared(has_triggers).await;
+        let mut client = Client::of(&engine, "acme");
+        client.subscribe("t", T);
+        server.sql("create table t_new (id int primary key, a text)").await;
+        server.sql("begin; alter table t rename to t_old; alter table t_new rename to t; commit").await;
+        assert_eq!(client.error().await.0, "SCHEMA_CHANGED");
+        engine.stop(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attribute_that_joins_a_composite_type_is_delivered_without_event_triggers() {
+    let server = Server::logical();
+    server.sql("create type place as (street text); create table t (id int primary key, at place)").await;
+    let engine = serving(&server, &json!([{ "table": "t", "public": true }])).await;
+    server.sql("select rowcast.remove_event_trigger(); alter type place add attribute town text").await;
+    until("the attribute", || engine.schema().unwrap().contains("town")).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("t", "subscription { t { row { at { street town } } } }");
+    server.sql("insert into t values (1, ('Hill', 'Ayr'))").await;
+    assert_eq!(client.next().await["row"]["at"], json!({ "street": "Hill", "town": "Ayr" }));
+    engine.stop(PATIENCE).await;
+}
