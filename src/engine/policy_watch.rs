@@ -52,7 +52,9 @@ async fn mend(pool: &Pool) {
     match tokio::time::timeout(INTERVAL, store::mend_publication(&mut client)).await {
         Ok(Ok(true)) => tracing::warn!("publication rowcast was altered and left out changes; mended it"),
         Ok(Ok(false)) => {
-            tracing::error!("publication rowcast leaves out changes and cannot be mended by this role: see rowcast.status()");
+            tracing::error!(
+                "publication rowcast leaves out changes and cannot be mended by this role: see rowcast.status()"
+            );
         }
         Ok(Err(error)) => tracing::error!("publication rowcast leaves out changes; mending it failed: {error}"),
         // A session that does not answer is of no use to whoever would get it next.

@@ -122,7 +122,9 @@ async fn read(client: &mut Client, naming: Naming, mode: CaptureMode, xid: u32) 
 /// Ends the subscriptions to tables of which changes were lost; a client that keeps the rows gets them anew.
 fn tell_gaps(core: &Arc<Core>, before: &Live, live: &Live) {
     let is_broken = |table: &&Arc<Table>| before.is_broken_by(&live.tables, table.oid);
-    for table in live.tables.by_oid.values().filter(|table| before.tables.by_oid.contains_key(&table.oid)).filter(is_broken) {
+    for table in
+        live.tables.by_oid.values().filter(|table| before.tables.by_oid.contains_key(&table.oid)).filter(is_broken)
+    {
         tracing::warn!(table = %table.name, "changes may have been lost, subscriptions to the table end with GAP");
         core.tell_gap(table);
     }

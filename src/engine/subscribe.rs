@@ -233,7 +233,10 @@ struct Made {
 
 /// A document that was valid when its subscription began.
 fn schema_changed(failure: &Failure) -> Failure {
-    Failure::new("SCHEMA_CHANGED", format!("the schema has changed, and this document does not fit it any more: {failure}"))
+    Failure::new(
+        "SCHEMA_CHANGED",
+        format!("the schema has changed, and this document does not fit it any more: {failure}"),
+    )
 }
 
 /// The `where` argument.

@@ -1,7 +1,7 @@
 //! The SQL functions of schema `rowcast`, as Rust functions. The rules live in `sql/functions/`; this only converts.
 
-use tokio_postgres::{Client, IsolationLevel};
 use tokio_postgres::types::{PgLsn, ToSql};
+use tokio_postgres::{Client, IsolationLevel};
 
 use super::StoreError;
 use crate::model::Lsn;

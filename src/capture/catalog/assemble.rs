@@ -37,7 +37,9 @@ impl Weight {
                 | "order_not_captured",
                 CaptureMode::Wal,
             )
-            | ("not_published" | "not_all_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => Self::None,
+            | ("not_published" | "not_all_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => {
+                Self::None
+            }
             _ => Self::Told,
         }
     }

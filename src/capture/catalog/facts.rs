@@ -57,6 +57,10 @@ pub const FACTS: &[Fact] = &[
     fact("tables of the publication, row filters and column lists", "pg_publication_rel", Notice::Stream),
     fact("replica identity", "pg_class, pg_index", Notice::Stream),
     fact("partitions that are attached or detached, and children that join", "pg_inherits", Notice::Stream),
-    fact("partitions that are created, dropped or emptied, and children that leave", "pg_inherits, pg_class", Notice::Poll),
+    fact(
+        "partitions that are created, dropped or emptied, and children that leave",
+        "pg_inherits, pg_class",
+        Notice::Poll,
+    ),
     fact("triggers and rules", "pg_trigger, pg_rewrite", Notice::Poll),
 ];

@@ -59,10 +59,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("collations", &["alter collation app.words rename to terms"]),
     ("comments on tables", &["comment on table app.t is 'a table'"]),
     ("owners of tables", &["alter table app.t owner to a"]),
-    (
-        "row security",
-        &["alter table app.t enable row level security", "alter table app.t force row level security"],
-    ),
+    ("row security", &["alter table app.t enable row level security", "alter table app.t force row level security"]),
     (
         "policies",
         &[
@@ -98,7 +95,10 @@ const CHANGES: &[(&str, &[&str])] = &[
         &["alter role postgres set app.region = 'north'", "alter database postgres set app.region = 'south'"],
     ),
     ("the owner of the database", &["alter database postgres owner to b"]),
-    ("replica identity", &["alter table app.t replica identity default", "alter table app.p1 replica identity default"]),
+    (
+        "replica identity",
+        &["alter table app.t replica identity default", "alter table app.p1 replica identity default"],
+    ),
     (
         "partitions that are attached or detached, and children that join",
         &[
@@ -124,7 +124,10 @@ const CHANGES: &[(&str, &[&str])] = &[
             "create rule none as on insert to app.other do instead nothing",
         ],
     ),
-    ("which tables are watched, and how", &["select rowcast.watch('app.later', public => true)", "select rowcast.unwatch('app.later')"]),
+    (
+        "which tables are watched, and how",
+        &["select rowcast.watch('app.later', public => true)", "select rowcast.unwatch('app.later')"],
+    ),
     ("schemas and their names", &["alter schema app rename to shop", "alter schema shop owner to b"]),
     (
         "tables and their names",

@@ -176,7 +176,8 @@ async fn a_moved_partition_is_a_gap(has_triggers: bool, statement: &str) {
         }
         rows.push(event["row"]["id"].clone());
     }
-    let expected: &[i32] = if statement.contains("attach partition") && !statement.contains("detach") { &[1, 2, 11, 25] } else { &[11] };
+    let expected: &[i32] =
+        if statement.contains("attach partition") && !statement.contains("detach") { &[1, 2, 11, 25] } else { &[11] };
     assert_eq!(rows, expected, "{statement}");
     server.sql("insert into p values (12); insert into u values (1)").await;
     assert_eq!(keeper.rows(1, "id").await, [12]);
@@ -193,7 +194,11 @@ async fn rows_that_come_or_go_with_a_partition_are_a_gap_with_event_triggers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_come_or_go_with_a_partition_are_a_gap_without_event_triggers() {
-    for statement in ["alter table p detach partition p1", "drop table p1", "alter table p attach partition q for values from (20) to (30)"] {
+    for statement in [
+        "alter table p detach partition p1",
+        "drop table p1",
+        "alter table p attach partition q for values from (20) to (30)",
+    ] {
         a_moved_partition_is_a_gap(false, statement).await;
     }
 }
