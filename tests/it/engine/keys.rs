@@ -171,8 +171,8 @@ async fn policies_that_are_asked_and_resolvers_have_both_halves() {
     for (field, due) in [("both", &["LEAVE 3", "ENTER 4"][..]), ("present", &["ENTER 5"])] {
         server.sql("update t set v = 7").await;
         lines(&mut client, 1).await;
-        let mut resolved = Client::connect(&engine, principal());
-        resolved.subscribe("1", &format!("subscription {{ {field} }}"));
+        let mut reader = Client::connect(&engine, principal());
+        reader.subscribe("1", &format!("subscription {{ {field} }}"));
         server.sql("update t set id = id + 1").await;
         let mut calls = Vec::new();
         until("the resolver to be called", || {
@@ -198,9 +198,9 @@ async fn policies_that_are_asked_and_resolvers_have_both_halves() {
             ));
         }
         for _ in due {
-            resolved.next().await;
+            reader.next().await;
         }
-        resolved.session.disconnect();
+        reader.session.disconnect();
         lines(&mut client, 2).await;
     }
     engine.stop(PATIENCE).await;
