@@ -263,6 +263,7 @@ select
         case when part.of_rows then 'row_filter' end,
         case when part.of_columns then 'column_list' end,
         case when key.attnums is null then 'no_primary_key' end,
+        case when key.deferrable then 'key_deferrable' end,
         case when c.relrowsecurity and not policy.found then 'no_policy' end,
         case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
     ], null) as problems
@@ -309,7 +310,7 @@ cross join lateral (
     ) generated
 ) member
 left join lateral (
-    select array_agg(k.attnum order by k.place) as attnums
+    select array_agg(k.attnum order by k.place) as attnums, bool_or(not i.indimmediate) as deferrable
     from pg_catalog.pg_index i
     cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, place)
     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
@@ -387,7 +388,7 @@ as $function$
         when 'identity_generated' then
             'The replica identity has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
-            'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
+            'Old rows carry the replica identity alone, so subscribers whose view depends on other columns (tenant, row policy, filter) get no DELETE and no LEAVE: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then
             'A partition is a foreign, temporary or unlogged table: its changes never reach the WAL and are not seen.'
         when 'has_children' then
@@ -398,6 +399,8 @@ as $function$
             'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
             'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+        when 'key_deferrable' then
+            'The primary key is deferrable, so within one transaction two rows may have the same key: a client that keeps rows by key may lose one of them. Make the constraint NOT DEFERRABLE.'
         when 'no_policy' then
             'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
         when 'nobody_may_subscribe' then
@@ -1783,9 +1786,13 @@ with line (place, name, value, ok, hint) as (
             case when t.public then 'public' end,
             'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
             case when t.row_security then 'row security' end),
-        t.problems = '{}',
-        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+        met.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(met.problems) p)
     from rowcast.tables t
+    -- Triggers see whole rows whatever the identity is.
+    cross join lateral (
+        select array_remove(t.problems, case when exists (select from rowcast.outbox_state) then 'identity_not_full' end) as problems
+    ) met
     union all
     select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'

@@ -228,8 +228,10 @@ class SubscriptionExecutor:
              "condition": null | {"sql", "index": "equality" | "range" | "always" | "residual" | "never", "asked"},
              "row": null | {"operation", "notes": [str], "old": null | image, "new": null | image,
                             "transition": null | "ENTER" | "STAY" | "LEAVE", "why_not": null | str,
-                            "told": null | {"what": "row" | "key", "columns": [column], "changed": [column],
-                                            "payload"}}}
+                            "left": null | told, "told": null | told}}
+
+        told is ``{"what": "row" | "key", "columns": [column], "changed": [column], "payload"}``; ``left`` is what is
+        delivered first of an UPDATE that changed the key of a row in view: its LEAVE under the old key,
 
         and an image is ``{"absent": [column], "tenant": null | truth, "row_policy": truth, "in_view",
         "refused_by": null | "tenant" | "row_policy", "asked": null | {"answer": "visible" | "hidden" | "raised" |

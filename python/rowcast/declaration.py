@@ -37,7 +37,8 @@ class Declaration:
         name: The field's name; by default camelCase of the function's name, or else of the table's or topic's.
         leave: Whether the resolver is also called for rows that leave the subscriber's view.
         timeout: Seconds that one call of the resolver may take; ``None`` means the manager's ``resolver_timeout_s``.
-        replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own.
+        replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own:
+            unless that is FULL, a subscriber with a tenant, a row policy or a filter gets no DELETE and no LEAVE.
         scopes: What the principal's ``scopes`` must contain, all of it; else ``SCOPE_REQUIRED``.
         operations: Which changes may be watched, of ``INSERT``, ``UPDATE``, ``DELETE`` and ``TRUNCATE``; others are
             ``OPERATION_FORBIDDEN``, and who asks for none in particular watches these. ``None`` is all of them.

@@ -115,9 +115,13 @@ with line (place, name, value, ok, hint) as (
             case when t.public then 'public' end,
             'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
             case when t.row_security then 'row security' end),
-        t.problems = '{}',
-        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+        met.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(met.problems) p)
     from rowcast.tables t
+    -- Triggers see whole rows whatever the identity is.
+    cross join lateral (
+        select array_remove(t.problems, case when exists (select from rowcast.outbox_state) then 'identity_not_full' end) as problems
+    ) met
     union all
     select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'

@@ -204,7 +204,7 @@ impl Transaction {
     /// Counts one change, whether or not somebody watches it.
     fn stamp(&mut self) -> Result<Stamp, DecodeError> {
         let Transaction { commit_lsn, committed_at, xid, next: ordinal } = *self;
-        self.next = ordinal.checked_add(1).ok_or(DecodeError::TooManyChanges { commit_lsn })?;
+        self.next = ordinal.checked_add(Event::NUMBERS).ok_or(DecodeError::TooManyChanges { commit_lsn })?;
         Ok(Stamp { position: Position { commit_lsn, ordinal }, committed_at, xid })
     }
 }

@@ -143,7 +143,9 @@ impl Core {
         if matches!(*serving, Serving::Stopped) {
             return Err(Error::StartedBefore);
         }
-        *serving = Serving::Live(Arc::clone(live));
+        let before = std::mem::replace(&mut *serving, Serving::Live(Arc::clone(live)));
+        drop(serving);
+        live.warn_of_problems(if let Serving::Live(before) = &before { Some(before) } else { None });
         Ok(())
     }
 

@@ -50,6 +50,14 @@ impl Live {
         Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), gate, fields })
     }
 
+    /// Logs what the catalog finds wrong with the tables and did not before: an operator may look at nothing else.
+    pub(super) fn warn_of_problems(&self, before: Option<&Arc<Live>>) {
+        let known = |problem| before.is_some_and(|before| before.tables.problems.contains(problem));
+        for problem in self.tables.problems.iter().filter(|problem| !known(problem)) {
+            tracing::warn!(code = &*problem.code, table = %problem.table, "{}", problem.hint);
+        }
+    }
+
     /// The field of a compiled subscription.
     pub(super) fn field(&self, index: usize) -> &Field {
         &self.fields[index]

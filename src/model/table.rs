@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, PgType};
+use super::{Access, PgType, Tuple};
 
 /// Schema and name as the catalog has them: unquoted, case kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +94,14 @@ impl Table {
     /// The index of the column that the catalog calls `name`.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Whether two images of one row are known to have different primary keys, as clients compare them: by their text.
+    pub fn key_differs(&self, old: &Tuple, new: &Tuple) -> bool {
+        self.key
+            .iter()
+            .map(|index| (old.get(*index), new.get(*index)))
+            .any(|(old, new)| old.is_known() && new.is_known() && old != new)
     }
 
     /// The index of the column whose GraphQL name is `field`.

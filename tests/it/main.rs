@@ -64,6 +64,8 @@ mod engine {
     mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
+    /// Rows whose key changes.
+    mod keys;
     /// Rows that move from one partition to another.
     mod moves;
     /// Triggers, cascades and savepoints in one transaction.

@@ -135,6 +135,9 @@ def _row(row: Told) -> Iterator[str]:
     if row["told"] is None:
         yield f"  nothing is told: {row['why_not']}"
         return
+    if row["left"] is not None:
+        yield f"  LEAVE: the key alone is told: {_list(row['left']['columns'])}"
+        yield f"  {json.dumps(row['left']['payload'], ensure_ascii=False)}"
     told = row["told"]
     what = "the row" if told["what"] == "row" else "the key alone"
     yield f"  {row['transition']}: {what} is told: {_list(told['columns'])}"

@@ -48,7 +48,12 @@ fn operation(inquiry: &Inquiry) -> Result<Option<Operation>, Error> {
         Operation::Insert => row && !old,
         Operation::Update => row,
         Operation::Delete => old && !row,
-        Operation::Truncate | Operation::Message | Operation::Snapshot | Operation::SnapshotEnd => false,
+        Operation::Departure
+        | Operation::Arrival
+        | Operation::Truncate
+        | Operation::Message
+        | Operation::Snapshot
+        | Operation::SnapshotEnd => false,
     };
     if fits {
         return Ok(Some(operation));

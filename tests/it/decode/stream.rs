@@ -68,7 +68,7 @@ fn a_transaction_becomes_numbered_events_between_begin_and_commit() {
     assert_eq!(decoder.decode(relation(ORDERS, "orders", b'f', COLUMNS)), Ok(Decoded::Nothing));
     for ordinal in 0..2 {
         let event = event(decoder.decode(insert(ORDERS, &order("1"))).unwrap());
-        assert_eq!(event.position, Position { commit_lsn: lsn, ordinal });
+        assert_eq!(event.position, Position { commit_lsn: lsn, ordinal: ordinal * Event::NUMBERS });
         assert_eq!((event.xid, event.committed_at), (727, committed_at));
     }
     let end_lsn = Lsn(COMMIT_LSN + 48);
@@ -127,8 +127,8 @@ fn ordinals_do_not_depend_on_who_watches_what() {
     assert_eq!(decoder.decode(message(false, "rowcast.publish", b"{}")), Ok(Decoded::Nothing));
     let Decoded::Events(events) = decoder.decode(truncate(&[ITEMS, OTHER, ORDERS])).unwrap() else { panic!() };
     let ordinals: Vec<_> = events.iter().map(|event| event.position.ordinal).collect();
-    assert_eq!(ordinals, [2, 4]);
-    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 5);
+    assert_eq!(ordinals, [4, 8]);
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 10);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_malformed_publication_is_set_aside_and_stops_nothing() {
     }
     let answer = decoder.decode(message(true, "rowcast.publish", b"{\"topic\": \"\xff\"}")).unwrap();
     assert_eq!(answer, Decoded::Ignored(Ignored::NotUtf8));
-    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9);
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 18);
 }
 
 #[test]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from rig.postgres import Cluster, Database
+from rig.server import CAPTURE
 from rig.wait import until, until_async
 from rowcast import (
     EventBusConfig,
@@ -75,6 +76,24 @@ async def test_why_a_stream_is_lost_is_in_the_log_while_a_subscriber_is_told_the
     assert where in message
     assert record.pathname.endswith("core.rs")
     assert abs(record.created - time.time()) < 60
+
+
+async def test_a_table_whose_old_rows_are_not_carried_whole_is_a_warning_at_the_start(
+    empty: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty.execute("create table tasks (id int primary key, org text)")
+    manager = SubscriptionManager(empty.url)
+    manager.subscription("tasks", tenant="org", replica_identity="keep")
+    async with manager:
+        if CAPTURE != "outbox":
+            await until_async(lambda: told(caplog), "the warning")
+    messages = [record.getMessage() for record in told(caplog)]
+    if CAPTURE == "outbox":  # Triggers see whole rows.
+        assert messages == []
+        return
+    (message,) = messages
+    assert "get no DELETE and no LEAVE" in message
+    assert "code=IDENTITY_NOT_FULL table=public.tasks" in message
 
 
 async def test_rooms_have_loggers_and_levels_of_their_own(empty: Database, caplog: pytest.LogCaptureFixture) -> None:

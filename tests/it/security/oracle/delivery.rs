@@ -20,6 +20,10 @@ pub(super) enum Change {
     Insert(usize),
     /// And whether the key changed.
     Update(usize, usize, bool),
+    /// Half of an UPDATE that changed the key: the row leaves its old one.
+    Departure(usize),
+    /// The other half: the row enters under its new one.
+    Arrival(usize),
     Delete(usize),
     Truncate,
 }
@@ -41,10 +45,28 @@ impl Change {
         }
     }
 
+    /// What is delivered of it: a changed key is two events, if the stream carries the old one.
+    pub(super) fn parts(self) -> Vec<Change> {
+        match self {
+            Change::Update(old, new, true) => vec![Change::Departure(old), Change::Arrival(new)],
+            whole => vec![whole],
+        }
+    }
+
+    /// The images before and after.
+    pub(super) fn images(self) -> (Option<usize>, Option<usize>) {
+        match self {
+            Change::Insert(new) | Change::Arrival(new) => (None, Some(new)),
+            Change::Update(old, new, _) => (Some(old), Some(new)),
+            Change::Delete(old) | Change::Departure(old) => (Some(old), None),
+            Change::Truncate => (None, None),
+        }
+    }
+
     pub(super) fn operation(self) -> &'static str {
         match self {
             Change::Insert(_) => "INSERT",
-            Change::Update(..) => "UPDATE",
+            Change::Update(..) | Change::Departure(_) | Change::Arrival(_) => "UPDATE",
             Change::Delete(_) => "DELETE",
             Change::Truncate => "TRUNCATE",
         }
@@ -54,8 +76,8 @@ impl Change {
 /// The transition, if anything is to be told.
 pub(super) fn transition(change: Change, old: Truth, new: Truth) -> Option<&'static str> {
     match change {
-        Change::Insert(_) => (new == Truth::Shown).then_some("ENTER"),
-        Change::Delete(_) => (old == Truth::Shown).then_some("LEAVE"),
+        Change::Insert(_) | Change::Arrival(_) => (new == Truth::Shown).then_some("ENTER"),
+        Change::Delete(_) | Change::Departure(_) => (old == Truth::Shown).then_some("LEAVE"),
         Change::Truncate => Some("LEAVE"),
         Change::Update(..) => match (old, new) {
             (Truth::Hidden, Truth::Shown) => Some("ENTER"),
@@ -78,8 +100,8 @@ impl Carried {
     pub(super) fn of(table: &Table, change: Change) -> Self {
         match change {
             _ if table.full => Carried::All,
-            Change::Update(_, _, true) | Change::Delete(_) => Carried::Key,
-            Change::Update(_, _, false) | Change::Insert(_) | Change::Truncate => Carried::Nothing,
+            Change::Update(_, _, true) | Change::Departure(_) | Change::Delete(_) => Carried::Key,
+            Change::Update(_, _, false) | Change::Arrival(_) | Change::Insert(_) | Change::Truncate => Carried::Nothing,
         }
     }
 }
@@ -93,12 +115,7 @@ pub(super) fn frame(
     transition: &str,
     seen: bool,
 ) -> Value {
-    let (old, new) = match change {
-        Change::Insert(new) => (None, Some(new)),
-        Change::Update(old, new, _) => (Some(old), Some(new)),
-        Change::Delete(old) => (Some(old), None),
-        Change::Truncate => (None, None),
-    };
+    let (old, new) = change.images();
     let shown = if transition == "LEAVE" { old } else { new };
     let selected = |of: &[Column]| -> Value {
         let Some(image) = shown else { return Value::Null };
