@@ -39,7 +39,7 @@ impl Core {
             .map_err(|refusal| self.refused(refusal))
     }
 
-    /// What the client is told of a module's no, which is counted.
+    /// What the client gets for a module's no, which is counted. What it does not get is the operator's to know.
     pub(super) fn refused(&self, refusal: impl Into<Refusal>) -> Failure {
         let refusal = refusal.into();
         let metrics = &self.metrics;
@@ -51,6 +51,10 @@ impl Core {
             Module::Columns => &metrics.columns_refusals_total,
         };
         refusals.add(1);
-        refusal.into()
+        let (code, reason, for_client) = (refusal.code(), refusal.to_string(), refusal.to_client());
+        if reason != for_client {
+            tracing::warn!(code, "a client was refused: {reason}");
+        }
+        Failure::new(code, for_client)
     }
 }

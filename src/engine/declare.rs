@@ -17,7 +17,7 @@ use crate::store::{ReplicaIdentityChoice, WatchRequest};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Declaration {
-    name: Option<String>,
+    pub(super) name: Option<String>,
     table: Option<String>,
     topic: Option<String>,
     resolver: Option<graphql::Resolver>,
