@@ -34,8 +34,8 @@ class Declaration:
         topic: The topic of published messages; ``None`` for a table.
         tenant: The column that holds the row's tenant.
         public: Everybody may subscribe; the table has no tenant column.
-        name: The field's name; by default the function's, or else the table's or topic's. Each of them becomes camelCase
-            unless the manager has ``naming="database"``.
+        name: The field's name; by default the function's, or else the table's or topic's. Each of them becomes
+            camelCase unless the manager has ``naming="database"``.
         leave: Whether the resolver is also called for rows that leave the subscriber's view.
         timeout: Seconds that one call of the resolver may take; ``None`` means the manager's ``resolver_timeout_s``.
         replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own.

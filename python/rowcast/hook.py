@@ -1,8 +1,8 @@
 """The ``authenticate`` hook: checked when it is mounted, called for each connection, its refusals recognised.
 
-A hook that could not be called would fail for each client alone, so its signature is checked where it is given. FastAPI
-users refuse with ``HTTPException(401)`` or ``WebSocketException(1008)``; these count as `Forbidden`, and Starlette is not
-imported for it.
+A hook that could not be called would fail for each client alone, so its signature is checked where it is given.
+FastAPI users refuse with ``HTTPException(401)`` or ``WebSocketException(1008)``; these count as `Forbidden`, and
+Starlette is not imported for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def checked(hook: Authenticate | None) -> Authenticate | None:
     problem = None if hook is None else _problem(hook)
     if problem is not None:
         raise ConfigurationError(
-            f"authenticate {problem}; write `async def authenticate(connection: rowcast.Connection) -> rowcast.Principal`",
+            f"authenticate {problem}; write `async def authenticate(connection: Connection) -> Principal`",
             code="AUTHENTICATE_INVALID",
         )
     return hook

@@ -92,7 +92,7 @@ impl Declaration {
         })
     }
 
-    /// The field of a watched table that nobody declared.
+    /// The field of a watched table that is not declared, for an engine that serves those too.
     pub(super) fn of_table(table: &Table) -> Self {
         let replica_identity = ReplicaIdentityChoice::Keep;
         Declaration { table: Some(quoted(&table.name)), replica_identity, ..Declaration::default() }

@@ -149,8 +149,8 @@ class Table:
             problem = 'it has no columns: Table("orders", id="bigint", total="numeric", key="id")'
         elif kinds:
             problem = (
-                f'{kinds[0]}={self.columns[kinds[0]]!r} is taken for a column, whose type must be text such as "bigint", or '
-                "an enum(…); public=, tenant= and scopes= belong to the subscription"
+                f"{kinds[0]}={self.columns[kinds[0]]!r} is taken for a column, whose type must be text such as "
+                '"bigint" or an enum(…); public=, tenant= and scopes= belong to the subscription'
             )
         elif missing:
             problem = f"column {missing[0]!r} is named and is not among its columns"

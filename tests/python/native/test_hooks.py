@@ -104,7 +104,14 @@ def generator(connection):
 @MOUNTS
 @pytest.mark.parametrize(
     "wrong",
-    [lambda: Principal(), lambda request, connection: Principal(), Hook().too_many, generator, Principal(), "authenticate"],
+    [
+        lambda: None,
+        lambda request, connection: None,
+        Hook().too_many,
+        generator,
+        Principal(),
+        "authenticate",
+    ],
     ids=["no argument", "two arguments", "method", "generator", "a principal", "a name"],
 )
 def test_a_hook_that_cannot_be_called_is_refused_where_it_is_mounted(mount, wrong):

@@ -69,7 +69,12 @@ def test_one_rule_makes_names_whoever_gave_them(naming, name):
     @subscription("orders")
     async def task_cards(event, variables): ...
 
-    given = (task_cards, subscription("orders", name="task_cards"), subscription("task_cards"), subscription(topic="task_cards"))
+    given = (
+        task_cards,
+        subscription("orders", name="task_cards"),
+        subscription("task_cards"),
+        subscription(topic="task_cards"),
+    )
     assert {declarations_in(each)[0].field(naming) for each in given} == {name}
 
 
