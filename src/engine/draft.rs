@@ -69,13 +69,15 @@ pub(super) struct Draft<'a> {
     options: Options,
     bound: Vec<Bound>,
     aside: Vec<Aside>,
+    /// Of the bound fields, once they are known to fit.
+    schema: Option<GraphSchema>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(tables: &'a Tables, settings: &Settings) -> Self {
         let (introspection, service) = (settings.introspection, settings.service.clone());
         let options = Options { introspection, service, limits: settings.request };
-        Draft { tables, naming: settings.naming, options, bound: Vec::new(), aside: Vec::new() }
+        Draft { tables, naming: settings.naming, options, bound: Vec::new(), aside: Vec::new(), schema: None }
     }
 
     /// Adds a declared field, or sets it aside when its table cannot be served.
@@ -89,10 +91,13 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Adds every table that is not declared and fits beside the others.
+    /// Adds every table that is not declared and fits beside the others. One whose declared field was set aside has no
+    /// second field without the declaration's scopes.
     fn add_undeclared(&mut self) -> Result<(), Error> {
-        let declared: HashSet<u32> = self.served().iter().map(|table| table.oid).collect();
-        let undeclared = self.tables.iter().filter(|table| !declared.contains(&table.oid));
+        let served = self.bound.iter().filter_map(|(bound, _)| bound.table.as_ref().map(|table| &table.name));
+        let aside = self.aside.iter().filter_map(|aside| aside.table.as_ref());
+        let declared: HashSet<&TableName> = served.chain(aside).collect();
+        let undeclared = self.tables.iter().filter(|table| !declared.contains(&table.name));
         let fields = undeclared.map(|table| Declaration::of_table(table).bind(self.tables));
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
         self.fit(fields);
@@ -105,7 +110,13 @@ impl<'a> Draft<'a> {
         self.fit(fields);
     }
 
-    pub(super) fn schema(&self) -> Result<GraphSchema, SchemaError> {
+    /// Makes the schema of all that is bound; the last one that could be made stays when it cannot.
+    pub(super) fn make(&mut self) -> Result<(), SchemaError> {
+        self.schema = Some(self.build()?);
+        Ok(())
+    }
+
+    fn build(&self) -> Result<GraphSchema, SchemaError> {
         let fields: Vec<BoundField> = self.bound.iter().map(|(bound, _)| bound.clone()).collect();
         GraphSchema::build(&self.served(), &fields, self.options.clone())
     }
@@ -115,7 +126,11 @@ impl<'a> Draft<'a> {
         if serve_watched {
             self.add_undeclared()?;
         }
-        let (schema, served) = (self.schema()?, self.served());
+        let schema = match self.schema.take() {
+            Some(schema) => schema,
+            None => self.build()?,
+        };
+        let served = self.served();
         let fields = self.bound.into_iter().map(|(_, field)| field).collect();
         Ok(Drafted { schema, served, fields, aside: self.aside })
     }
@@ -124,7 +139,7 @@ impl<'a> Draft<'a> {
     fn fit(&mut self, mut fields: Vec<Bound>) {
         let (fitting, rest) = (self.bound.len(), fields.len() / 2);
         self.bound.append(&mut fields);
-        let Err(error) = self.schema() else { return };
+        let Err(error) = self.make() else { return };
         let mut fields = self.bound.split_off(fitting);
         match fields.len() {
             0 => {}

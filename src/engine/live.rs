@@ -29,7 +29,7 @@ impl Live {
         for declaration in declared {
             draft.bind(declaration)?;
         }
-        draft.schema()?;
+        draft.make()?;
         let drafted = draft.finish(settings.serve_watched)?;
         Ok(Self::of(tables, drafted))
     }

@@ -245,7 +245,8 @@ fn forbidden(table: &Table, column: &str) -> Failure {
          read: grant select on it",
         table.name
     );
-    let message = "which rows are visible depends on a column that the principal may not read: subscribe without snapshot";
+    let message =
+        "which rows are visible depends on a column that the principal may not read: subscribe without snapshot";
     Failure::new("SNAPSHOT_FORBIDDEN", message)
 }
 

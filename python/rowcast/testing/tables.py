@@ -141,7 +141,8 @@ class Table:
         return {"name": name, "type": type_name, "labels": list(labels), "not_null": name in self.required}
 
     def _check(self) -> None:
-        kinds = [name for name, kind in self.columns.items() if not isinstance(kind, str | Enumeration)]
+        given: Mapping[str, object] = self.columns
+        kinds = [name for name, kind in given.items() if not isinstance(kind, str | Enumeration)]
         named = [*self.key, *self.required, *(name for columns in self.grants.values() for name in columns)]
         missing = [name for name in named if name not in self.columns]
         problem = None

@@ -99,14 +99,16 @@ async fn tables_of_one_name_in_graphql_are_both_known() {
 #[tokio::test]
 async fn a_table_is_read_as_if_it_were_watched() {
     let (_database, client) = Database::migrated().await;
-    let setup = "create table t (id int, part int, v text, primary key (part, id)); create table bad (v int, \"V\" int)";
+    let setup =
+        "create table t (id int, part int, v text, primary key (part, id)); create table bad (v int, \"V\" int)";
     client.batch_execute(setup).await.unwrap();
     let planned = rowcast::store::relation(&client, "t").await.unwrap();
     let load = |oid| Tables::load_with(&client, Naming::Camel, CaptureMode::Wal, std::slice::from_ref(oid));
     let before = load(&planned).await.unwrap();
     client.batch_execute("select rowcast.watch('t')").await.unwrap();
     let after = Tables::load(&client).await.unwrap();
-    let shape = |tables: &Tables| tables.find("t").map(|t| (t.oid, t.columns.clone(), t.key.clone(), t.identity)).unwrap();
+    let shape =
+        |tables: &Tables| tables.find("t").map(|t| (t.oid, t.columns.clone(), t.key.clone(), t.identity)).unwrap();
     assert_eq!(shape(&before), shape(&after));
     let bad = rowcast::store::relation(&client, "bad").await.unwrap();
     assert_eq!(load(&bad).await.unwrap_err().code(), "TABLE_NOT_SERVED");

@@ -118,9 +118,29 @@ async fn a_table_without_columns_is_set_aside_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_type_whose_name_collides_takes_the_later_table_alone_away() {
-    let setup = "create schema a; create type a.state as enum ('OPEN'); create schema b; create type b.state as enum ('SHUT');
+    let setup =
+        "create schema a; create type a.state as enum ('OPEN'); create schema b; create type b.state as enum ('SHUT');
                  alter table u add column s a.state";
     is_set_aside_alone(setup, "alter table t add column s b.state", "alter table t drop column s").await;
+}
+
+/// With `serve_watched` a table has a field without its declaration. One whose declared field cannot be served has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_table_that_is_set_aside_does_not_come_back_without_its_scopes() {
+    let server = Server::logical();
+    let setup =
+        "create schema a; create type a.state as enum ('OPEN'); create schema b; create type b.state as enum ('SHUT');
+                 create table t (id int primary key, s b.state); create table u (id int primary key)";
+    server.sql(setup).await;
+    let fields = json!([
+        { "table": "u", "public": true },
+        { "table": "t", "public": true, "scopes": ["hr"], "name": "wages", "resolver": { "index": 0 } },
+    ]);
+    let engine = serving_with(&server, &fields, Settings { serve_watched: true, ..patient() }).await;
+    server.sql("alter table u add column s a.state").await;
+    until("the field to go", || !has(&engine, "wages(")).await;
+    assert!(!has(&engine, " t("), "{}", engine.schema().unwrap());
+    engine.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
