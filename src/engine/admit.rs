@@ -51,10 +51,9 @@ impl Core {
             Module::Columns => &metrics.columns_refusals_total,
         };
         refusals.add(1);
-        let (code, reason, for_client) = (refusal.code(), refusal.to_string(), refusal.to_client());
-        if reason != for_client {
-            tracing::warn!(code, "a client was refused: {reason}");
+        if refusal.is_for_the_operator() {
+            tracing::warn!(code = refusal.code(), "a client was refused: {refusal}");
         }
-        Failure::new(code, for_client)
+        Failure::new(refusal.code(), refusal.to_client())
     }
 }

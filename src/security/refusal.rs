@@ -97,6 +97,18 @@ impl Refusal {
         }
     }
 
+    /// Whether a client gets no reason but the code, so that the log must have it.
+    pub fn is_for_the_operator(&self) -> bool {
+        matches!(
+            self,
+            Refusal::TenantInvalid(_)
+                | Refusal::NotPublic { .. }
+                | Refusal::RoleUnknown { .. }
+                | Refusal::TableForbidden { .. }
+                | Refusal::Policy(_)
+        )
+    }
+
     /// What a client gets beside the code: nothing of roles, grants, policies and settings.
     pub fn to_client(&self) -> String {
         match self {
@@ -106,11 +118,7 @@ impl Refusal {
             Refusal::ColumnForbidden { column, .. } => {
                 format!("column {column} may not be read: leave it out of the selection and the filter")
             }
-            Refusal::TenantInvalid(_)
-            | Refusal::NotPublic { .. }
-            | Refusal::RoleUnknown { .. }
-            | Refusal::TableForbidden { .. }
-            | Refusal::Policy(_) => "the principal may not use this field; the server's log has the reason".to_owned(),
+            _ => "the principal may not use this field; the server's log has the reason".to_owned(),
         }
     }
 
