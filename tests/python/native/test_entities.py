@@ -172,7 +172,7 @@ def test_an_engine_without_a_database_has_no_entities(started: Callable[..., Sub
 
 @pytest.mark.parametrize("public_introspection", [False, True])
 async def test_a_gateway_asks_over_http_and_the_hook_says_who_it_is(
-    database: Database, public_introspection: bool
+    database: Database, *, public_introspection: bool
 ) -> None:
     database.execute(TABLES)
     manager = SubscriptionManager(database.url, service="shop", public_introspection=public_introspection)
