@@ -18,6 +18,7 @@ mod core;
 mod database;
 mod declare;
 mod dispatch;
+mod draft;
 mod entities;
 mod evict;
 mod explain;

@@ -239,8 +239,8 @@ class SubscriptionExecutor:
         ``"true"``, ``"false"``, ``"null"`` or ``"unavailable"``. It shows the values of settings and rows.
 
         Raises ``ConfigurationError`` with ``ROW_NOT_JSON``, ``ROW_INVALID``, ``ROW_MISSING``, ``COLUMN_UNKNOWN``,
-        ``OPERATION_UNKNOWN``, ``OPERATION_MISMATCH``, ``FIELDS_INVALID`` or ``TABLE_NOT_SERVED``; ``SchemaError``
-        with ``UNKNOWN_TABLE`` or ``AMBIGUOUS_TABLE``; and as ``status`` does.
+        ``OPERATION_UNKNOWN``, ``OPERATION_MISMATCH`` or ``FIELDS_INVALID``; ``SchemaError`` with ``UNKNOWN_TABLE``,
+        ``AMBIGUOUS_TABLE`` or ``TABLE_NOT_SERVED``; and as ``status`` does.
         """
 
     def unwatch(self, table: str) -> bool:

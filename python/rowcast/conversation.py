@@ -12,21 +12,18 @@ the send, and the socket is closed with a short patience and aborted where the a
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rowcast._engine import Session
 from rowcast.adapter import Abortable, WebSocketAdapter, close_reason
 from rowcast.connection import Connection, Payload
 from rowcast.errors import Forbidden
+from rowcast.hook import Authenticate, principal_of
 from rowcast.principal import Principal
 
 _log = logging.getLogger("rowcast")
-
-Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
 
 FRAMES_PER_TURN = 64
 EVICT_WAIT_S = 1.0
@@ -183,21 +180,6 @@ class Conversation:
             _log.error("a conversation failed", exc_info=fault)
         code, reason, at_once = self._session.closing() or (4500, HIDDEN, True)
         await shut(self._adapter, code, reason, EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
-
-
-async def principal_of(hook: Authenticate, connection: Connection) -> Principal:
-    """What the hook answers; a plain function runs in a thread. TypeError when that is no principal."""
-    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-        answer = hook(connection)
-    else:
-        answer = await asyncio.to_thread(hook, connection)
-    principal: object = await answer if inspect.isawaitable(answer) else answer
-    if not isinstance(principal, Principal):
-        raise TypeError(
-            f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
-            "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
-        )
-    return principal
 
 
 def _fault(task: asyncio.Task[None] | None) -> BaseException | None:

@@ -61,6 +61,11 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
+        public_introspection: Whether the schema is told over HTTP without asking the ``authenticate`` hook. By default
+            the hook is asked for every query.
+        serve_watched: Whether tables that are watched but not declared are fields too, without the scopes, operations
+            or resolver of any declaration; their tenant column, row policies and grants apply. By default a manager
+            serves what it declares, whatever else the database watches.
         service: This service's name in a federated graph; then the schema is an Apollo Federation 2 subgraph, fields of
             other services are refused, and so are principals whose ``services`` do not contain it.
         protected_variables: GraphQL variables that must equal an attribute of the principal (``"tenant_id"`` or
@@ -119,6 +124,8 @@ class SubscriptionManager:
         resolver_concurrency: int = 32,
         resolver_timeout_s: float = 30.0,
         introspection: bool = True,
+        public_introspection: bool = False,
+        serve_watched: bool = False,
         service: str | None = None,
         protected_variables: Mapping[str, Attribute] | None = None,
         limits: Mapping[str, Rate | None] | None = None,
@@ -150,6 +157,8 @@ class SubscriptionManager:
             resolver_concurrency,
             resolver_timeout_s,
             introspection,
+            public_introspection,
+            serve_watched,
             slot,
             publication,
             debug,

@@ -23,6 +23,7 @@ _ENGINES = frozenset(
     (
         "naming",
         "auto_migrate",
+        "serve_watched",
         "slow_client",
         "queue_bytes_max",
         "queue_age_max_s",
@@ -84,6 +85,8 @@ class Settings:
     resolver_concurrency: int = 32
     resolver_timeout_s: float = 30.0
     introspection: bool = True
+    public_introspection: bool = False
+    serve_watched: bool = False
     slot: str = "rowcast"
     publication: str = "rowcast"
     debug: bool = False
@@ -133,7 +136,7 @@ class Settings:
             self._check_seconds(name)
         if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:
             raise _invalid("policy_sessions", f"must be from {_POLICY_SESSIONS[0]} to {_POLICY_SESSIONS[-1]}")
-        for name in ("auto_migrate", "introspection", "debug"):
+        for name in ("auto_migrate", "introspection", "public_introspection", "serve_watched", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
         if not isinstance(self.request_limits, RequestLimits):

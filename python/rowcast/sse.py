@@ -63,7 +63,7 @@ class GraphQLHTTPHandler:
     Args:
         manager: Running, or started before the first request comes.
         rules: Those of the mount's WebSocket.
-        allowed_origins: As for the WebSocket. A query for the schema is answered to everybody.
+        allowed_origins: As for the WebSocket. Of queries the hook alone decides.
     """
 
     def __init__(

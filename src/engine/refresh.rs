@@ -82,6 +82,7 @@ impl Refresher {
         // The stream may only have been behind, and the tables known already.
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
+            live.report(Some(&served));
             core.serve(&live)?;
             carry_over(core, &served, &live).await;
         }
@@ -153,6 +154,7 @@ fn is_current(subscription: &Subscription, before: &Live, live: &Live) -> bool {
     match &subscription.source {
         Source::Table(table) => {
             live.tables.by_oid.get(&table.oid).is_some_and(|served| Arc::ptr_eq(served, table))
+                && !live.sets_aside(table)
                 && live.gate.treats_alike(&before.gate, &subscription.principal)
         }
         Source::Topic(_) => true,

@@ -233,15 +233,21 @@ fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -
     }));
     match decisive.find(|index| !columns.contains(*index)) {
         None => Ok(all().filter(|index| columns.contains(*index)).collect()),
-        Some(index) => Err(Failure::new(
-            "SNAPSHOT_FORBIDDEN",
-            format!(
-                "which rows of {} are visible depends on column {}, which the role may not read: grant it, or subscribe \
-                 without snapshot",
-                table.name, table.columns[index].name
-            ),
-        )),
+        Some(index) => Err(forbidden(table, &table.columns[index].name)),
     }
+}
+
+/// The column may be one that only a policy names, so it goes to the log.
+fn forbidden(table: &Table, column: &str) -> Failure {
+    tracing::warn!(
+        code = "SNAPSHOT_FORBIDDEN",
+        "a client was refused a snapshot of {}: which rows are visible depends on column {column}, which its role may not \
+         read: grant select on it",
+        table.name
+    );
+    let message =
+        "which rows are visible depends on a column that the principal may not read: subscribe without snapshot";
+    Failure::new("SNAPSHOT_FORBIDDEN", message)
 }
 
 pub(super) fn unsupported(reason: &str) -> Failure {

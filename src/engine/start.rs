@@ -112,12 +112,22 @@ async fn prepare(
             tracing::info!("applied migration {name}");
         }
     }
-    for declaration in declared {
-        if let Some(request) = declaration.watch_request() {
-            store::watch(client, &request).await?;
-        }
+    let mode = bus.mode(client).await?;
+    rehearse(core, client, declared, mode).await?;
+    for request in declared.iter().filter_map(Declaration::watch_request) {
+        store::watch(client, &request).await?;
     }
-    bus.mode(client).await
+    Ok(mode)
+}
+
+/// Makes the schema as if the declared tables were watched: a declaration that is wrong leaves no watch behind.
+async fn rehearse(core: &Core, client: &Client, declared: &[Declaration], mode: CaptureMode) -> Result<(), Error> {
+    let mut planned = Vec::new();
+    for request in declared.iter().filter_map(Declaration::watch_request) {
+        planned.push(store::relation(client, &request.relation).await?);
+    }
+    let tables = Tables::load_with(client, core.settings.naming, mode, &planned).await?;
+    Live::build(tables, declared, &core.settings).map(drop)
 }
 
 /// What is known before a stream is opened.
@@ -176,6 +186,7 @@ async fn open(
         let _ = core.horizon.set(horizon);
     }
     core.serve(&live)?;
+    live.report(None);
     Ok(Stream {
         core: Arc::clone(core),
         feed,

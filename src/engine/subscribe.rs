@@ -52,7 +52,7 @@ impl Core {
         let progress = Progress::new();
         loop {
             let live = self.live()?;
-            match live.schema.compile(request)? {
+            match live.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
@@ -110,7 +110,7 @@ impl Core {
     }
 
     fn make_again(&self, live: &Live, old: &Subscription) -> Result<Made, Failure> {
-        let Compiled::Subscription(compiled) = live.schema.compile(&old.request)? else {
+        let Compiled::Subscription(compiled) = live.compile(&old.request)? else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
         let sink = old.sink.clone();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use apollo_compiler::ast::Selection;
 use apollo_compiler::parser::Parser;
 use apollo_compiler::validation::{DiagnosticList, Valid};
 use apollo_compiler::{ExecutableDocument, Schema};
@@ -29,6 +30,15 @@ pub(super) fn parse(
         }
         Err(validation_errors(schema, &failed.partial, &failed.errors))
     })
+}
+
+/// The fields that the operations of `query` select directly, whatever schema it was written for.
+pub(super) fn root_fields(limits: &Limits, query: &str) -> Vec<String> {
+    let mut parser = Parser::new().recursion_limit(limits.depth_max).token_limit(limits.tokens_max);
+    let Ok(document) = parser.parse_ast(query, "request") else { return Vec::new() };
+    let selected = document.definitions.iter().filter_map(|definition| definition.as_operation_definition());
+    let fields = selected.flat_map(|operation| operation.selection_set.iter().filter_map(Selection::as_field));
+    fields.map(|field| field.name.to_string()).collect()
 }
 
 /// What follows a first syntax error is guesswork, so it stands alone, as in graphql-js.

@@ -17,7 +17,7 @@ use crate::model::Table;
 use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
 use super::coerce;
 use super::declare::BoundField;
-use super::document::{Documents, parse};
+use super::document::{Documents, parse, root_fields};
 use super::entities::{Entities, EntityRequest};
 use super::error::{RequestError, RequestErrorKind, SchemaError};
 use super::federation;
@@ -166,6 +166,12 @@ impl GraphSchema {
                 "Schema is not configured to execute mutation operation.",
             ))),
         }
+    }
+
+    /// The fields that a request selects directly, also those that this schema does not have; none of what is too large.
+    pub(crate) fn root_fields(&self, request: &Request) -> Vec<String> {
+        let limits = &self.options.limits;
+        if limits.check_text(&request.query).is_ok() { root_fields(limits, &request.query) } else { Vec::new() }
     }
 
     fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {

@@ -70,7 +70,7 @@ pub struct Table {
     pub oid: u32,
     /// Schema and name.
     pub name: TableName,
-    /// The GraphQL type's name for its rows, such as `Orders`; unique among the watched tables.
+    /// The GraphQL type's name for its rows, such as `Orders`; unique among the tables that are served.
     pub type_name: String,
     /// The GraphQL subscription field it has when nobody names another, such as `orders`.
     pub field: String,

@@ -9,6 +9,9 @@ use crate::model::Lsn;
 /// For [`watch`]. The name is read as SQL reads it: the session's `search_path`, folding and quotes apply.
 const WATCH: &str = "select rowcast.watch($1::text::regclass, $2::text::name, $3, $4)";
 
+/// For [`relation`]: the name is read as [`watch`] reads it.
+const RELATION: &str = "select $1::text::regclass::oid";
+
 /// For [`unwatch`]: the overload for names, which also finds tables that are gone.
 const UNWATCH: &str = "select rowcast.unwatch($1::text)";
 
@@ -73,6 +76,11 @@ pub struct StatusLine {
 pub async fn watch(client: &Client, request: &WatchRequest) -> Result<bool, StoreError> {
     let WatchRequest { relation, tenant_column, public, replica_identity } = request;
     call(client, WATCH, &[relation, tenant_column, public, &replica_identity.sql()]).await
+}
+
+/// The number of the table that [`watch`] would follow.
+pub async fn relation(client: &Client, relation: &str) -> Result<u32, StoreError> {
+    call(client, RELATION, &[&relation]).await
 }
 
 /// Stop following a table, also one that is gone; whether it was followed.

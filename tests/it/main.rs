@@ -78,6 +78,8 @@ mod engine {
     mod resume;
     /// Tables change their shape, come and go while subscriptions are live.
     mod schema;
+    /// What an engine serves is what it declares; one table that cannot be served stops no other.
+    mod served;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
     /// Slots that are shared, lost, given up and left behind.

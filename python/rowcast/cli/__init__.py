@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     _explain_arguments(every)
 
     schema = _command(every, "schema", commands.schema, "print the GraphQL schema of an application", database=False)
+    schema.description = _SCHEMA
     schema.add_argument(
         "manager", metavar="MODULE:MANAGER", help="where the SubscriptionManager is, e.g. app.main:manager"
     )
@@ -93,6 +94,10 @@ def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument("--field-service", metavar="NAME", help="the field's service=")
     command.add_argument("--service", metavar="NAME", help="the manager's service=")
 
+
+_SCHEMA = """\
+Print the GraphQL schema of an application: every field that its manager declares, as the engine's role sees the tables,
+whatever a client may subscribe to. Tables that are declared and not watched yet are watched for it."""
 
 _EXPLAIN = """\
 example:

@@ -20,13 +20,24 @@ const OPEN: &str = "
     select pg_catalog.pg_current_snapshot()::text,
            array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
 
-/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
+/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`; the tables of `$1` by `pg_class_oid_index` as they
+/// would be if they were watched.
 const TABLES: &str = "
     select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,
            t.problems,
-           array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints
+           array(select rowcast.problem_hint(p) from pg_catalog.unnest(t.problems) with ordinality u (p, n) order by n) as hints,
+           true as watched
     from rowcast.tables t
-    order by t.schema, t.name";
+    union all
+    select c.oid, n.nspname, c.relname, 'f',
+           array(select k.attnum from pg_catalog.pg_index i
+                 cross join lateral pg_catalog.unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+                 where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts order by k.place),
+           null, false, null, '{}', '{}', false
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = any ($1::oid[]) and not exists (select from rowcast.watched w where w.relation = c.oid)
+    order by 2, 3";
 
 /// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
 /// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
@@ -116,6 +127,8 @@ pub(super) struct TableRow {
     pub(super) comment: Option<String>,
     pub(super) problems: Vec<String>,
     pub(super) hints: Vec<String>,
+    /// False where somebody only wants to know what would be if it were.
+    pub(super) watched: bool,
 }
 
 /// A live column.
@@ -160,11 +173,11 @@ pub(super) struct Catalog {
 
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
 /// must drop the client too.
-pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
+pub(super) async fn read(client: &Client, planned: &[u32]) -> Result<Catalog, CatalogError> {
     let open = client.query_one(OPEN, &[]).await?;
     let (snapshot, open): (String, Vec<String>) = (open.try_get(0)?, open.try_get(1)?);
     client.batch_execute(BEGIN).await?;
-    let answer = ask(client).await;
+    let answer = ask(client, planned).await;
     let ended = client.batch_execute("rollback").await;
     let mut catalog = answer?;
     ended?;
@@ -175,8 +188,8 @@ pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
     Ok(catalog)
 }
 
-async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
-    let tables = rows(&client.query(TABLES, &[]).await?, table_row)?;
+async fn ask(client: &Client, planned: &[u32]) -> Result<Catalog, tokio_postgres::Error> {
+    let tables = rows(&client.query(TABLES, &[&planned]).await?, table_row)?;
     let oids: Vec<u32> = tables.iter().map(|table: &TableRow| table.oid).collect();
     let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
     let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();
@@ -207,6 +220,7 @@ fn table_row(row: &Row) -> Result<TableRow, tokio_postgres::Error> {
         comment: row.try_get("comment")?,
         problems: row.try_get("problems")?,
         hints: row.try_get("hints")?,
+        watched: row.try_get("watched")?,
     })
 }
 

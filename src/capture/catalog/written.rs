@@ -165,6 +165,7 @@ impl Writing {
             comment: None,
             problems: Vec::new(),
             hints: Vec::new(),
+            watched: true,
         });
         Ok(())
     }

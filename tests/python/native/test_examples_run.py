@@ -66,7 +66,7 @@ def serving(server: Server, port: int) -> None:
     def answers() -> bool:
         assert server.process.poll() is None, server.output
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/graphql?query={{__typename}}").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/graphql?query={{__typename}}").status_code in (200, 403)
         except httpx.TransportError:
             return False
 

@@ -32,6 +32,8 @@ def test_unset_bounds_are_left_to_the_engine():
         ("pong_timeout_s", "12"),
         ("resolver_timeout_s", float("nan")),
         ("introspection", 1),
+        ("public_introspection", "yes"),
+        ("serve_watched", 1),
         ("debug", None),
         ("slot", "Row-cast"),
         ("slot", ""),
@@ -63,7 +65,15 @@ def test_a_wrong_setting_is_refused_by_name(name, wrong):
 
 
 def test_the_engine_is_told_nothing_that_it_does_not_know():
-    known = {"naming", "introspection", "auto_migrate", "queue_bytes_max", "queue_age_max_s", "init_wait_s"}
+    known = {
+        "naming",
+        "introspection",
+        "auto_migrate",
+        "serve_watched",
+        "queue_bytes_max",
+        "queue_age_max_s",
+        "init_wait_s",
+    }
     known |= {"held_bytes_max", "request", "filter", "slow_client"}
     known |= {"ping_interval_s", "pong_timeout_s", "operations_max", "message_bytes_max", "resolver_backlog_bytes_max"}
     bounds = {
