@@ -28,6 +28,7 @@ impl SessionHandle {
         while let Some(action) = conversation.machine.poll_action() {
             match action {
                 Action::Authenticate { payload } => {
+                    conversation.requests = self.core.revocations.in_force();
                     credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
                 }
                 Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
