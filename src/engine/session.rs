@@ -23,7 +23,7 @@ use crate::adapter::Wake;
 use crate::journal::Cursor;
 use crate::model::{Ending, OperationId, Position, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
-use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
+use crate::session::{Bound, Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -333,6 +333,15 @@ impl SessionHandle {
 
     fn slow_client(&self, overflow: Overflow) -> Close {
         self.core.metrics.slow_clients_total.add(1);
+        let setting = match overflow.bound {
+            Bound::Bytes => "queue_bytes_max",
+            Bound::Age => "queue_age_max_s",
+        };
+        tracing::info!(
+            setting,
+            dropped = overflow.dropped,
+            "closing a client that reads too slowly: {setting} is reached"
+        );
         let origin = self.core.origin();
         let cursor = overflow.resume_after.map(|position| Cursor { origin, position }.to_string());
         Close::slow_client(cursor.as_deref())

@@ -70,6 +70,9 @@ impl SessionHandle {
         let head = self.dialect.next_head(id);
         let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head };
         self.core.check_subscribe(conversation.key)?;
+        if self.core.live()?.schema.introspects(&request) {
+            self.core.check_introspection(conversation.key)?;
+        }
         match self.core.subscribe(&principal, &Arc::new(request), sink)? {
             Subscribed::Live(subscription) => {
                 conversation.operations.insert(id.clone(), subscription);
