@@ -441,8 +441,8 @@ class SubscriptionManager:
         """Withdraw access: sockets close with 4403, registered subscriptions end with ``REVOKED``.
 
         This process closes its sockets at once and drops what waits for them; every other process of the database does
-        so in the order of commits. A connection whose ``authenticate`` hook is running is checked when it answers. Stock
-        clients come back and ask ``authenticate`` again, so change what it reads first; or call
+        so in the order of commits. A connection whose ``authenticate`` hook is running is checked when it answers.
+        Stock clients come back and ask ``authenticate`` again, so change what it reads first; or call
         ``select rowcast.revoke(user_id => …)`` in the transaction that changes it.
 
         Args:
