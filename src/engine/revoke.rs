@@ -38,8 +38,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A transaction holds a lock on its own number until others see what it did.
-const OPEN: &str = "select transactionid::text from pg_catalog.pg_locks \
-                    where locktype = 'transactionid' and transactionid::text = any ($1)";
+const OPEN: &str = "select transactionid::pg_catalog.text from pg_catalog.pg_locks \
+                    where locktype operator(pg_catalog.=) 'transactionid' \
+                    and transactionid::pg_catalog.text operator(pg_catalog.=) any ($1)";
 
 /// Requests that came while a session's `authenticate` hook was being asked.
 #[derive(Clone, Debug, Default)]

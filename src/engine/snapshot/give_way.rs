@@ -14,7 +14,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const WAITED_FOR: &str = "
     select exists (
         select from pg_catalog.pg_locks w
-        where not w.granted and w.locktype = 'relation' and $1 = any (pg_catalog.pg_blocking_pids(w.pid))
+        where not w.granted and w.locktype operator(pg_catalog.=) 'relation'
+        and $1 operator(pg_catalog.=) any (pg_catalog.pg_blocking_pids(w.pid))
     )";
 
 impl Core {
