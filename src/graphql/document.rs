@@ -3,8 +3,6 @@
 //! What is promised: limits are checked before anything is expanded, each error has graphql-js's words where we know
 //! them, and no document that failed is kept.
 
-use std::sync::Arc;
-
 use apollo_compiler::ast::Selection;
 use apollo_compiler::parser::Parser;
 use apollo_compiler::validation::{DiagnosticList, Valid};

@@ -211,7 +211,7 @@ async fn a_hook_that_still_reads_the_membership_does_not_let_a_revoked_principal
     stale.accept(user("ann"), None);
     assert_eq!(code_of(&stale), Some(4403));
     let registered = engine.register(&Arc::new(user("ann")), &request(IDS));
-    assert_eq!(registered.err().map(|error| error.code()), Some("REVOKED"));
+    assert_eq!(registered.err().map(|error| error.code().to_owned()).as_deref(), Some("REVOKED"));
     server.sql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'").await;
     let _ = change.await.unwrap();
     let deadline = tokio::time::Instant::now() + PATIENCE;
