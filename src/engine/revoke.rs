@@ -6,7 +6,7 @@
 //! * A session whose `authenticate` hook is being asked is checked against every request that came meanwhile. A hook may read
 //!   what was before a revoke for as long as the revoke's transaction is in the stream and not yet visible, so a request of
 //!   the stream stays in force until it is.
-//! * A request of the stream is carried out once: not again when the stream repeats it, and not when it committed before this
+//! * A request of the stream is carried out once: not again when the stream repeats it, and not when it was visible before this
 //!   process began to serve, since then no session is older than it.
 
 use std::sync::Arc;

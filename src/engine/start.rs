@@ -197,6 +197,7 @@ async fn open(
         refresher,
         moved: Arc::new(Notify::new()),
         xid: 0,
+        visible: known.clone(),
         known,
         stale: None,
         doubt: None,

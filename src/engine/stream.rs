@@ -31,6 +31,9 @@ pub(super) struct Stream {
     pub(super) xid: u32,
     /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
     pub(super) known: Option<Seen>,
+    /// What was visible before this process served: `authenticate` has read nothing older. `None` once the stream was
+    /// interrupted, when numbers may be given again.
+    pub(super) visible: Option<Seen>,
     /// When to read a catalog that could not be read.
     pub(super) stale: Option<Instant>,
     /// Where the stream could not be understood.
@@ -229,9 +232,14 @@ impl Stream {
         }
     }
 
-    /// What comes again was carried out before, and what committed before this process served concerns no session of it.
+    /// What comes again was carried out before, and what was visible before this process served concerns no session of it.
     fn end(&mut self, position: Position, ending: Ending) {
-        if self.journal.observe(position) == Novelty::New {
+        let is_new = match self.journal.observe(position) {
+            Novelty::New => true,
+            Novelty::Repeat => false,
+            Novelty::Backlog => self.visible.as_ref().is_none_or(|visible| !visible.sees(self.xid)),
+        };
+        if is_new {
             self.core.end_by_stream(self.xid, ending);
         }
     }
@@ -279,7 +287,7 @@ impl Stream {
         }
         self.journal.interrupted();
         self.decoder.reset();
-        self.known = None;
+        (self.known, self.visible) = (None, None);
     }
 
     async fn mend(self, trouble: Trouble) -> Result<Self, End> {
