@@ -234,12 +234,8 @@ impl Stream {
 
     /// What comes again was carried out before, and what was visible before this process served concerns no session of it.
     fn end(&mut self, position: Position, ending: Ending) {
-        let is_new = match self.journal.observe(position) {
-            Novelty::New => true,
-            Novelty::Repeat => false,
-            Novelty::Backlog => self.visible.as_ref().is_none_or(|visible| !visible.sees(self.xid)),
-        };
-        if is_new {
+        let was_visible = self.visible.as_ref().is_some_and(|visible| visible.sees(self.xid));
+        if self.journal.observe(position) != Novelty::Repeat && !was_visible {
             self.core.end_by_stream(self.xid, ending);
         }
     }
