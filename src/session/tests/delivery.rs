@@ -28,6 +28,11 @@ fn take(queue: &mut Queue, frames_max: usize, bytes_max: usize) -> Vec<String> {
     frames.iter().map(text).collect()
 }
 
+/// A few large frames of a client that keeps reading.
+pub(super) fn is_leeway(queue: &Queue, bytes_max: usize) -> bool {
+    queue.len() <= 16 && queue.bytes() <= 16 * bytes_max
+}
+
 /// Pushes frames at these positions until the queue overflows.
 fn overflow(queue: &mut Queue, now: Instant, positions: impl IntoIterator<Item = Option<Position>>) -> Overflow {
     for position in positions.into_iter().take(1000) {
@@ -308,7 +313,7 @@ proptest! {
                             return Ok(());
                         }
                         Pushed::First => prop_assert_eq!(queue.len(), 1),
-                        Pushed::More => prop_assert!(queue.bytes() <= bytes_max.max(frame_bytes)),
+                        Pushed::More => prop_assert!(queue.bytes() <= bytes_max.max(frame_bytes) || is_leeway(&queue, bytes_max)),
                         Pushed::Shut => prop_assert!(false, "shut without a reason"),
                     }
                 }
