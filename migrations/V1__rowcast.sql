@@ -812,7 +812,7 @@ comment on function rowcast.append_to_outbox() is 'Trigger: appends what a state
 revoke all on function rowcast.append_to_outbox() from public;
 
 -- Appends a message to the outbox, if there is one, as pg_logical_emit_message appends it to the WAL. Called by
--- rowcast.publish and rowcast.announce.
+-- rowcast.publish, rowcast.close_sessions and rowcast.announce.
 create or replace function rowcast.append_message(prefix text, content text)
 returns void
 language plpgsql
@@ -1363,6 +1363,91 @@ comment on function rowcast.publish(text, jsonb, text) is
     'Sends a payload to the subscribers of a topic when the transaction commits; where it is in the WAL.';
 revoke all on function rowcast.publish(text, jsonb, text) from public;
 
+-- Sends a request to close sessions to every engine of the database, at the position of this transaction's commit. Called by
+-- rowcast.revoke, rowcast.disconnect and the engine (src/store/calls.rs), which adds its name as the sender: it has closed
+-- its own sessions before. The result is where the message is in the WAL.
+--
+-- Security definer, as rowcast.publish. RC005: no principal is named, or the code is not one that a socket may close with.
+create or replace function rowcast.close_sessions(request jsonb)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    content text := request::text;
+    code int := (request -> 'disconnect' ->> 'code')::int;
+    lsn pg_lsn;
+begin
+    if coalesce(request -> 'who' ->> 'user_id', request -> 'who' ->> 'tenant_id', request -> 'who' ->> 'role') is null then
+        raise exception 'no principal is named'
+            using errcode = 'RC005', hint = 'Give at least one of user_id, tenant_id and role.';
+    elsif not (code in (1000, 1001, 1012, 1013) or code between 3000 and 4999) then
+        raise exception 'a socket cannot be closed with code %', code
+            using errcode = 'RC005', hint = 'Use 1000, 1001, 1012, 1013 or one from 3000 to 4999.';
+    elsif octet_length(content) > 8192 then
+        raise exception 'the request has % bytes, the limit is 8192', octet_length(content)
+            using errcode = 'RC005', hint = 'Shorten the names or the reason.';
+    end if;
+    perform rowcast.append_message('rowcast.close', content);
+    lsn := pg_logical_emit_message(true, 'rowcast.close', convert_to(content, 'UTF8'));
+    -- In a subtransaction the next row could come first: see rowcast.tell_of_ddl.
+    perform pg_logical_emit_message(true, 'rowcast.space', '');
+    return lsn;
+end
+$function$;
+comment on function rowcast.close_sessions(jsonb) is 'Sends a request to close sessions to every engine when the transaction commits.';
+revoke all on function rowcast.close_sessions(jsonb) from public;
+
+-- Withdraws access when, and only when, the caller's transaction commits: every engine of the database closes the sockets of
+-- these principals with 4403 and ends their registered subscriptions with REVOKED. Call it in the transaction that deletes the
+-- membership, before other changes that they must not see: what the transaction changes after the call, and what later
+-- transactions change, is not delivered to them. All that is given must match. The result is where the message is in the WAL.
+create or replace function rowcast.revoke(user_id text default null, tenant_id text default null, role text default null)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    who jsonb := jsonb_build_object('user_id', user_id, 'tenant_id', tenant_id, 'role', role);
+begin
+    return rowcast.close_sessions(jsonb_build_object('who', who, 'disconnect', null, 'sender', null));
+end
+$function$;
+comment on function rowcast.revoke(text, text, text) is
+    'Closes the sockets of these principals with 4403 in every process when the transaction commits; where it is in the WAL.';
+revoke all on function rowcast.revoke(text, text, text) from public;
+
+-- Closes the sockets of these principals in every engine of the database, behind what waits for them, when the caller's
+-- transaction commits. Registered subscriptions go on. All that is given must match. The result is where the message is in the
+-- WAL.
+create or replace function rowcast.disconnect(
+    user_id text default null,
+    tenant_id text default null,
+    role text default null,
+    code int default 1012,
+    reason text default 'Service restart'
+)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    who jsonb := jsonb_build_object('user_id', user_id, 'tenant_id', tenant_id, 'role', role);
+    how jsonb := jsonb_build_object('code', coalesce(code, 1012), 'reason', coalesce(reason, ''));
+begin
+    return rowcast.close_sessions(jsonb_build_object('who', who, 'disconnect', how, 'sender', null));
+end
+$function$;
+comment on function rowcast.disconnect(text, text, text, int, text) is
+    'Closes the sockets of these principals in every process when the transaction commits; where it is in the WAL.';
+revoke all on function rowcast.disconnect(text, text, text, int, text) from public;
+
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
@@ -1809,7 +1894,7 @@ $function$;
 comment on function rowcast.status() is 'The health of rowcast in this database: name, value, whether it is ok, and what to do if not.';
 revoke all on function rowcast.status() from public;
 
--- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, close sessions, and call watch for
 -- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
 --
 --     create role rowcast_engine login replication password 'secret';
@@ -1834,7 +1919,8 @@ begin
     execute format('grant usage on schema rowcast to %s', engine);
     execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
-        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'close_sessions(jsonb)',
+        'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
         'leave_outbox(text)'
@@ -1870,6 +1956,23 @@ end
 $function$;
 comment on function rowcast.grant_publisher(regrole) is 'Lets a role call rowcast.publish, and nothing else.';
 revoke all on function rowcast.grant_publisher(regrole) from public;
+
+-- Lets a role of the application call rowcast.revoke and rowcast.disconnect, and nothing else. Called by an administrator, once
+-- for each role.
+create or replace function rowcast.grant_revoker(revoker regrole)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    execute format('grant usage on schema rowcast to %s', revoker);
+    execute format('grant execute on function rowcast.revoke(text, text, text) to %s', revoker);
+    execute format('grant execute on function rowcast.disconnect(text, text, text, int, text) to %s', revoker);
+end
+$function$;
+comment on function rowcast.grant_revoker(regrole) is 'Lets a role call rowcast.revoke and rowcast.disconnect, and nothing else.';
+revoke all on function rowcast.grant_revoker(regrole) from public;
 
 -- The publication that the slot streams; rowcast.watch adds tables to it.
 select rowcast.ensure_publication();

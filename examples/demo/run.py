@@ -87,6 +87,7 @@ async def serve(listener: socket.socket, url: str) -> None:
     config = uvicorn.Config(
         app,
         ws="websockets-sansio",
+        ws_max_size=256 * 1024,  # as rowcast's message_bytes_max: a longer one is not assembled
         ws_per_message_deflate=False,  # costs more processor time than such small rows save
         log_level="warning",
         timeout_graceful_shutdown=3,

@@ -140,7 +140,7 @@ class SubscriptionExecutor:
         """
 
     def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
-        """See ``SubscriptionManager.revoke``. Does not block."""
+        """See ``SubscriptionManager.revoke``. Blocks until the database has the request; not with an in-memory bus."""
 
     def open_stream(self, hub: Hub, address: str | None = None, *, single: bool = False) -> Session:
         """A session for an event stream (graphql-sse), of one operation or of all that its client starts in it.
@@ -158,7 +158,7 @@ class SubscriptionExecutor:
         code: int = 1012,
         reason: str = "Service restart",
     ) -> int:
-        """See ``SubscriptionManager.disconnect``. Does not block."""
+        """See ``SubscriptionManager.disconnect``. Blocks as `revoke` does."""
 
     def register(
         self,
@@ -322,7 +322,10 @@ class Session:
         """Handle a binary frame: the session closes with 4400."""
 
     def accept(self, principal: Principal, payload: str | None = None) -> None:
-        """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``."""
+        """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``.
+
+        A principal that was revoked while its hook was asked is refused: then the session is ``closing``.
+        """
 
     def refuse(self, code: int, reason: str) -> None:
         """The connection is not authenticated; close it."""

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -430,17 +431,19 @@ class SubscriptionManager:
         async with self._opened() as bus:
             return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).describe, fields)
 
-    def revoke(
+    async def revoke(
         self,
         *,
         user_id: str | UUID | int | None = None,
         tenant_id: str | UUID | int | None = None,
         role: str | None = None,
     ) -> int:
-        """Let somebody see nothing any more: sockets close with 4403, registered subscriptions end with ``REVOKED``.
+        """Withdraw access: sockets close with 4403, registered subscriptions end with ``REVOKED``.
 
-        What waits for them is dropped. Stock clients come back and ask ``authenticate`` again, so change what it reads
-        before; a hook that is still running is not waited for. May be called from any thread.
+        This process closes its sockets at once and drops what waits for them; every other process of the database does
+        so in the order of commits. A connection whose ``authenticate`` hook is running is checked when it answers.
+        Stock clients come back and ask ``authenticate`` again, so change what it reads first; or call
+        ``select rowcast.revoke(user_id => …)`` in the transaction that changes it.
 
         Args:
             user_id: Of the principals that are meant, like the other two. All that is given must match.
@@ -448,15 +451,18 @@ class SubscriptionManager:
             role: See ``user_id``.
 
         Returns:
-            How many sockets were told to close.
+            How many open sockets of this process were told to close.
 
         Raises:
             ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
+            DatabaseError: The other processes could not be told; the sockets of this one are closed. `RowcastError` for
+                other reasons.
             NotStarted: The manager is not running.
         """
-        return self.executor.revoke(user_id=_text(user_id), tenant_id=_text(tenant_id), role=role)
+        who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
+        return await asyncio.to_thread(partial(self.executor.revoke, **who))
 
-    def disconnect(
+    async def disconnect(
         self,
         *,
         user_id: str | UUID | int | None = None,
@@ -467,7 +473,8 @@ class SubscriptionManager:
     ) -> int:
         """Close somebody's sockets behind what waits for them; registered subscriptions go on.
 
-        May be called from any thread.
+        This process does so at once, every other process of the database in the order of commits;
+        ``select rowcast.disconnect(user_id => …)`` does so with a transaction.
 
         Args:
             user_id: As for `revoke`, like the other two.
@@ -478,14 +485,15 @@ class SubscriptionManager:
             reason: For the client's log; cut to 123 bytes.
 
         Returns:
-            How many sockets were told to close.
+            How many open sockets of this process were told to close.
 
         Raises:
+            DatabaseError: As for `revoke`.
             ConfigurationError: ``SELECTOR_MISSING`` or ``CLOSE_CODE_INVALID``.
             NotStarted: The manager is not running.
         """
         who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
-        return self.executor.disconnect(**who, code=code, reason=reason)
+        return await asyncio.to_thread(partial(self.executor.disconnect, **who, code=code, reason=reason))
 
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. Raises `NotStarted`."""

@@ -1,4 +1,4 @@
--- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, close sessions, and call watch for
 -- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
 --
 --     create role rowcast_engine login replication password 'secret';
@@ -23,7 +23,8 @@ begin
     execute format('grant usage on schema rowcast to %s', engine);
     execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
-        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'close_sessions(jsonb)',
+        'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
         'leave_outbox(text)'

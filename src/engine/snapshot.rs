@@ -7,6 +7,7 @@
 //! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
 //! reads slowly costs no more memory than a page.
 
+mod give_way;
 mod rows;
 
 use std::sync::Arc;
@@ -105,7 +106,12 @@ impl Core {
         };
         self.metrics.snapshots_total.add(1);
         let Some(mut taken) = self.take_snapshot(probe, id).await? else { return Ok(()) };
-        if !self.tell_rows(id, &mut taken.pages, &taken.fence).await? {
+        let process = taken.pages.process();
+        let told = tokio::select! {
+            told = self.tell_rows(id, &mut taken.pages, &taken.fence) => told?,
+            () = self.waited_for(process) => return Err(give_way::gave_way()),
+        };
+        if !told {
             return Ok(());
         }
         let interruptions = self.metrics.capture_interruptions_total.get();

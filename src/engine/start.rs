@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, outbox_watch, policy_watch, slot_watch, snapshot};
+use super::{Tasks, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
 use crate::capture::{CaptureMode, Conninfo, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
@@ -69,10 +69,11 @@ pub(super) async fn postgresql(
         Some(reader) => tokio::spawn(outbox_watch::run(Arc::clone(core), pool, reader)),
         None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone())),
     };
+    let revocations = tokio::spawn(revoke::watch(Arc::clone(core), stream.refresher.pool.clone()));
     let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
-    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, source, ask] })
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, source, revocations, ask] })
 }
 
 /// Connects when the first question comes.
@@ -196,6 +197,7 @@ async fn open(
         refresher,
         moved: Arc::new(Notify::new()),
         xid: 0,
+        visible: known.clone(),
         known,
         stale: None,
         doubt: None,

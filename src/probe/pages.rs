@@ -73,6 +73,7 @@ pub struct Pages {
     role: Box<str>,
     columns: usize,
     moment: Moment,
+    process: i32,
 }
 
 /// A row's columns in text form.
@@ -101,7 +102,8 @@ impl Probe {
             lease.give_back();
             return Ok(None);
         };
-        Ok(Some(Pages { lease, table, role, columns, moment }))
+        let process = within(process(session)).await.map_err(|trouble| blame(&table, &role, trouble))?;
+        Ok(Some(Pages { lease, table, role, columns, moment, process }))
     }
 }
 
@@ -109,6 +111,11 @@ impl Pages {
     /// Of the snapshot.
     pub fn moment(&self) -> &Moment {
         &self.moment
+    }
+
+    /// The server process that holds it, for `pg_locks`.
+    pub fn process(&self) -> i32 {
+        self.process
     }
 
     /// The next so many rows; fewer when there are no more.
@@ -213,6 +220,11 @@ async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) ->
     };
     let done = session.client.query(&session.set, &[&names, &values]).await;
     done.map(drop).map_err(|error| Trouble::of(&error, refused))
+}
+
+async fn process(session: &Session) -> Result<i32, Trouble> {
+    let rows = session.client.query_typed("select pg_catalog.pg_backend_pid()", &[]).await;
+    first(&rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?, 0)
 }
 
 async fn end(session: &Session) -> Result<(), Trouble> {

@@ -25,9 +25,9 @@ use super::principal;
 use super::request;
 use super::session::Session;
 use crate::config::Settings;
-use crate::engine::{Engine, Inquiry, PullQueue, Selector, Unsettled};
+use crate::engine::{Engine, Inquiry, PullQueue, Unsettled};
 use crate::error::Error;
-use crate::model::{Operation, SubscriptionId, Timestamp};
+use crate::model::{Operation, Selector, SubscriptionId, Timestamp};
 use crate::session::Dialect;
 use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
 
@@ -179,9 +179,9 @@ impl SubscriptionExecutor {
         tenant_id: Option<String>,
         role: Option<String>,
     ) -> PyResult<usize> {
-        self.home.check()?;
+        let runtime = self.runtime()?;
         let who = Selector { user_id, tenant_id, role };
-        Ok(py.detach(|| self.engine.revoke(&who))?)
+        Ok(py.detach(|| runtime.block_on(self.engine.revoke(who)))?)
     }
 
     #[pyo3(signature = (*, user_id = None, tenant_id = None, role = None, code = 1012, reason = "Service restart"))]
@@ -194,9 +194,9 @@ impl SubscriptionExecutor {
         code: u16,
         reason: &str,
     ) -> PyResult<usize> {
-        self.home.check()?;
+        let runtime = self.runtime()?;
         let who = Selector { user_id, tenant_id, role };
-        Ok(py.detach(|| self.engine.disconnect(&who, code, reason))?)
+        Ok(py.detach(|| runtime.block_on(self.engine.disconnect(who, code, reason)))?)
     }
 
     fn resolve_on(&self, hub: &Bound<'_, Hub>) {

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::StoreError;
-use crate::model::Lsn;
+use crate::model::{Ending, Lsn};
 
 /// For [`watch`]. The name is read as SQL reads it: the session's `search_path`, folding and quotes apply.
 const WATCH: &str = "select rowcast.watch($1::text::regclass, $2::text::name, $3, $4)";
@@ -17,6 +17,9 @@ const UNWATCH: &str = "select rowcast.unwatch($1::text)";
 
 /// For [`publish`]. The payload goes as text, so the server is its one judge.
 const PUBLISH: &str = "select rowcast.publish($1, $2::text::jsonb, $3)";
+
+/// For [`close_sessions`].
+const CLOSE_SESSIONS: &str = "select rowcast.close_sessions($1::text::jsonb)";
 
 /// For [`status`].
 const STATUS: &str = "select name, value, ok, hint from rowcast.status()";
@@ -91,6 +94,13 @@ pub async fn unwatch(client: &Client, relation: &str) -> Result<bool, StoreError
 /// Send JSON text to the subscribers of a topic; where the message is in the WAL.
 pub async fn publish(client: &Client, topic: &str, payload: &str, tenant: Option<&str>) -> Result<Lsn, StoreError> {
     let lsn: PgLsn = call(client, PUBLISH, &[&topic, &payload, &tenant]).await?;
+    Ok(Lsn(lsn.into()))
+}
+
+/// Ask every engine of the database to close sessions; where the message is in the WAL.
+pub async fn close_sessions(client: &Client, ending: &Ending) -> Result<Lsn, StoreError> {
+    let request = serde_json::to_string(ending).map_err(|_| StoreError::InvalidJson)?;
+    let lsn: PgLsn = call(client, CLOSE_SESSIONS, &[&request]).await?;
     Ok(Lsn(lsn.into()))
 }
 

@@ -103,7 +103,7 @@ pub enum StoreError {
 const DIVERGENT_REMEDY: &str =
     "an applied migration must never change; restore the rowcast version that applied it, or repair rowcast.migration";
 
-/// Which rule of `rowcast.watch` or `rowcast.publish` refused.
+/// Which rule of `rowcast.watch`, `rowcast.publish` or `rowcast.close_sessions` refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// RC001: the relation is no permanent, local, ordinary table.
@@ -114,7 +114,7 @@ pub enum Refusal {
     NoReplicaIdentity,
     /// RC004: another member of the partition tree is watched.
     PartitionTree,
-    /// RC005: an argument is out of range or contradicts another.
+    /// RC005: an argument is missing, out of range or contradicts another.
     Argument,
     /// RC006: topic, tenant or payload is missing or too long.
     Message,
@@ -243,7 +243,8 @@ fn remedy(message: &str) -> String {
     } else if message.contains("must be owner") {
         "grant <the owner's role> to <role>, or connect as the owner"
     } else {
-        "select rowcast.grant_engine('<role>') for an engine, select rowcast.grant_publisher('<role>') for an application"
+        "select rowcast.grant_engine('<role>') for an engine, select rowcast.grant_publisher('<role>') or \
+         rowcast.grant_revoker('<role>') for an application"
     };
     format!("As the owner of rowcast, run: {statement}")
 }

@@ -10,8 +10,8 @@ mod error;
 mod migrate;
 
 pub use calls::{
-    ReplicaIdentityChoice, StatusLine, WatchRequest, ensure_publication, publish, relation, start_outbox, status,
-    unwatch, wal_position, watch,
+    ReplicaIdentityChoice, StatusLine, WatchRequest, close_sessions, ensure_publication, publish, relation,
+    start_outbox, status, unwatch, wal_position, watch,
 };
 pub use error::{Refusal, StoreError};
 pub use migrate::{Migration, migrate, migrations, pending};

@@ -76,6 +76,8 @@ mod engine {
     mod outbox;
     /// A subscriber who comes back is told exactly what followed.
     mod resume;
+    /// Withdrawn access: in every process, in the order of commits, whatever hooks are being asked.
+    mod revoke;
     /// Tables change their shape, come and go while subscriptions are live.
     mod schema;
     /// What an engine serves is what it declares; one table that cannot be served stops no other.

@@ -172,6 +172,29 @@ fn a_malformed_publication_is_set_aside_and_stops_nothing() {
 }
 
 #[test]
+fn a_malformed_request_to_close_sessions_is_set_aside_and_stops_nothing() {
+    let mut decoder = ready();
+    let whole = br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null, "sender": null}"#;
+    assert!(
+        matches!(decoder.decode(message(true, "rowcast.close", whole)), Ok(Decoded::Ending(position, _)) if position.ordinal == 0)
+    );
+    for content in [
+        &b""[..],
+        b"{}",
+        b"\xff",
+        br#"{"who": {"user_id": "1", "tenant_id": null}, "disconnect": null, "sender": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null, "sender": null, "more": 1}"#,
+        br#"{"who": {"user_id": 1, "tenant_id": null, "role": null}, "disconnect": null, "sender": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": {"code": 99999, "reason": ""}, "sender": null}"#,
+    ] {
+        let answer = decoder.decode(message(true, "rowcast.close", content)).unwrap();
+        assert!(matches!(answer, Decoded::Ignored(Ignored::NotAnEnding { .. })), "{answer:?}");
+    }
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9);
+}
+
+#[test]
 fn a_catalog_message_is_told() {
     assert_eq!(ready().decode(message(true, "rowcast.catalog", b"anything")), Ok(Decoded::CatalogChanged));
 }

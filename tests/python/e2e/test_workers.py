@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rig.client import Socket, signed_in
+from rig.client import ACME, Socket, signed_in
 from rig.postgres import Cluster, Database, free_port, running
 from rig.server import CAPTURE, Server, serve
 from rig.shop import Shop
@@ -163,6 +163,32 @@ async def test_the_slot_of_a_killed_worker_is_claimed_by_the_next_and_nothing_is
             for each in resumed.values():
                 await told(each, missed)
                 assert [said(payload)[0] for payload in each.nexts("1")] == [missed]
+
+
+async def test_a_revoke_closes_the_sockets_of_every_worker_and_a_rollback_closes_none(served: Workers) -> None:
+    database = served.shop.database
+    url = f"ws://127.0.0.1:{served.port}"
+    async with AsyncExitStack() as stack:
+        gone = [await stack.enter_async_context(signed_in(url)) for _ in range(12)]
+        at: dict[int, Socket] = {}
+        await stack.enter_async_context(served.sockets(at))
+        kept = await stack.enter_async_context(signed_in(url, "globex"))
+        for socket in gone:
+            await socket.subscribe("1", DELIVERED)
+        with database.connect(autocommit=False) as connection:
+            connection.execute("select rowcast.revoke(tenant_id => %s)", (ACME,))
+            connection.rollback()
+        order = await asyncio.to_thread(served.shop.insert)
+        for socket in gone:
+            await told(socket, order)
+        with database.connect(autocommit=False) as connection:
+            connection.execute("select rowcast.revoke(tenant_id => %s)", (ACME,))
+            connection.commit()
+        last = await asyncio.to_thread(served.shop.insert)
+        for socket in [*gone, *at.values()]:
+            assert await socket.closed() == (4403, "Forbidden: credentials revoked")
+            assert last not in [said(payload)[0] for payload in socket.nexts("1")]
+        await kept.fence("the other tenant goes on")
 
 
 @pytest.mark.skipif(CAPTURE == "outbox", reason="an outbox has no slots that could run out")
