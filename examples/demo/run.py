@@ -1,6 +1,7 @@
-"""``make demo``: a database, the application, somebody who writes, and the lines that say where they are.
+"""``make demo``: a database, the application, a writer, and the lines that say where they are.
 
-Prints ``postgres URL`` and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
+The embedded server's owner makes the tables; the engine connects as a role that may do no more than it needs, see
+``prepare.py``. Prints ``postgres URL`` (the owner's) and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
 everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
 ``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where
 the embedded one is kept, ``.demo``).
@@ -15,26 +16,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import prepare
 import psycopg
 import uvicorn
 import writer
 
 from rowcast.embedded import EmbeddedPostgres
-from rowcast.errors import RowcastError
+from rowcast.errors import ConfigurationError, RowcastError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDING = (signal.SIGINT, signal.SIGTERM)
+PORT_MAX = 65_535
 
 
 def main() -> int:
     """Run until a signal comes; the exit code."""
     ended = _Signals()
     try:
-        with listening(int(os.environ.get("PORT", "8000"))) as listener, database() as url:
+        with listening(port_of_environment()) as listener, database() as (url, engine_url):
             if not ended.seen:
-                os.environ["ROWCAST_DATABASE_URL"] = url
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(writer.TABLE)
+                os.environ["ROWCAST_DATABASE_URL"] = engine_url
                 asyncio.run(serve(listener, url))
     except (RowcastError, psycopg.Error, OSError) as error:
         if not ended.seen:  # a Ctrl-C reaches PostgreSQL's programs as well, and then they fail
@@ -55,6 +56,14 @@ class _Signals:
         self.seen = True
 
 
+def port_of_environment() -> int:
+    """``PORT``, or 8000. Raises ``ConfigurationError`` when it is not a port."""
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal() or int(text) > PORT_MAX:
+        raise ConfigurationError(f"PORT is {text!r}; it must be a number from 0 (chooses a free port) to {PORT_MAX}")
+    return int(text)
+
+
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
     """The socket that the server will accept on, taken first: a port in use is told before anything is started."""
@@ -67,15 +76,20 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """The URL of the database given by the environment, or of an embedded one that stops in the end."""
+def database() -> Iterator[tuple[str, str]]:
+    """The owner's and the engine's URL of an embedded database that stops in the end.
+
+    With ``ROWCAST_DATABASE_URL`` both are that one: which roles there are is up to its owner.
+    """
     given = os.environ.get("ROWCAST_DATABASE_URL")
     if given:
-        yield given
+        prepare.make_table(given)
+        yield given, given
         return
     server = EmbeddedPostgres.start(Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute())
     try:
-        yield server.url
+        prepare.make_table(server.url)
+        yield server.url, prepare.make_engine(server.url)
     finally:
         server.stop()
 
