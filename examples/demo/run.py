@@ -1,10 +1,10 @@
 """``make demo``: a database, the application, a writer, and the lines that say where they are.
 
 The embedded server's owner makes the tables; the engine connects as a role that may do no more than it needs, see
-``prepare.py``. Prints ``postgres URL`` (the owner's) and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
-everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
-``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where
-the embedded one is kept, ``.demo``).
+``prepare.py``. Prints ``postgres URL`` (the owner's) and ``ready http://127.0.0.1:PORT`` when subscriptions work.
+SIGINT and SIGTERM end everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0
+chooses a free one), ``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one),
+``DEMO_FOLDER`` (where the embedded one is kept, ``.demo``).
 """
 
 import asyncio
@@ -108,6 +108,7 @@ async def serve(listener: socket.socket, url: str) -> None:
     server = _Announced(config, url)
     writing = None
     if os.environ.get("DEMO_WRITER") != "off":
+        await writer.write_before_serving(url, list(TENANTS.values()))
         writing = asyncio.create_task(writer.keep_writing(url, list(TENANTS.values())))
     try:
         await server.serve(sockets=[listener])

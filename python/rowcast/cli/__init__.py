@@ -56,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
 
     uninstall = _command(every, "uninstall", commands.uninstall, "remove everything that rowcast made in the database")
     uninstall.add_argument("--dry-run", action="store_true", help="only show the statements")
-    uninstall.add_argument("--slot", metavar="NAME", help="the pool of slots to drop: the manager's slot=, if it has one")
+    uninstall.add_argument(
+        "--slot", metavar="NAME", help="the pool of slots to drop: the manager's slot=, if it has one"
+    )
 
     publish = _command(every, "publish", commands.publish, "publish a message to a topic")
     publish.add_argument("topic")

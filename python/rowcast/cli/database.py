@@ -11,7 +11,11 @@ from rowcast.source import VARIABLE
 
 
 def database_of(options: argparse.Namespace) -> EventBusConfig:
-    """The bus of a command; unset parts of the URL come from ``PG*``. Raises ``ConnectionFailed`` for a malformed URL."""
+    """The bus of a command; unset parts of the URL come from ``PG*``.
+
+    Raises:
+        ConnectionFailed: ``CONNINFO_INVALID``: the URL is malformed.
+    """
     given = os.environ.get(VARIABLE)
     url, origin = (options.database_url, "--database-url") if options.database_url else (given, VARIABLE)
     slot = getattr(options, "slot", None)

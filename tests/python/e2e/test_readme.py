@@ -1,8 +1,8 @@
 """The README's quickstart and its section on security, done as they are written.
 
 A fenced block is used when a comment in front of it says for what: ``<!-- quickstart: file app.py -->`` names a file,
-``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see. Of ``shell`` and
-``shell later`` the URLs and the ``rowcast`` command are used, with the test's own server and database in them.
+``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see. Of ``shell``
+and ``shell later`` the URLs and the ``rowcast`` command are used, with the test's own server and database in them.
 """
 
 import re

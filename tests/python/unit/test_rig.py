@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from rig.server import Server
 
 LINES, WORKERS = 500, 4
