@@ -44,7 +44,7 @@ const READERS: &str = "
     from rowcast.outbox_reader where seen_at >= pg_catalog.clock_timestamp() - interval '1 minute' order by 1";
 
 /// Relations in schema rowcast that no version of rowcast made; `$1` names those that it makes. A role called rowcast
-/// finds the schema first on its search_path, so an application's tables may be in it.
+/// finds the schema first on its `search_path`, so an application's tables may be in it.
 const STRANGERS: &str = "
     select pg_catalog.format('rowcast.%I is not part of rowcast, and would be dropped with the schema: move it to another schema', c.relname)
     from pg_catalog.pg_class c
