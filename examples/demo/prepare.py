@@ -4,6 +4,7 @@ The role owns nothing and is no superuser. It may read the stream and what rowca
 have no database roles of their own, the rows of ``orders`` for their snapshots.
 """
 
+import os
 import secrets
 
 import psycopg
@@ -28,6 +29,8 @@ def make_engine(url: str) -> str:
     password = secrets.token_urlsafe(24)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("select rowcast.watch('orders', tenant_column => 'tenant_id')")
+        if os.environ.get("ROWCAST_CAPTURE") == "outbox":
+            connection.execute("select rowcast.start_outbox()")  # its triggers are made by the table's owner
         known = connection.execute("select from pg_roles where rolname = %s", [ENGINE]).fetchone()
         role = SQL("{} role {} login replication password {}").format(
             SQL("create" if known is None else "alter"), Identifier(ENGINE), Literal(password)

@@ -22,7 +22,7 @@ import uvicorn
 import writer
 
 from rowcast.embedded import EmbeddedPostgres
-from rowcast.errors import ConfigurationError, RowcastError
+from rowcast.errors import ConfigurationError, MigrationError, RowcastError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -86,12 +86,23 @@ def database() -> Iterator[tuple[str, str]]:
         prepare.make_table(given)
         yield given, given
         return
-    server = EmbeddedPostgres.start(Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute())
+    folder = Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute()
+    server = EmbeddedPostgres.start(folder)
     try:
         prepare.make_table(server.url)
-        yield server.url, prepare.make_engine(server.url)
+        yield server.url, engine_url(server.url, folder)
     finally:
         server.stop()
+
+
+def engine_url(url: str, folder: Path) -> str:
+    """`prepare.make_engine`; data that a development version of rowcast left are of no use to anybody."""
+    try:
+        return prepare.make_engine(url)
+    except MigrationError as error:
+        if error.code != "SCHEMA_DIVERGENT":
+            raise
+        raise MigrationError(f"a development version of rowcast made the data in {folder}: remove it") from error
 
 
 async def serve(listener: socket.socket, url: str) -> None:

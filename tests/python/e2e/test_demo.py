@@ -74,7 +74,8 @@ async def test_it_uses_the_database_that_it_is_given(newest_postgres: Cluster) -
 async def test_its_engine_is_no_superuser_and_owns_nothing() -> None:
     with demo(DEMO_WRITER="off") as server, psycopg.connect(server.line("postgres "), autocommit=True) as connection:
         rights = """select distinct a.usename, r.rolsuper, exists (select from pg_class c where c.relowner = r.oid)
-            from pg_stat_activity a join pg_roles r on r.rolname = a.usename where a.backend_type = 'walsender'"""
+            from pg_stat_activity a join pg_roles r on r.rolname = a.usename
+            where a.pid <> pg_backend_pid() and a.backend_type in ('client backend', 'walsender')"""
         assert connection.execute(rights).fetchall() == [("rowcast_engine", False, False)]
         async with signed_in(server.url("ws")) as socket:
             connection.execute(INSERT, [1, ACME])
