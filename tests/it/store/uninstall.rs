@@ -194,7 +194,6 @@ async fn an_identity_that_others_changed_or_need_stays() {
     for table in ["a", "b"] {
         store::unwatch(&client, table).await.unwrap();
     }
-    let identities =
-        "select string_agg(format('%s%s', relname, relreplident), ' ' order by relname) from pg_class where relname in ('a', 'b')";
+    let identities = "select string_agg(format('%s%s', relname, relreplident), ' ' order by relname) from pg_class where relname in ('a', 'b')";
     assert_eq!(text(&client, identities).await, "an bf");
 }
