@@ -30,6 +30,25 @@ comment on column rowcast.watched.created_at is 'When it was watched first.';
 comment on column rowcast.watched.updated_at is 'When its settings changed last.';
 revoke all on table rowcast.watched from public;
 
+-- What the replica identity of a table was before rowcast.watch set it to FULL: one row for each table and partition whose
+-- identity rowcast changed. Written by rowcast.set_identity_full and rowcast.restore_identity, read through
+-- rowcast.identity_changes.
+--
+-- `member` and `watched` are of type regclass: they follow a rename, and pg_dump writes them as names.
+create table rowcast.former_identity (
+    member regclass primary key,
+    watched regclass not null,
+    identity "char" not null,
+    index name,
+    constraint former_identity_has_its_index check ((identity = 'i') = (index is not null))
+);
+comment on table rowcast.former_identity is 'Replica identities that rowcast.watch set to FULL, as they were before.';
+comment on column rowcast.former_identity.member is 'The table or partition; stale when it was dropped.';
+comment on column rowcast.former_identity.watched is 'The watched table for which it was set: the table itself, or the root of its partitions.';
+comment on column rowcast.former_identity.identity is 'As in pg_class.relreplident: d default, i index, n nothing.';
+comment on column rowcast.former_identity.index is 'Name of the index, where the identity was one.';
+revoke all on table rowcast.former_identity from public;
+
 -- What was changed in watched tables, where changes are captured by triggers. Written by rowcast.append_to_outbox and
 -- rowcast.append_message, in the transactions that make the changes; read by src/capture/outbox.
 --
@@ -1035,7 +1054,8 @@ $function$;
 comment on function rowcast.tenant_attnum(regclass, name) is 'The number of the tenant column, or an error that lists the columns.';
 revoke all on function rowcast.tenant_attnum(regclass, name) from public;
 
--- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned.
+-- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned, and remembers
+-- in rowcast.former_identity what it was.
 -- Called by rowcast.watch. The root is set too: its RELATION message announces it for all partitions.
 --
 -- ALTER TABLE takes ACCESS EXCLUSIVE until commit, for a moment of work, but it waits for every transaction that has
@@ -1048,30 +1068,115 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    member regclass;
+    target regclass;
     timeout text := current_setting('lock_timeout');
 begin
     if timeout = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;
-    for member in
+    for target in
         select c.oid from pg_class c
         where (c.oid = relation or c.oid in (select t.relid from pg_partition_tree(relation) t))
           and c.relreplident <> 'f'
         order by c.oid <> relation, c.oid
     loop
-        execute format('alter table %s replica identity full', member);
+        insert into rowcast.former_identity as f (member, watched, identity, index)
+        select c.oid, set_identity_full.relation, case when c.relreplident = 'i' and x.oid is null then 'n' else c.relreplident end, x.relname
+        from pg_class c
+        left join pg_index i on i.indrelid = c.oid and i.indisreplident and c.relreplident = 'i'
+        left join pg_class x on x.oid = i.indexrelid
+        where c.oid = target
+        on conflict on constraint former_identity_pkey do update
+        set watched = excluded.watched, identity = excluded.identity, index = excluded.index;
+        execute format('alter table %s replica identity full', target);
     end loop;
     perform set_config('lock_timeout', timeout, true);
 exception
     when lock_not_available then
-        raise exception 'could not lock % to set its replica identity', coalesce(member, relation)
+        raise exception 'could not lock % to set its replica identity', coalesce(target, relation)
             using errcode = 'lock_not_available',
                 hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
 end
 $function$;
 comment on function rowcast.set_identity_full(regclass) is 'Sets REPLICA IDENTITY FULL on a table and its partitions where it is not.';
 revoke all on function rowcast.set_identity_full(regclass) from public;
+
+-- The statements that set replica identities back to what they were before rowcast.watch: of one watched table with its
+-- partitions, or of all. Called by rowcast.restore_identity and by `rowcast uninstall`.
+--
+-- An identity that is no longer FULL is not in it: somebody else has changed it since. Where another publication has the
+-- table `needed_by` names it, and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
+-- would miss the old rows. An index that is gone leaves the default.
+create or replace function rowcast.identity_changes(relation regclass default null)
+returns table (member regclass, statement text, needed_by text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select c.oid::regclass,
+        format('alter table %I.%I replica identity %s', n.nspname, c.relname, case
+            when f.identity = 'n' then 'nothing'
+            when i.indexrelid is not null then format('using index %I', f.index)
+            else 'default'
+        end),
+        (
+            select string_agg(distinct quote_ident(p.pubname), ', ')
+            from pg_publication_tables p
+            join pg_namespace s on s.nspname = p.schemaname
+            join pg_class t on t.relnamespace = s.oid and t.relname = p.tablename
+            where p.pubname <> 'rowcast' and (t.oid = c.oid or t.oid in (select a.relid from pg_partition_ancestors(c.oid) a))
+        )
+    from rowcast.former_identity f
+    join pg_class c on c.oid = f.member
+    join pg_namespace n on n.oid = c.relnamespace
+    left join pg_index i on i.indrelid = c.oid and i.indexrelid = (
+        select x.oid from pg_class x where x.relnamespace = c.relnamespace and x.relname = f.index
+    )
+    where c.relreplident = 'f' and (relation is null or f.watched = relation)
+    order by c.oid
+$function$;
+comment on function rowcast.identity_changes(regclass) is
+    'The statements that set replica identities back to what they were before rowcast.watch.';
+revoke all on function rowcast.identity_changes(regclass) from public;
+
+-- Sets the replica identity of a table and its partitions back to what it was before rowcast.watch. Called by
+-- rowcast.unwatch. Locks as set_identity_full: ACCESS EXCLUSIVE until commit, waited for at most 5 seconds unless the
+-- caller has set lock_timeout.
+create or replace function rowcast.restore_identity(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    change record;
+    target regclass := relation;
+    timeout text := current_setting('lock_timeout');
+begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '5s', true);
+    end if;
+    for change in select c.* from rowcast.identity_changes(relation) c loop
+        target := change.member;
+        if change.needed_by is null then
+            execute change.statement;
+        else
+            raise notice '% keeps replica identity full, since another publication has the table: %', target, change.needed_by;
+        end if;
+    end loop;
+    perform set_config('lock_timeout', timeout, true);
+    delete from rowcast.former_identity f
+    where f.watched = restore_identity.relation or not exists (select from pg_class c where c.oid = f.member);
+exception
+    when lock_not_available then
+        raise exception 'could not lock % to restore its replica identity', target
+            using errcode = 'lock_not_available',
+                hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
+end
+$function$;
+comment on function rowcast.restore_identity(regclass) is
+    'Sets the replica identity of a table and its partitions back to what it was before rowcast.watch.';
+revoke all on function rowcast.restore_identity(regclass) from public;
 
 -- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
 -- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
@@ -1263,9 +1368,9 @@ comment on function rowcast.watch(regclass, name, boolean, text) is
 revoke all on function rowcast.watch(regclass, name, boolean, text) from public;
 
 -- Stops following a table; whether it was followed. Called from the user's migrations.
--- The replica identity stays as it is: what it was before is not known, and others may rely on it by now.
--- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
--- ACCESS EXCLUSIVE where it has triggers for the outbox.
+-- A replica identity that rowcast.watch set is set back to what it was (see restore_identity).
+-- Runs as its caller, who must own the table and publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
+-- ACCESS EXCLUSIVE where the replica identity is set back or the table has triggers for the outbox.
 create or replace function rowcast.unwatch(relation regclass)
 returns boolean
 language plpgsql
@@ -1285,6 +1390,7 @@ begin
         execute format('alter publication rowcast drop table only %s', relation);
     end if;
     if removed is not null then
+        perform rowcast.restore_identity(relation);
         perform rowcast.remove_outbox_triggers(relation);
         perform rowcast.announce('unwatch', removed);
     end if;

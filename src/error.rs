@@ -26,7 +26,7 @@ pub enum Error {
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// `watch`, `unwatch` or `status` failed.
+    /// `watch`, `unwatch`, `status` or `uninstall` failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The migrations could not be read or applied.
@@ -149,7 +149,8 @@ fn kind_of_store(error: &StoreError) -> Kind {
         | StoreError::MigrationFailed { .. }
         | StoreError::NotMigrated { .. } => Kind::Migration,
         StoreError::ConnectionLost(_) => Kind::Connection,
-        StoreError::PermissionDenied { .. }
+        StoreError::UninstallBlocked { .. }
+        | StoreError::PermissionDenied { .. }
         | StoreError::InvalidJson
         | StoreError::Locked { .. }
         | StoreError::ReadOnly { .. }

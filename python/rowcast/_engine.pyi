@@ -70,6 +70,13 @@ class EventBusConfig:
     def kind(self) -> str:
         """``"memory"`` or ``"postgresql"``."""
 
+    @property
+    def database(self) -> str | None:
+        """Which database, as ``user@host:port/name`` without the password; ``None`` for a bus without one.
+
+        Raises ``ConnectionFailed`` when the URL is malformed.
+        """
+
 @final
 class SubscriptionExecutor:
     """The engine: capture, matching, security, serialization and delivery for one process.
@@ -246,6 +253,14 @@ class SubscriptionExecutor:
     def unwatch(self, table: str) -> bool:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""
 
+    def uninstall(self, *, dry_run: bool = False) -> str:
+        """Remove what rowcast made in the database, with the slots of this bus's pool, or only say so.
+
+        A JSON object of arrays of text: ``obstacles`` (what has to end or go first), ``statements`` (one transaction),
+        ``slots`` (statements that follow it) and ``leaves`` (what stays). Blocks; needs no ``start``. Raises
+        ``DatabaseError`` with ``UNINSTALL_BLOCKED`` when there are obstacles, and as ``status`` does.
+        """
+
     def status(self) -> str:
         """A JSON object with ``checks``: name, value, ok and hint of each line of ``rowcast.status()``.
 
@@ -287,7 +302,7 @@ class SubscriptionExecutor:
         """End a subscription made by ``register``; whether there was one."""
 
     def metrics(self) -> dict[str, int]:
-        """Counters and gauges by name."""
+        """Counters and gauges by name. One without a value is absent, such as ``slot_safe_bytes`` without a limit."""
 
 @final
 class Hub:

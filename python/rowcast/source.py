@@ -5,6 +5,7 @@ In this order: the given bus, the given URL, ``ROWCAST_DATABASE_URL``, an embedd
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from rowcast.settings import CAPTURES, Capture
 
 if TYPE_CHECKING:
     from rowcast.embedded import EmbeddedPostgres
+
+_log = logging.getLogger("rowcast")
 
 VARIABLE = "ROWCAST_DATABASE_URL"
 CAPTURE_VARIABLE = "ROWCAST_CAPTURE"
@@ -64,9 +67,22 @@ class Source:
 
                 self._embedded = EmbeddedPostgres.start()
             self._opened += 1
-        return self._bus or EventBusConfig.postgresql(
-            self.url, slot=self._slot, publication=self._publication, capture=capture
-        )
+        if self._bus is not None:
+            return self._bus
+        bus = EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication, capture=capture)
+        self._announce(bus)
+        return bus
+
+    def _announce(self, bus: EventBusConfig) -> None:
+        """Name the database: a forgotten variable must not go unnoticed. Without the password."""
+        if self._embedded is not None:
+            _log.warning(
+                "no database_url was given and %s is not set: using the embedded PostgreSQL in %s (%s), which is meant "
+                "for development; set %s to use a database of your own",
+                VARIABLE, self._embedded.folder, bus.database, VARIABLE,
+            )  # fmt: skip
+        else:
+            _log.info("database %s (from %s)", bus.database, "database_url" if self._given_url else VARIABLE)
 
     def close(self) -> None:
         """Stop the embedded server when this is the last `close`."""

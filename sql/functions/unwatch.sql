@@ -1,7 +1,7 @@
 -- Stops following a table; whether it was followed. Called from the user's migrations.
--- The replica identity stays as it is: what it was before is not known, and others may rely on it by now.
--- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
--- ACCESS EXCLUSIVE where it has triggers for the outbox.
+-- A replica identity that rowcast.watch set is set back to what it was (see restore_identity).
+-- Runs as its caller, who must own the table and publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
+-- ACCESS EXCLUSIVE where the replica identity is set back or the table has triggers for the outbox.
 create or replace function rowcast.unwatch(relation regclass)
 returns boolean
 language plpgsql
@@ -21,6 +21,7 @@ begin
         execute format('alter publication rowcast drop table only %s', relation);
     end if;
     if removed is not null then
+        perform rowcast.restore_identity(relation);
         perform rowcast.remove_outbox_triggers(relation);
         perform rowcast.announce('unwatch', removed);
     end if;

@@ -44,4 +44,4 @@ pub use error::{CaptureError, ServerError};
 pub use mode::CaptureMode;
 pub use naming::Naming;
 pub use outbox::OutboxSettings;
-pub use wal::{IdleSlots, SlotPool, WalSettings};
+pub use wal::{IdleSlots, SlotPool, WalSettings, pool_slots};

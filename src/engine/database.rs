@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
 use super::Engine;
-use crate::capture::{CaptureMode, Conninfo};
+use crate::capture::{CaptureMode, Conninfo, pool_slots};
 use crate::config::{Bus, PostgreSqlBus};
 use crate::error::Error;
 use crate::model::{Change, Event, Lsn, Message, Position};
-use crate::store::{self, StatusLine, WatchRequest};
+use crate::store::{self, StatusLine, Uninstall, WatchRequest};
 
 /// Publishing takes a session for one round trip.
 const POOL_SIZE: usize = 4;
@@ -61,6 +61,22 @@ impl Engine {
     /// The health of rowcast in the database, in the order in which to read it.
     pub async fn status(&self) -> Result<Vec<StatusLine>, Error> {
         Ok(store::status(&*self.pool()?.get().await?).await?)
+    }
+
+    /// Removes what rowcast made in the database and the slots of this engine's pool, or with `dry_run` only says so.
+    pub async fn uninstall(&self, dry_run: bool) -> Result<Uninstall, Error> {
+        let (mut client, connection) = self.conninfo()?.connect().await?;
+        let slots = pool_slots(&client, self.slot_pool()).await;
+        let removed = store::uninstall(&mut client, &slots, dry_run).await;
+        connection.abort();
+        Ok(removed?)
+    }
+
+    fn slot_pool(&self) -> &str {
+        match &self.bus {
+            Bus::PostgreSql(bus) => &bus.slot,
+            Bus::Memory | Bus::Rehearsal(_) => "",
+        }
     }
 
     /// The number is held until its event is told: two threads that publish at once keep the order of their numbers.

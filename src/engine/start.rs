@@ -131,6 +131,22 @@ async fn rehearse(core: &Core, client: &Client, declared: &[Declaration], mode: 
     Live::build(tables, declared, &core.settings).map(drop)
 }
 
+/// For [`warn_of_superuser`]: whether the session has a superuser's rights.
+const IS_SUPERUSER: &str = "select pg_catalog.current_setting('is_superuser')";
+
+/// The engine reads what the stream carries and decides who sees it; whoever takes it over should get no more than that.
+async fn warn_of_superuser(client: &Client) {
+    let told = client.query_one(IS_SUPERUSER, &[]).await.and_then(|row| row.try_get::<_, String>(0));
+    if told.is_ok_and(|told| told == "on") {
+        tracing::warn!(
+            code = "ENGINE_IS_SUPERUSER",
+            "the engine connects as a superuser and needs no such rights: run \
+             create role rowcast_engine login replication password '...'; select rowcast.grant_engine('rowcast_engine'); \
+             and use that role in the database URL"
+        );
+    }
+}
+
 /// What is known before a stream is opened.
 struct Prepared {
     mode: CaptureMode,
@@ -147,6 +163,7 @@ async fn prepare_to_stream(
     declared: &[Declaration],
 ) -> Result<Prepared, Error> {
     let mode = prepare(core, bus, client, declared).await?;
+    warn_of_superuser(client).await;
     tracing::info!(?mode, "changes are captured");
     match mode {
         CaptureMode::Wal => store::ensure_publication(client).await?,

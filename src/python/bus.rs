@@ -3,8 +3,9 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::capture::CaptureMode;
+use crate::capture::{CaptureMode, Conninfo};
 use crate::config::{Bus, PostgreSqlBus, Rehearsal};
+use crate::error::Error;
 use crate::model::Timestamp;
 
 /// See `_engine.pyi`.
@@ -46,6 +47,17 @@ impl EventBusConfig {
         match self.0 {
             Bus::Memory | Bus::Rehearsal(_) => "memory",
             Bus::PostgreSql(_) => "postgresql",
+        }
+    }
+
+    #[getter]
+    fn database(&self) -> PyResult<Option<String>> {
+        match &self.0 {
+            Bus::Memory | Bus::Rehearsal(_) => Ok(None),
+            Bus::PostgreSql(bus) => {
+                let conninfo = Conninfo::resolve(bus.url.as_deref()).map_err(Error::from)?;
+                Ok(Some(conninfo.to_string()))
+            }
         }
     }
 

@@ -29,7 +29,7 @@ use crate::engine::{Engine, Inquiry, PullQueue, Unsettled};
 use crate::error::Error;
 use crate::model::{Operation, Selector, SubscriptionId, Timestamp};
 use crate::session::Dialect;
-use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
+use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, Uninstall, WatchRequest};
 
 /// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
 const SIGNALS: Duration = Duration::from_millis(100);
@@ -110,6 +110,14 @@ impl SubscriptionExecutor {
         let check =
             |line: StatusLine| json!({ "name": line.name, "value": line.value, "ok": line.ok, "hint": line.hint });
         Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
+    }
+
+    #[pyo3(signature = (*, dry_run = false))]
+    fn uninstall(&self, py: Python<'_>, dry_run: bool) -> PyResult<String> {
+        let runtime = self.runtime()?;
+        let Uninstall { obstacles, statements, slots, leaves } =
+            py.detach(|| runtime.block_on(self.engine.uninstall(dry_run)))?;
+        Ok(json!({ "obstacles": obstacles, "statements": statements, "slots": slots, "leaves": leaves }).to_string())
     }
 
     #[pyo3(signature = (table, principal, *, row = None, old = None, operation = None, field = None))]

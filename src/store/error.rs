@@ -25,6 +25,12 @@ pub enum StoreError {
         /// As it is embedded, or `none`.
         embedded: String,
     },
+    /// Engines still run, or objects that are not rowcast's would be dropped; nothing was removed.
+    #[error("rowcast was not removed from this database: {obstacles}")]
+    UninstallBlocked {
+        /// What has to end or go first, each with what to do.
+        obstacles: String,
+    },
     /// A migration failed; nothing of this run was kept.
     #[error("migration {name} failed and was rolled back: {source}")]
     MigrationFailed {
@@ -100,8 +106,8 @@ pub enum StoreError {
     Protocol(#[source] tokio_postgres::Error),
 }
 
-const DIVERGENT_REMEDY: &str =
-    "an applied migration must never change; restore the rowcast version that applied it, or repair rowcast.migration";
+const DIVERGENT_REMEDY: &str = "a development version made this schema. Stop the engines, run `rowcast uninstall` and then \
+    `rowcast migrate`, and watch the tables again; or use the version that made it";
 
 /// Which rule of `rowcast.watch`, `rowcast.publish` or `rowcast.close_sessions` refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +157,7 @@ impl StoreError {
         match self {
             StoreError::SchemaNewer { .. } => "SCHEMA_NEWER",
             StoreError::SchemaDivergent { .. } => "SCHEMA_DIVERGENT",
+            StoreError::UninstallBlocked { .. } => "UNINSTALL_BLOCKED",
             StoreError::MigrationFailed { .. } => "MIGRATION_FAILED",
             StoreError::NotMigrated { .. } => "NOT_MIGRATED",
             StoreError::PermissionDenied { .. } => "PERMISSION_DENIED",
@@ -180,6 +187,7 @@ impl StoreError {
             StoreError::MigrationFailed { source, .. } => source.is_transient(),
             StoreError::SchemaNewer { .. }
             | StoreError::SchemaDivergent { .. }
+            | StoreError::UninstallBlocked { .. }
             | StoreError::NotMigrated { .. }
             | StoreError::PermissionDenied { .. }
             | StoreError::UnknownTable { .. }

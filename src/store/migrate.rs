@@ -20,11 +20,11 @@ mod embedded {
 
 /// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is
 /// `rowcast.watch`'s.
-const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
+pub(super) const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
 
 /// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us; unless somebody has set
 /// it. In milliseconds.
-const LOCK_TIMEOUT: &str = "
+pub(super) const LOCK_TIMEOUT: &str = "
     select set_config('lock_timeout',
         greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)
     from current_setting('lock_timeout') s where s = '0'";
@@ -105,6 +105,20 @@ pub async fn pending(client: &Client) -> Result<Vec<Migration>, StoreError> {
 /// Every embedded migration in order.
 pub fn migrations() -> Vec<Migration> {
     embedded().iter().map(described).collect()
+}
+
+/// Names of the tables and views that the migrations make in schema `rowcast`.
+pub(super) fn relations() -> Vec<String> {
+    let sql: Vec<String> = migrations().into_iter().map(|migration| migration.sql).collect();
+    let statements = sql.iter().flat_map(|sql| sql.lines()).chain(CREATE_HISTORY.lines());
+    statements.filter_map(created).map(str::to_owned).collect()
+}
+
+/// The name in the first line of a statement such as `create table rowcast.watched (`.
+fn created(line: &str) -> Option<&str> {
+    let (kind, rest) = line.strip_prefix("create ")?.split_once(" rowcast.")?;
+    let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next();
+    name.filter(|_| kind.ends_with("table") || kind.ends_with("view"))
 }
 
 fn described(migration: &refinery::Migration) -> Migration {

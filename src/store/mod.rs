@@ -8,6 +8,7 @@
 mod calls;
 mod error;
 mod migrate;
+mod uninstall;
 
 pub use calls::{
     ReplicaIdentityChoice, StatusLine, WatchRequest, close_sessions, ensure_publication, publish, relation,
@@ -15,3 +16,4 @@ pub use calls::{
 };
 pub use error::{Refusal, StoreError};
 pub use migrate::{Migration, migrate, migrations, pending};
+pub use uninstall::{Uninstall, uninstall};

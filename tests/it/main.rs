@@ -130,6 +130,8 @@ mod store {
     mod publish;
     /// Each thing that can be wrong has a line, and each bad line says what to do.
     mod status;
+    /// A database is as it was before rowcast, or nothing is removed.
+    mod uninstall;
     /// Watching and unwatching do what they say, once.
     mod watch;
     /// Watching refuses before it could harm the table's owner.

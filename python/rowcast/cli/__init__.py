@@ -1,6 +1,7 @@
 """The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
 
-Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback) or ``status`` has bad
+A line on stderr names the database, without the password.
+Exit codes: 0 done, 1 it failed (a line with the error's code on stderr, never a traceback) or ``status`` has bad
 news, 2 wrong arguments, 130 Ctrl-C. ``explain`` answers with its exit code: 0 told, 1 not told, 2 it failed.
 """
 
@@ -52,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
 
     unwatch = _command(every, "unwatch", commands.unwatch, "stop publishing a table's changes")
     unwatch.add_argument("table")
+
+    uninstall = _command(every, "uninstall", commands.uninstall, "remove everything that rowcast made in the database")
+    uninstall.add_argument("--dry-run", action="store_true", help="only show the statements")
+    uninstall.add_argument(
+        "--slot", metavar="NAME", help="the pool of slots to drop: the manager's slot=, if it has one"
+    )
 
     publish = _command(every, "publish", commands.publish, "publish a message to a topic")
     publish.add_argument("topic")

@@ -132,6 +132,11 @@ impl IdleSlots {
     }
 }
 
+/// Names of the pool's slots that are there.
+pub async fn pool_slots(client: &Client, pool: &str) -> Vec<String> {
+    look(client, pool).await.into_iter().map(|slot| slot.name).collect()
+}
+
 /// Nothing when the server does not say: then the claim itself will say why.
 async fn look(client: &Client, pool: &str) -> Vec<Pooled> {
     let rows = client.query(SLOTS, &[&pool]).await.unwrap_or_default();

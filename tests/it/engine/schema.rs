@@ -186,12 +186,10 @@ async fn a_catalog_that_could_not_be_read_is_read_later() {
 /// A commit is in the stream before other sessions see it: always by a hair, here by a standby that does not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_streamed_before_it_is_visible_is_not_overlooked() {
-    let server = Server::with(&["wal_level=logical", "synchronous_commit=local"]);
+    let server = Server::with(&["wal_level=logical", "synchronous_commit=local", "synchronous_standby_names=nobody"]);
     server.sql("create table t (id int primary key, a text, b text); create table u (id int primary key)").await;
     let engine = serving(&server, &fields()).await;
     let admin = server.admin().await;
-    admin.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.unwrap();
-    admin.batch_execute("select pg_reload_conf()").await.unwrap();
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", IDS);
     let writer = server.admin().await;

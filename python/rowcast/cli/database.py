@@ -1,0 +1,24 @@
+"""Which database a command uses, and the line on stderr that says so."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from rowcast._engine import EventBusConfig
+from rowcast.source import VARIABLE
+
+
+def database_of(options: argparse.Namespace) -> EventBusConfig:
+    """The bus of a command; unset parts of the URL come from ``PG*``.
+
+    Raises:
+        ConnectionFailed: ``CONNINFO_INVALID``: the URL is malformed.
+    """
+    given = os.environ.get(VARIABLE)
+    url, origin = (options.database_url, "--database-url") if options.database_url else (given, VARIABLE)
+    slot = getattr(options, "slot", None)
+    bus = EventBusConfig.postgresql(url, slot=slot) if slot else EventBusConfig.postgresql(url)
+    print(f"rowcast: database {bus.database} (from {origin if url else 'PG* variables and defaults'})", file=sys.stderr)
+    return bus
