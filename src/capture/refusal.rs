@@ -2,9 +2,26 @@
 
 use super::error::{CaptureError, ServerError};
 
+/// Encodings in which a text may have bytes that are no characters: what PostgreSQL then sends is not UTF-8.
+const UNKNOWN: [&str; 2] = ["SQL_ASCII", "MULE_INTERNAL"];
+
+/// Refuses a database of which one row could end the stream for all.
+pub(super) fn check_encoding(place: &str, encoding: Option<&str>) -> Result<(), CaptureError> {
+    match encoding {
+        Some(encoding) if UNKNOWN.contains(&encoding) => Err(CaptureError::EncodingNotSupported {
+            place: place.to_owned(),
+            encoding: encoding.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// By its SQLSTATE, as far as that is enough to know.
 pub(super) fn classify(place: String, user: &str, database: &str, server: ServerError) -> CaptureError {
     let (user, database, server) = (user.to_owned(), database.to_owned(), Box::new(server));
+    if server.message.contains("unsupported startup parameter") {
+        return CaptureError::PoolerBetween { place, reason: server.message };
+    }
     match server.sqlstate.as_str() {
         "28P01" | "28000" => CaptureError::AuthenticationFailed { place, user, reason: server.to_string() },
         "3D000" => CaptureError::DatabaseMissing { place, database },
