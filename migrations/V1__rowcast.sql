@@ -1817,7 +1817,7 @@ with line (place, name, value, ok, hint) as (
     -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
     select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
         'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
-        'rowcast uses nothing but PostgreSQL''s own: somebody put an object of theirs in its place, or added one to schema rowcast. See who made it, drop schema rowcast and run: rowcast migrate'
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
     from (
         select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
         union all

@@ -58,8 +58,8 @@ pub(super) const STARTUP: [(&str, &str); 33] = [
     ("jit", "off"),
 ];
 
-/// One statement, which answers whether the startup message has arrived. It begins as no command of the replication
-/// protocol does, and all that it names is qualified. A role that may not set what is a superuser's keeps what it has.
+/// The last row says whether the startup message has arrived. It begins as no command of the replication protocol does, and
+/// what runs before `search_path` is set is qualified. A role that may not set what is a superuser's keeps what it has.
 pub(super) const LATER: &str = "
     select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
     select pg_catalog.set_config(p.name, p.value, false)

@@ -115,8 +115,10 @@ mod tests {
 
     #[test]
     fn a_cursor_from_before_a_failover_is_good_as_far_as_the_standby_had_come() {
-        let history =
-            History { origin: Origin { system_id: 7, database: 5, timeline: 3 }, left: [(1, Lsn(100)), (2, Lsn(200))].into() };
+        let history = History {
+            origin: Origin { system_id: 7, database: 5, timeline: 3 },
+            left: [(1, Lsn(100)), (2, Lsn(200))].into(),
+        };
         let cursor = |system_id, timeline, lsn| Cursor {
             origin: Origin { system_id, database: 5, timeline },
             position: Position { commit_lsn: Lsn(lsn), ordinal: 0 },

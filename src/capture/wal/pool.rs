@@ -38,7 +38,8 @@ const SLOTS: &str = r"select slot_name::text, active_pid is not null, coalesce(w
 
 /// The OID and not the name: a database that is renamed keeps its slots. Behind a letter, so that it is not one of the pool
 /// `rowcast`.
-const NAME: &str = "select 'rowcast_db' || oid::text from pg_catalog.pg_database where datname = pg_catalog.current_database()";
+const NAME: &str =
+    "select 'rowcast_db' || oid::text from pg_catalog.pg_database where datname = pg_catalog.current_database()";
 
 const COPY: &str = "select pg_catalog.pg_copy_logical_replication_slot($1::text::name, $2::text::name)";
 
