@@ -119,12 +119,11 @@ async fn two_databases_of_a_cluster_are_served_with_the_defaults_and_take_no_cur
     server.sql("create table t (id int primary key, note text)").await;
     let first = serving(&server, "postgres", "postgres").await;
     first.stop(PATIENCE).await;
-    server
-        .session("postgres", "template1")
-        .await
-        .batch_execute("create database copy template postgres")
-        .await
-        .unwrap();
+    // Nobody may be in a database that is copied.
+    let elsewhere = server.session("postgres", "template1").await;
+    let others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres'";
+    elsewhere.batch_execute(others).await.unwrap();
+    elsewhere.batch_execute("create database copy template postgres").await.unwrap();
     let engines = [serving(&server, "postgres", "postgres").await, serving(&server, "postgres", "copy").await];
     let mut cursors = Vec::new();
     for (engine, database) in engines.iter().zip(["postgres", "copy"]) {
