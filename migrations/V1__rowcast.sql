@@ -106,6 +106,7 @@ create table rowcast.outbox_state (
     segment int2 not null default 0,
     segment_since timestamptz not null default now(),
     system_id int8 not null,
+    database oid not null,
     constraint outbox_state_is_one_row check (is_here)
 );
 comment on table rowcast.outbox_state is 'The one row that is there while changes are captured by triggers.';
@@ -113,6 +114,7 @@ comment on column rowcast.outbox_state.is_here is 'There is one row at most.';
 comment on column rowcast.outbox_state.segment is 'The segment that is written.';
 comment on column rowcast.outbox_state.segment_since is 'Since when.';
 comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
+comment on column rowcast.outbox_state.database is 'The database in which it was written: so is a copy of it in the same cluster.';
 revoke all on table rowcast.outbox_state from public;
 
 -- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
@@ -607,6 +609,7 @@ set datestyle = 'ISO'
 set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = '1'
+set lc_monetary = 'C'
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $function$
@@ -724,8 +727,10 @@ declare
     intervals text := current_setting('intervalstyle');
     bytes text := current_setting('bytea_output');
     digits text := current_setting('extra_float_digits');
+    money text := current_setting('lc_monetary');
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
-        or bytes <> 'hex' or digits not in ('1', '2', '3');
+        or bytes <> 'hex' or digits not in ('1', '2', '3')
+        or (money not in ('C', 'POSIX') and exists (select from unnest(shape) s (c) where s.c ~ '^79[01] '));
 begin
     if noted <> '{}' then
         perform set_config(setting, noted[2:]::text, true);
@@ -762,7 +767,7 @@ begin
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
             set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
-            set_config('extra_float_digits', '1', true);
+            set_config('extra_float_digits', '1', true), set_config('lc_monetary', 'C', true);
     end if;
     if tg_op = 'UPDATE' then
         select (select count(*) from old_rows), (select count(*) from new_rows) into olds, news;
@@ -822,7 +827,7 @@ begin
     if unusual then
         perform set_config('timezone', zone, true), set_config('datestyle', style, true),
             set_config('intervalstyle', intervals, true), set_config('bytea_output', bytes, true),
-            set_config('extra_float_digits', digits, true);
+            set_config('extra_float_digits', digits, true), set_config('lc_monetary', money, true);
     end if;
     return null;
 end
@@ -1560,7 +1565,7 @@ revoke all on function rowcast.disconnect(text, text, text, int, text) from publ
 -- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
 -- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
--- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
+-- A dump that was restored elsewhere, also in another database of the cluster, brings rows of another history: they are removed.
 create or replace function rowcast.start_outbox()
 returns boolean
 language plpgsql
@@ -1571,7 +1576,8 @@ as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
-    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
+    here_in oid := (select d.oid from pg_database d where d.datname = current_database());
+    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in);
     uncaptured regclass;
     others text;
 begin
@@ -1589,12 +1595,12 @@ begin
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+    if not exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in) then
         -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
         delete from rowcast.outbox_state;
         delete from rowcast.outbox_reader;
         truncate rowcast.outbox_window, rowcast.outbox;
-        insert into rowcast.outbox_state (system_id) values (here);
+        insert into rowcast.outbox_state (system_id, database) values (here, here_in);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
         select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
@@ -1648,7 +1654,7 @@ comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outb
 revoke all on function rowcast.stop_outbox() from public;
 
 -- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
--- there is no outbox, or it was written in another cluster: rowcast.start_outbox makes one.
+-- there is no outbox, or it was written in another database: rowcast.start_outbox makes one.
 --
 -- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
 -- timelines of whose windows something is kept, and the last position of each that this server has.
@@ -1661,7 +1667,8 @@ create or replace function rowcast.open_outbox(
     out newest pg_lsn,
     out timelines int4[],
     out lasts pg_lsn[],
-    out notifies boolean
+    out notifies boolean,
+    out database oid
 )
 returns setof record
 language plpgsql
@@ -1671,8 +1678,9 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     here int8 := (select c.system_identifier from pg_control_system() c);
+    here_in oid := (select d.oid from pg_database d where d.datname = current_database());
 begin
-    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+    if not exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in) then
         return;
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
@@ -1680,7 +1688,7 @@ begin
     on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
     return query
     select here, rowcast.timeline(), min(t.previous) + 1, max(t.last), array_agg(t.timeline), array_agg(t.last),
-        current_setting('max_prepared_transactions') = '0'
+        current_setting('max_prepared_transactions') = '0', here_in
     from (
         select w.timeline, min(w.previous) as previous, max(w.last) as last from rowcast.outbox_window w group by w.timeline
     ) t;
@@ -1950,12 +1958,16 @@ with line (place, name, value, ok, hint) as (
     ) o
     union all
     select 11, 'outbox',
-        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another server' end,
+        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another database' end,
         s.is_ours and r.live > 0,
         case when s.is_ours
             then 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
-            else 'It came with a dump or a copy of another server: run: select rowcast.start_outbox()' end
-    from (select s.system_id = (select c.system_identifier from pg_control_system() c) as is_ours from rowcast.outbox_state s) s
+            else 'It came with a dump or a copy of another database: run: select rowcast.start_outbox()' end
+    from (
+        select s.system_id = c.system_identifier and s.database = d.oid as is_ours
+        from rowcast.outbox_state s, pg_control_system() c, pg_database d
+        where d.datname = current_database()
+    ) s
     cross join (select sum(pg_relation_size(i.inhrelid)) as bytes from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass) k
     cross join (select count(*) as live from rowcast.outbox_reader r where r.seen_at >= clock_timestamp() - interval '1 minute') r
     union all
@@ -1992,6 +2004,37 @@ with line (place, name, value, ok, hint) as (
     join pg_class c on c.oid = r.prrelid
     join pg_namespace n on n.oid = c.relnamespace
     where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
+    union all
+    -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
+    select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
+        'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
+    from (
+        select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.connamespace = 'rowcast'::regnamespace
+        union all
+        select part.classid, part.oid
+        from pg_class c
+        cross join lateral (
+            select 'pg_class'::regclass, c.oid
+            union all
+            select 'pg_rewrite'::regclass, w.oid from pg_rewrite w where w.ev_class = c.oid
+            union all
+            select 'pg_attrdef'::regclass, d.oid from pg_attrdef d where d.adrelid = c.oid
+            union all
+            select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = c.oid
+            union all
+            select 'pg_policy'::regclass, y.oid from pg_policy y where y.polrelid = c.oid
+        ) part (classid, oid)
+        where c.relnamespace = 'rowcast'::regnamespace
+    ) o (classid, objid)
+    join pg_depend d on d.classid = o.classid and d.objid = o.objid and d.deptype <> 'e'
+    cross join lateral pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) r
+    where r.schema not in ('pg_catalog', 'pg_toast', 'rowcast')
+    group by o.classid, o.objid
 )
 select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9, 10) then line.hint end
 from line

@@ -39,8 +39,8 @@ pub struct Rehearsal {
 pub struct PostgreSqlBus {
     /// libpq URL or key=value string; `None` leaves all to the `PG*` environment variables.
     pub url: Option<String>,
-    /// The logical replication slot; created when it does not exist.
-    pub slot: String,
+    /// The pool of logical replication slots; `None` names it after the database: see [`SlotPool::name`](crate::capture::SlotPool::name).
+    pub slot: Option<String>,
     /// The publication that migrations create.
     pub publication: String,
     /// How changes are captured; `None` leaves it to what the database has and allows.

@@ -54,14 +54,15 @@ class EventBusConfig:
     def postgresql(
         url: str | None = None,
         *,
-        slot: str = "rowcast",
+        slot: str | None = None,
         publication: str = "rowcast",
         capture: str = "auto",
     ) -> EventBusConfig:
         """Committed changes of a PostgreSQL database.
 
         ``url`` is a libpq URL or key=value string; unset parts come from the ``PG*`` environment variables.
-        ``slot`` and ``publication`` are created if they do not exist. ``capture`` is ``"wal"`` (the replication
+        ``slot`` and ``publication`` are created if they do not exist; without ``slot`` it is ``rowcast_db`` and the
+        database's OID. ``capture`` is ``"wal"`` (the replication
         stream), ``"outbox"`` (triggers) or ``"auto"``: the outbox if the database has one, else the stream where it can
         be had, else the outbox. Raises ``ValueError`` for another ``capture``.
         """

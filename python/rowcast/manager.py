@@ -88,7 +88,8 @@ class SubscriptionManager:
         replay_window_s: Seconds that they are kept. By default 300.
         slot_idle_s: Seconds after which a slot of the pool that no process streams from is dropped. By default 3600.
         slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
-            from the slot of that name, others from ``name_2``, ``name_3`` and so on.
+            from the slot of that name, others from ``name_2``, ``name_3`` and so on. Slots belong to the cluster: two
+            databases do not share a slot. By default ``ROWCAST_SLOT``, else ``rowcast_db`` and the database's OID.
         publication: The publication, shared by all.
         capture: How changes are captured. ``"wal"``: the replication stream, which costs writers least. ``"outbox"``:
             triggers that append to a table, for databases without logical replication. ``"auto"``: the outbox if the
@@ -136,7 +137,7 @@ class SubscriptionManager:
         replay_window_bytes: int | None = None,
         replay_window_s: float | None = None,
         slot_idle_s: float | None = None,
-        slot: str = "rowcast",
+        slot: str | None = None,
         publication: str = "rowcast",
         debug: bool = False,
         held_bytes_max: int | None = None,

@@ -16,6 +16,7 @@ from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+SLOT_RULE = "may have lower case letters, digits and underscores, 63 at most"
 _IDENTIFIER_BYTES_MAX = 63
 _SECONDS_MAX = 86_400
 # The rest is used on this side: the engine refuses settings that it does not know.
@@ -87,7 +88,7 @@ class Settings:
     introspection: bool = True
     public_introspection: bool = False
     serve_watched: bool = False
-    slot: str = "rowcast"
+    slot: str | None = None
     publication: str = "rowcast"
     debug: bool = False
     service: str | None = None
@@ -164,8 +165,8 @@ class Settings:
             raise _invalid(name, f"must be a positive number of seconds, {_SECONDS_MAX} at most")
 
     def _check_names(self) -> None:
-        if not self.slot or len(self.slot) > _IDENTIFIER_BYTES_MAX or not _SLOT_LETTERS.issuperset(self.slot):
-            raise _invalid("slot", "may have lower case letters, digits and underscores, 63 at most")
+        if self.slot is not None and not is_slot(self.slot):
+            raise _invalid("slot", SLOT_RULE)
         if not self.publication or len(self.publication.encode()) > _IDENTIFIER_BYTES_MAX or "\0" in self.publication:
             raise _invalid("publication", "must be a PostgreSQL identifier, 63 bytes at most")
 
@@ -196,6 +197,11 @@ class Settings:
                     f"limits[{name!r}]",
                     f'must be None or {{"per_s": {_PER_S_MIN} to {_PER_S_MAX}, "burst": 1 or more}}',
                 )
+
+
+def is_slot(name: str) -> bool:
+    """Whether PostgreSQL takes it for a slot's name."""
+    return 0 < len(name) <= _IDENTIFIER_BYTES_MAX and _SLOT_LETTERS.issuperset(name)
 
 
 def _is_rate(rate: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rowcast._engine import EventBusConfig
 from rowcast.errors import ConfigurationError
-from rowcast.settings import CAPTURES, Capture
+from rowcast.settings import CAPTURES, SLOT_RULE, Capture, is_slot
 
 if TYPE_CHECKING:
     from rowcast.embedded import EmbeddedPostgres
@@ -21,6 +21,7 @@ _log = logging.getLogger("rowcast")
 
 VARIABLE = "ROWCAST_DATABASE_URL"
 CAPTURE_VARIABLE = "ROWCAST_CAPTURE"
+SLOT_VARIABLE = "ROWCAST_SLOT"
 
 
 class Source:
@@ -31,7 +32,7 @@ class Source:
         url: str | None,
         bus: EventBusConfig | None,
         *,
-        slot: str,
+        slot: str | None,
         publication: str,
         capture: Capture | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class Source:
     def open(self) -> EventBusConfig:
         """The bus; an embedded server runs when this returns. Raises ``ConfigurationError`` or ``ConnectionFailed``."""
         capture = self._capture or _capture_of_environment()
+        slot = self._slot or slot_of_environment()
         with self._changing:
             if self._bus is None and self.url is None:
                 from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
@@ -69,7 +71,7 @@ class Source:
             self._opened += 1
         if self._bus is not None:
             return self._bus
-        bus = EventBusConfig.postgresql(self.url, slot=self._slot, publication=self._publication, capture=capture)
+        bus = EventBusConfig.postgresql(self.url, slot=slot, publication=self._publication, capture=capture)
         self._announce(bus)
         return bus
 
@@ -100,3 +102,11 @@ def _capture_of_environment() -> str:
             f'{CAPTURE_VARIABLE} is {capture!r}; it must be "auto", "wal" or "outbox"', code="SETTING_INVALID"
         )
     return capture
+
+
+def slot_of_environment() -> str | None:
+    """The pool that ``ROWCAST_SLOT`` names. Raises ``ConfigurationError`` when that is not a slot's name."""
+    slot = os.environ.get(SLOT_VARIABLE) or None
+    if slot is not None and not is_slot(slot):
+        raise ConfigurationError(f"{SLOT_VARIABLE} is {slot!r}; it {SLOT_RULE}", code="SETTING_INVALID")
+    return slot

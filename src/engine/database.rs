@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
 use super::Engine;
-use crate::capture::{CaptureMode, Conninfo, pool_slots};
+use crate::capture::{CaptureMode, Conninfo, SlotPool, pool_slots};
 use crate::config::{Bus, PostgreSqlBus};
 use crate::error::Error;
 use crate::model::{Change, Event, Lsn, Message, Position};
@@ -66,16 +66,17 @@ impl Engine {
     /// Removes what rowcast made in the database and the slots of this engine's pool, or with `dry_run` only says so.
     pub async fn uninstall(&self, dry_run: bool) -> Result<Uninstall, Error> {
         let (mut client, connection) = self.conninfo()?.connect().await?;
-        let slots = pool_slots(&client, self.slot_pool()).await;
+        let pool = SlotPool::name(&client, self.given_slot()).await?;
+        let slots = pool_slots(&client, &pool).await;
         let removed = store::uninstall(&mut client, &slots, dry_run).await;
         connection.abort();
         Ok(removed?)
     }
 
-    fn slot_pool(&self) -> &str {
+    fn given_slot(&self) -> Option<&str> {
         match &self.bus {
-            Bus::PostgreSql(bus) => &bus.slot,
-            Bus::Memory | Bus::Rehearsal(_) => "",
+            Bus::PostgreSql(bus) => bus.slot.as_deref(),
+            Bus::Memory | Bus::Rehearsal(_) => None,
         }
     }
 

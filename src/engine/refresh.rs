@@ -68,7 +68,9 @@ impl RefreshError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::NotVisible | Self::Silence => true,
-            Self::Engine(error) => matches!(error, Error::Pool(_) | Error::Catalog(CatalogError::Store(_))),
+            Self::Engine(error) => {
+                matches!(error, Error::Capture(_) | Error::Pool(_) | Error::Catalog(CatalogError::Store(_)))
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
 use super::{Tasks, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
-use crate::capture::{CaptureMode, Conninfo, Tables};
+use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
@@ -35,7 +35,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves what this process itself tells.
 pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
     // Positions begin anew in each process: a cursor of another must not be taken for one of this.
-    core.follow(History { origin: Origin { system_id: rand::random(), timeline: 0 }, ..History::default() });
+    core.follow(History { origin: Origin { system_id: rand::random(), ..Origin::default() }, ..History::default() });
     core.serve(&Arc::new(live))?;
     Ok(Tasks::default())
 }
@@ -63,11 +63,12 @@ pub(super) async fn postgresql(
     let prepared = prepared?;
     let _ = core.pool.set(pool.clone());
     let refresher = Refresher { pool: pool.clone(), declared, mode: prepared.mode };
+    let slot = prepared.slot.clone();
     let stream = open(core, bus, conninfo, prepared, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
     let source = match stream.feed.reader() {
         Some(reader) => tokio::spawn(outbox_watch::run(Arc::clone(core), pool, reader)),
-        None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone())),
+        None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, slot)),
     };
     let revocations = tokio::spawn(revoke::watch(Arc::clone(core), stream.refresher.pool.clone()));
     let _ = core.snapshots.set(snapshots);
@@ -150,6 +151,8 @@ async fn warn_of_superuser(client: &Client) {
 /// What is known before a stream is opened.
 struct Prepared {
     mode: CaptureMode,
+    /// The name of the pool of slots.
+    slot: String,
     tables: Tables,
     /// The server's position: nobody can have subscribed before this process serves, so what a slot still holds from before
     /// it is passed over.
@@ -170,7 +173,8 @@ async fn prepare_to_stream(
         CaptureMode::Outbox => start_outbox(client).await?,
     };
     let tables = Tables::load_named(client, core.settings.naming, mode).await?;
-    Ok(Prepared { mode, tables, written: store::wal_position(client).await? })
+    let slot = SlotPool::name(client, bus.slot.as_deref()).await?;
+    Ok(Prepared { mode, slot, tables, written: store::wal_position(client).await? })
 }
 
 /// The tables' locks are waited for only briefly, so as not to get into anybody's way; it comes again for them.
@@ -192,10 +196,10 @@ async fn open(
     prepared: Prepared,
     refresher: Refresher,
 ) -> Result<Stream, Error> {
-    let Prepared { mode, tables, written } = prepared;
+    let Prepared { mode, slot, tables, written } = prepared;
     let (decoder, known) = (Decoder::new(Arc::new(tables.by_oid.clone())), tables.seen.clone());
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
-    let (feed, capture) = Feed::open(conninfo, bus, mode).await?;
+    let (feed, capture) = Feed::open(conninfo, bus, slot, mode).await?;
     let live_from = capture.live_from().unwrap_or(written);
     *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
     core.follow(history(capture.identity()));

@@ -330,7 +330,7 @@ impl Stream {
 
 /// The history that a server's positions belong to.
 pub(super) fn history(server: &ServerIdentity) -> History {
-    let origin = Origin { system_id: server.system_id, timeline: server.timeline };
+    let origin = Origin { system_id: server.system_id, database: server.database, timeline: server.timeline };
     History { origin, left: Arc::clone(&server.left) }
 }
 

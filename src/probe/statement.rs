@@ -60,13 +60,13 @@ pub(super) const END: &str = "rollback";
 /// own types could get before PostgreSQL's.
 pub(super) fn setup(timeout_ms: u128) -> String {
     format!(
-        "set application_name = 'rowcast policy'; set standard_conforming_strings = on; set row_security = on; set jit = off; \
+        "set application_name = 'rowcast policy'; reset search_path; \
          select pg_catalog.set_config('search_path', coalesce((
              select pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ' order by n)
              from pg_catalog.unnest(pg_catalog.current_schemas(false)) with ordinality as path (s, n)
              where not pg_catalog.has_schema_privilege('public', s, 'CREATE')), ''), false); \
-         set statement_timeout = {timeout_ms}; set lock_timeout = 0; set default_transaction_read_only = on; \
-         set client_min_messages = error; set idle_in_transaction_session_timeout = '10s'; set idle_session_timeout = 0; \
+         set statement_timeout = {timeout_ms}; set default_transaction_read_only = on; \
+         set client_min_messages = error; set idle_in_transaction_session_timeout = '10s'; \
          set client_connection_check_interval = '200ms'"
     )
 }

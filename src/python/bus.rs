@@ -27,9 +27,9 @@ impl EventBusConfig {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (url = None, *, slot = "rowcast", publication = "rowcast", capture = "auto"))]
-    fn postgresql(url: Option<String>, slot: &str, publication: &str, capture: &str) -> PyResult<Self> {
-        let (slot, publication) = (slot.to_owned(), publication.to_owned());
+    #[pyo3(signature = (url = None, *, slot = None, publication = "rowcast", capture = "auto"))]
+    fn postgresql(url: Option<String>, slot: Option<String>, publication: &str, capture: &str) -> PyResult<Self> {
+        let publication = publication.to_owned();
         let capture = match capture {
             "auto" => None,
             "wal" => Some(CaptureMode::Wal),

@@ -6,8 +6,25 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use super::StoreError;
 use crate::model::{Ending, Lsn};
 
-/// For [`watch`]. The name is read as SQL reads it: the session's `search_path`, folding and quotes apply.
-const WATCH: &str = "select rowcast.watch($1::text::regclass, $2::text::name, $3, $4)";
+/// For [`watch`]. The name is read as SQL reads it: folding, quotes and the configured `search_path` apply. No statement
+/// runs with that path, on which there may be operators and functions of anybody: it is taken apart here, and a name
+/// without a schema is looked up in its schemas, in their order.
+const WATCH: &str = r#"
+    select rowcast.watch(coalesce((
+        select c.oid::regclass
+        from pg_catalog.pg_settings s
+        cross join lateral pg_catalog.regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^",\s]+)', 'g') with ordinality p (part, nth)
+        join pg_catalog.pg_namespace n on n.nspname = case
+                when coalesce(p.part[1], p.part[2]) = '$user' then current_user
+                else coalesce(pg_catalog.replace(p.part[1], '""', '"'), pg_catalog.lower(p.part[2]))
+            end
+        join pg_catalog.pg_class c on c.relnamespace = n.oid
+        where s.name = 'search_path'
+          and case when $1::text ~ '^[0-9]+$' then false else array[c.relname] = pg_catalog.parse_ident($1::text)::name[] end
+          and pg_catalog.has_schema_privilege(n.oid, 'usage')
+        order by p.nth
+        limit 1
+    ), $1::text::regclass), $2::text::name, $3, $4)"#;
 
 /// For [`relation`]: the name is read as [`watch`] reads it.
 const RELATION: &str = "select $1::text::regclass::oid";

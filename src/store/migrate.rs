@@ -20,27 +20,28 @@ mod embedded {
 
 /// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is
 /// `rowcast.watch`'s.
-pub(super) const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
+pub(super) const LOCK: &str = "select pg_catalog.pg_advisory_xact_lock(1919907683, 0)";
 
-/// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us; unless somebody has set
-/// it. In milliseconds.
+/// What a migration creates is bound to what its names mean then: to PostgreSQL's own, whatever stands in other schemas.
+const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp";
+
+/// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us. In milliseconds.
 pub(super) const LOCK_TIMEOUT: &str = "
     select set_config('lock_timeout',
-        greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)
-    from current_setting('lock_timeout') s where s = '0'";
+        greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)";
 
 /// How long [`migrate`] tries where tables are in use, and how long between two attempts.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// For [`history`]: whether there is one. `to_regclass` answers null also for a schema that is missing.
-const HISTORY_EXISTS: &str = "select to_regclass('rowcast.migration') is not null";
+const HISTORY_EXISTS: &str = "select pg_catalog.to_regclass('rowcast.migration') is not null";
 
 /// For [`history`]; by its primary key.
 const HISTORY: &str = "select version, name, checksum from rowcast.migration order by version";
 
 /// For [`prepare`]: the schema may have been made by an administrator for a role that may not create one.
-const SCHEMA_EXISTS: &str = "select to_regnamespace('rowcast') is not null";
+const SCHEMA_EXISTS: &str = "select pg_catalog.to_regnamespace('rowcast') is not null";
 
 /// For [`prepare`].
 const CREATE_SCHEMA: &str = include_str!("../../sql/schema.sql");
@@ -84,6 +85,7 @@ async fn migrate_once(client: &mut Client) -> Result<Vec<String>, StoreError> {
         return Ok(Vec::new());
     }
     let transaction = client.transaction().await?;
+    transaction.batch_execute(SEARCH_PATH).await?;
     transaction.batch_execute(LOCK).await?;
     transaction.batch_execute(LOCK_TIMEOUT).await?;
     prepare(&transaction).await?;

@@ -30,6 +30,8 @@ mod capture {
     mod outage;
     /// The same of the outbox, and how much of it is held at once.
     mod outbox;
+    /// Whatever a role or a database has set, rowcast's sessions have the same settings.
+    pub(crate) mod pinned;
     /// A consumer as the engine is one, for the tests of capture.
     mod reader;
     /// What a capture promises while nothing goes wrong.
@@ -64,6 +66,8 @@ mod engine {
     mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
+    /// Whatever others do to the engine's role, database and cluster.
+    mod hostile;
     /// Rows whose key changes.
     mod keys;
     /// Rows that move from one partition to another.

@@ -7,7 +7,7 @@ import os
 import sys
 
 from rowcast._engine import EventBusConfig
-from rowcast.source import VARIABLE
+from rowcast.source import VARIABLE, slot_of_environment
 
 
 def database_of(options: argparse.Namespace) -> EventBusConfig:
@@ -18,7 +18,6 @@ def database_of(options: argparse.Namespace) -> EventBusConfig:
     """
     given = os.environ.get(VARIABLE)
     url, origin = (options.database_url, "--database-url") if options.database_url else (given, VARIABLE)
-    slot = getattr(options, "slot", None)
-    bus = EventBusConfig.postgresql(url, slot=slot) if slot else EventBusConfig.postgresql(url)
+    bus = EventBusConfig.postgresql(url, slot=getattr(options, "slot", None) or slot_of_environment())
     print(f"rowcast: database {bus.database} (from {origin if url else 'PG* variables and defaults'})", file=sys.stderr)
     return bus

@@ -62,7 +62,7 @@ pub(crate) fn skips_outbox(why: &str) -> bool {
 pub(crate) fn bus(server: &Server) -> Bus {
     Bus::PostgreSql(PostgreSqlBus {
         url: Some(server.url()),
-        slot: "rowcast_it".to_owned(),
+        slot: Some("rowcast_it".to_owned()),
         publication: "rowcast".to_owned(),
         capture: Some(capture()),
     })

@@ -41,7 +41,8 @@ class Workers:
     def has_its_slots(self) -> bool:
         """The pool has one for each worker and no other; with an outbox there is none."""
         named = "select slot_name::text from pg_replication_slots where database = current_database() order by 1"
-        due = [] if CAPTURE == "outbox" else ["rowcast", "rowcast_2", "rowcast_3", "rowcast_4"]
+        oid = self.shop.database.execute("select oid::text from pg_database where datname = current_database()")[0][0]
+        due = [] if CAPTURE == "outbox" else [f"rowcast_db{oid}{member}" for member in ("", "_2", "_3", "_4")]
         return [name for (name,) in self.shop.database.execute(named)] == due
 
     def streaming(self) -> int:
