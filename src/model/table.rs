@@ -41,9 +41,21 @@ pub enum Collation {
     Plain,
     /// Equal when the bytes are; how letters fold is not known (Turkish folds `I` to a dotless `ı`).
     Deterministic,
-    /// Not known: a nondeterministic collation, or a type such as `citext` that compares in its own way.
+    /// A nondeterministic collation: texts of different bytes may be equal.
+    Nondeterministic,
+    /// Not known: a type such as `citext` compares in its own way.
     #[default]
     Other,
+}
+
+impl Collation {
+    /// Whether two texts are equal exactly when their bytes are.
+    pub fn is_bytewise(self) -> bool {
+        match self {
+            Collation::C | Collation::Plain | Collation::Deterministic => true,
+            Collation::Nondeterministic | Collation::Other => false,
+        }
+    }
 }
 
 /// One column.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::PgType;
+use crate::model::{Collation, Column, PgType};
 
 /// An operator by its GraphQL name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +90,7 @@ const ORDER: &[Operator] = &[
 /// offers `isNull` alone: a wrong answer would be worse than none.
 pub fn operators(pg_type: &PgType) -> &'static [Operator] {
     match pg_type {
-        PgType::Text => &Operator::ALL,
+        PgType::Text | PgType::Bpchar => &Operator::ALL,
         PgType::Bool => EQUALITY,
         PgType::Int2
         | PgType::Int4
@@ -108,6 +108,21 @@ pub fn operators(pg_type: &PgType) -> &'static [Operator] {
         PgType::Json => CONTAINMENT,
         PgType::Array(array) if operators(&array.element).contains(&Operator::Eq) => CONTAINMENT,
         PgType::Array(_) | PgType::Composite(_) | PgType::Other => NULLNESS,
+    }
+}
+
+/// The operators that this column offers: those of its type, unless its values compare in a way that is not known here.
+pub fn offered(column: &Column) -> &'static [Operator] {
+    if incomparable(column).is_some() { NULLNESS } else { operators(&column.pg_type) }
+}
+
+/// Why PostgreSQL alone can compare the values of this column although those of its type are compared here.
+pub(super) fn incomparable(column: &Column) -> Option<&'static str> {
+    match column.collation {
+        _ if !column.pg_type.is_text() => None,
+        Collation::C | Collation::Plain | Collation::Deterministic => None,
+        Collation::Nondeterministic => Some("its collation is not deterministic"),
+        Collation::Other => Some("its type compares text in its own way, as citext does"),
     }
 }
 
