@@ -140,7 +140,7 @@ mod tests {
         let operators = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "nin", "isNull"];
         let suggested = |name: &str| did_you_mean(name, operators.into_iter());
         assert_eq!(suggested("equals"), " Did you mean \"eq\"?");
-        assert_eq!(suggested("isnull"), " Did you mean \"isNull\"?");
+        assert_eq!(suggested("isnull"), " Did you mean \"isNull\" or \"in\"?");
         assert_eq!(suggested("not_in"), "");
         assert_eq!(suggested("ltt"), " Did you mean \"lt\" or \"lte\"?");
         assert_eq!(suggested("xyz"), "");

@@ -39,7 +39,6 @@ pub use numeric::Numeric;
 pub use operator::{Comparison, Operator, offered, operators};
 pub use parse::FilterLimits;
 pub use scalar::Scalar;
-pub use tenant::incomparable_tenant;
 
 /// A condition over the columns of one [`Table`](crate::model::Table), by their index there.
 ///

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{Collation, Column, PgType};
+use crate::model::{Column, PgType};
 
 /// An operator by its GraphQL name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,17 +113,7 @@ pub fn operators(pg_type: &PgType) -> &'static [Operator] {
 
 /// The operators that this column offers: those of its type, unless its values compare in a way that is not known here.
 pub fn offered(column: &Column) -> &'static [Operator] {
-    if incomparable(column).is_some() { NULLNESS } else { operators(&column.pg_type) }
-}
-
-/// Why PostgreSQL alone can compare the values of this column although those of its type are compared here.
-pub(super) fn incomparable(column: &Column) -> Option<&'static str> {
-    match column.collation {
-        _ if !column.pg_type.is_text() => None,
-        Collation::C | Collation::Plain | Collation::Deterministic => None,
-        Collation::Nondeterministic => Some("its collation is not deterministic"),
-        Collation::Other => Some("its type compares text in its own way, as citext does"),
-    }
+    if column.incomparable().is_some() { NULLNESS } else { operators(&column.pg_type) }
 }
 
 /// A comparison of two values of one type.

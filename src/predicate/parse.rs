@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::like::PATTERN_CHARS_MAX;
-use super::operator::incomparable;
 use super::{Comparison, Like, Operator, Predicate, PredicateError, Scalar, offered, operand};
 use crate::model::{Column, Table};
 
@@ -119,7 +118,7 @@ fn operator(column: &Column, name: &str, path: &Path<'_>) -> Result<Operator, Pr
     let offered = offered(column);
     offered.iter().copied().find(|operator| operator.name() == name).ok_or_else(|| {
         let names: Vec<_> = offered.iter().map(|operator| operator.name()).collect();
-        match incomparable(column) {
+        match column.incomparable() {
             Some(reason) => path.incomparable(column, reason),
             None => path.expected(format!("an operator of this column: {}", names.join(", "))),
         }

@@ -1,6 +1,5 @@
 //! The tenant rule as a condition: the row's tenant is the principal's.
 
-use super::operator::incomparable;
 use super::{Operator, Predicate, PredicateError, Scalar, operand, operators};
 use crate::model::{Column, Table};
 
@@ -16,7 +15,7 @@ impl Predicate {
             .and_then(|index| Some((index, table.columns.get(index)?)))
             .ok_or_else(|| refused(table.name.to_string(), "a table that is watched with a tenant column".into()))?;
         let name = || format!("{}.{}", table.name, column.name);
-        if let Some(reason) = incomparable_tenant(column) {
+        if let Some(reason) = incomparable(column) {
             return Err(PredicateError::TenantColumn { column: name(), reason });
         }
         Scalar::from_text(&column.pg_type, tenant.as_bytes())
@@ -25,8 +24,7 @@ impl Predicate {
     }
 }
 
-/// Why a column cannot be a tenant column: equality of its values is not decided here.
-pub fn incomparable_tenant(column: &Column) -> Option<&'static str> {
+fn incomparable(column: &Column) -> Option<&'static str> {
     let equates = operators(&column.pg_type).contains(&Operator::Eq);
-    if equates { incomparable(column) } else { Some("its type is not compared") }
+    if equates { column.incomparable() } else { Some("its type is not compared") }
 }

@@ -10,7 +10,6 @@ use super::{CatalogError, TableProblem, Tables, access};
 use crate::capture::mode::CaptureMode;
 use crate::capture::naming::Naming;
 use crate::model::{Access, Collation, Column, ReplicaIdentity, Table, TableName};
-use crate::predicate::incomparable_tenant;
 
 /// What a problem means where changes are captured in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +153,7 @@ fn table(
 
 /// Where equality is not decided here, no row would be anybody's.
 fn undecidable_tenant(table: &TableName, column: &Column) -> Option<TableProblem> {
-    incomparable_tenant(column).map(|reason| TableProblem {
+    column.incomparable().map(|reason| TableProblem {
         table: table.clone(),
         code: "TENANT_COLUMN_INCOMPARABLE".to_owned(),
         hint: format!(

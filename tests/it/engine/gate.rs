@@ -249,9 +249,9 @@ async fn an_update_of_columns_that_the_role_may_not_read_is_not_delivered_to_it(
         assert_eq!(auditor.next().await["changed"], json!(["title", "secret"]));
         let mut frames = [app.frame().await, app.frame().await];
         frames.sort_by_key(|frame| frame["id"].to_string());
-        let changes = json!([{ "operation": "UPDATE", "key": { "id": 1 }, "changed": ["title"] }]);
+        let due = json!([{ "operation": "UPDATE", "key": { "id": 1 }, "changed": ["title"] }]);
         assert_eq!(frames[0]["payload"]["data"]["docs"]["changed"], json!(["title"]), "{frames:?}");
-        assert_eq!(frames[1]["payload"]["data"]["commits"]["changes"], changes, "{frames:?}");
+        assert_eq!(frames[1]["payload"]["data"]["commits"]["changes"], due, "{frames:?}");
         app.is_quiet().await;
         engine.stop(PATIENCE).await;
     }
