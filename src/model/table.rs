@@ -41,7 +41,9 @@ pub enum Collation {
     Plain,
     /// Equal when the bytes are; how letters fold is not known (Turkish folds `I` to a dotless `ı`).
     Deterministic,
-    /// Not known: a nondeterministic collation, or a type such as `citext` that compares in its own way.
+    /// A nondeterministic collation: texts of different bytes may be equal.
+    Nondeterministic,
+    /// Not known: a type such as `citext` compares in its own way.
     #[default]
     Other,
 }
@@ -61,6 +63,28 @@ pub struct Column {
     pub not_null: bool,
     /// How its text compares.
     pub collation: Collation,
+}
+
+impl Collation {
+    /// Whether two texts are equal exactly when their bytes are.
+    pub fn is_bytewise(self) -> bool {
+        match self {
+            Collation::C | Collation::Plain | Collation::Deterministic => true,
+            Collation::Nondeterministic | Collation::Other => false,
+        }
+    }
+}
+
+impl Column {
+    /// Why PostgreSQL alone can say whether two of its values are equal, though those of its type are compared here.
+    pub fn incomparable(&self) -> Option<&'static str> {
+        match self.collation {
+            _ if !self.pg_type.is_text() => None,
+            Collation::C | Collation::Plain | Collation::Deterministic => None,
+            Collation::Nondeterministic => Some("its collation is not deterministic"),
+            Collation::Other => Some("its type compares text in its own way, as citext does"),
+        }
+    }
 }
 
 /// A table that `rowcast.watch` names. Frozen: a change of its shape makes a new value.

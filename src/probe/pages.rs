@@ -32,7 +32,13 @@ const MOMENT: &str = "\
      else pg_catalog.pg_current_wal_insert_lsn() end - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, \
     (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8, \
     (select c.relkind operator(pg_catalog.=) 'p' from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1), \
-    pg_catalog.format_type($2, null)";
+    (with recursive based (type) as (select $2::pg_catalog.oid union all \
+     select t.typbasetype from based b join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
+     where t.typtype operator(pg_catalog.=) 'd') \
+     select pg_catalog.format('%I.%I', n.nspname, t.typname) from based b \
+     join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
+     join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.typnamespace \
+     where t.typtype operator(pg_catalog.<>) 'd')";
 /// TRUNCATE and whatever rewrites a table empty it for older snapshots as well: its file is not the one that the snapshot
 /// knows then. Asked once the table is locked.
 const REWRITTEN: &str = "\
@@ -83,6 +89,7 @@ pub type Texts = Vec<Option<String>>;
 struct Begun {
     moment: Moment,
     partitioned: bool,
+    /// What the tenant is compared as: without a length or precision, to which a cast would cut it.
     tenant_type: Option<String>,
 }
 

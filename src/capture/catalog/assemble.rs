@@ -128,7 +128,8 @@ fn table(
     let key: Option<Box<[usize]>> = row.key_attnums.iter().map(|attnum| index(*attnum)).collect();
     let problem = key.is_none().then(|| not_sent(&name, "primary key", false));
     let columns: Box<[Column]> = sent.iter().map(|column| model_column(column, types, naming)).collect();
-    if let Some(problem) = no_columns(&name, &columns).or_else(|| collision(&name, &columns)) {
+    let undecidable = || tenant.flatten().and_then(|index| undecidable_tenant(&name, &columns[index]));
+    if let Some(problem) = no_columns(&name, &columns).or_else(|| collision(&name, &columns)).or_else(undecidable) {
         return Assembled::Unserved(problem);
     }
     let table = Table {
@@ -148,6 +149,19 @@ fn table(
         name,
     };
     Assembled::Served { table: Box::new(table), problem }
+}
+
+/// Where equality is not decided here, no row would be anybody's.
+fn undecidable_tenant(table: &TableName, column: &Column) -> Option<TableProblem> {
+    column.incomparable().map(|reason| TableProblem {
+        table: table.clone(),
+        code: "TENANT_COLUMN_INCOMPARABLE".to_owned(),
+        hint: format!(
+            "The tenant column {} cannot decide who sees a row: {reason}. Choose a column of another type.",
+            column.name
+        ),
+        unserved: true,
+    })
 }
 
 fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {
@@ -177,6 +191,7 @@ fn collation(word: &str) -> Collation {
         "c" => Collation::C,
         "plain" => Collation::Plain,
         "deterministic" => Collation::Deterministic,
+        "nondeterministic" => Collation::Nondeterministic,
         _ => Collation::Other,
     }
 }

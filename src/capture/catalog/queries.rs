@@ -43,7 +43,7 @@ const TABLES: &str = "
 /// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
 /// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint
 /// that is not validated (18) promises nothing. A collation is PostgreSQL's or its database's, of libc or of another
-/// provider, each with a column of its own in each version; Turkish and Azeri have their own idea of `lower('I')`.
+/// provider, each with a column of its own in each version; text without one is `"char"`, one byte; Turkish and Azeri have their own idea of `lower('I')`.
 const COLUMNS: &str = "
     select a.attrelid, a.attnum, a.attname, a.atttypid,
            a.attnotnull and not exists (
@@ -60,7 +60,8 @@ const COLUMNS: &str = "
                select distinct g.grantee from pg_catalog.aclexplode(a.attacl) g where g.privilege_type = 'SELECT' order by 1
            ) as to_select,
            case
-               when co.oid is null or not co.collisdeterministic then 'other'
+               when co.oid is null then 'c'
+               when not co.collisdeterministic then 'nondeterministic'
                when l.letters ~* '^(tr|az)' then 'deterministic'
                when l.sorts in ('C', 'POSIX') then 'c'
                else 'plain'

@@ -160,6 +160,23 @@ async fn a_lost_tenant_column_never_makes_a_table_open() {
     assert_eq!(tables.problems[0].code, "TENANT_COLUMN_LOST");
 }
 
+#[tokio::test]
+async fn a_tenant_column_that_only_postgresql_can_compare_serves_no_table() {
+    let (_database, client) = Database::migrated().await;
+    let setup = "
+        create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        create domain team as char(4);
+        create table folds (id int primary key, tenant text collate folded);
+        create table fits (id int primary key, tenant team);
+        select rowcast.watch(t, 'tenant') from unnest('{folds,fits}'::regclass[]) t";
+    let tables = load(&client, setup).await;
+    assert_eq!(tables.iter().map(|table| table.name.name.as_str()).collect::<Vec<_>>(), ["fits"]);
+    let problems: Vec<_> = tables.problems.iter().filter(|problem| problem.unserved).collect();
+    assert_eq!(problems.iter().map(|problem| problem.table.name.as_str()).collect::<Vec<_>>(), ["folds"]);
+    assert!(problems.iter().all(|problem| problem.code == "TENANT_COLUMN_INCOMPARABLE"));
+    assert!(problems[0].hint.contains("not deterministic") && problems[0].hint.contains("tenant"));
+}
+
 /// Generated ones, before 18.
 #[tokio::test]
 async fn columns_that_the_stream_lacks_are_left_out() {

@@ -102,7 +102,7 @@ async fn table(client: &Client, name: &str) -> Table {
         type_oid: row.get(1),
         pg_type: PgType::builtin(row.get(1)).unwrap_or(PgType::Other),
         not_null: row.get(2),
-        collation: rowcast::model::Collation::default(),
+        collation: rowcast::model::Collation::Plain,
     };
     Table {
         oid,

@@ -85,7 +85,7 @@ impl Case<'_> {
         for (old_truth, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
             let transition = transition(change, old_truth, new);
             for seen in self.seen(carried, old, old_truth) {
-                let frame = transition.map(|transition| {
+                let frame = transition.and_then(|transition| {
                     frame(table, &self.rights.readable, &self.judgement.images, change, transition, seen)
                 });
                 if !due.contains(&frame) {

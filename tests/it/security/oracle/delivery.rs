@@ -106,7 +106,8 @@ impl Carried {
     }
 }
 
-/// The frame. `seen` says that the reader could see the image before, and is told what changed.
+/// The frame. `seen` says that the reader could see the image before, and is told what changed. There is none for an UPDATE
+/// that is known to have changed hidden columns alone.
 pub(super) fn frame(
     table: &Table,
     readable: &[Column],
@@ -114,7 +115,7 @@ pub(super) fn frame(
     change: Change,
     transition: &str,
     seen: bool,
-) -> Value {
+) -> Option<Value> {
     let (old, new) = change.images();
     let shown = if transition == "LEAVE" { old } else { new };
     let selected = |of: &[Column]| -> Value {
@@ -141,10 +142,14 @@ pub(super) fn frame(
             let at = at(table, **column);
             images[old].values[at].1 != images[new].values[at].1
         };
-        let changed = table.columns.iter().filter(|column| known(column) && readable.contains(column));
-        frame["changed"] = changed.filter(differs).map(|column| json!(column.field)).collect();
+        let told: Vec<_> = table.columns.iter().filter(|column| readable.contains(column)).collect();
+        let changed: Vec<_> = told.iter().copied().filter(|column| known(column)).filter(differs).collect();
+        if changed.is_empty() && told.len() < table.columns.len() && told.iter().all(|column| known(column)) {
+            return None;
+        }
+        frame["changed"] = changed.iter().map(|column| json!(column.field)).collect();
     }
-    frame
+    Some(frame)
 }
 
 fn at(table: &Table, column: Column) -> usize {
