@@ -89,7 +89,7 @@ impl Bindings {
         if !self.room {
             let made = client.batch_execute(statement::ROOM).await;
             if let Err(error) = made {
-                client.batch_execute(statement::END).await.map_err(refused)?;
+                client.batch_execute(statement::END).await.map_err(|error| refused(&error))?;
                 return Err(Trouble::of(&error, |_| Trouble::Unbound(NO_TEMPORARY)));
             }
             self.room = true;
@@ -104,9 +104,9 @@ fn key(question: &Question, form: Form) -> Key {
 
 /// In one transaction, which is rolled back; a prepared statement stays.
 async fn bound(client: &ClientWrapper, question: &Question, text: &str, role: Option<&str>) -> Result<Bound, Trouble> {
-    client.batch_execute(statement::WRITE).await.map_err(refused)?;
+    client.batch_execute(statement::WRITE).await.map_err(|error| refused(&error))?;
     let bound = compared(client, question, text, role).await;
-    client.batch_execute(statement::END).await.map_err(refused)?;
+    client.batch_execute(statement::END).await.map_err(|error| refused(&error))?;
     bound
 }
 
@@ -116,13 +116,18 @@ async fn compared(
     text: &str,
     role: Option<&str>,
 ) -> Result<Bound, Trouble> {
-    let at = client.query_one(statement::NOW, &[]).await.map_err(refused)?.try_get(0).map_err(refused)?;
+    let at = client
+        .query_one(statement::NOW, &[])
+        .await
+        .map_err(|error| refused(&error))?
+        .try_get(0)
+        .map_err(|error| refused(&error))?;
     if let Some(role) = role {
         let set = client.query_typed(statement::AS, &[(&role, Type::TEXT)]).await;
         set.map_err(|error| Trouble::of(&error, Trouble::Role))?;
     }
-    let statement = client.prepare_typed(text, &[Type::TEXT, Type::INT8]).await.map_err(refused)?;
-    client.batch_execute("reset role").await.map_err(refused)?;
+    let statement = client.prepare_typed(text, &[Type::TEXT, Type::INT8]).await.map_err(|error| refused(&error))?;
+    client.batch_execute("reset role").await.map_err(|error| refused(&error))?;
     match &question.binding {
         Some(binding) if !means(client, question, binding).await? => Err(Trouble::Unbound(DIFFERS)),
         _ => Ok(Bound { statement, at }),
@@ -130,11 +135,11 @@ async fn compared(
 }
 
 async fn means(client: &ClientWrapper, question: &Question, binding: &Binding) -> Result<bool, Trouble> {
-    client.batch_execute(&statement::specimen(question)).await.map_err(refused)?;
-    let row = client.query_one(statement::TREE, &[]).await.map_err(refused)?;
-    Ok(binding.is_of(row.try_get(0).map_err(refused)?))
+    client.batch_execute(&statement::specimen(question)).await.map_err(|error| refused(&error))?;
+    let row = client.query_one(statement::TREE, &[]).await.map_err(|error| refused(&error))?;
+    Ok(binding.is_of(row.try_get(0).map_err(|error| refused(&error))?))
 }
 
-fn refused(error: Error) -> Trouble {
-    Trouble::of(&error, Trouble::Condition)
+fn refused(error: &Error) -> Trouble {
+    Trouble::of(error, Trouble::Condition)
 }

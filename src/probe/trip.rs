@@ -123,10 +123,7 @@ async fn step(
     );
     let set = set.map_err(|error| Trouble::of(&error, refused));
     let told = told.map_err(|error| Trouble::of(&error, Trouble::Raised));
-    let answer = set.and(told).and_then(|rows| match rows.is_empty() && count > 0 {
-        true => Err(Trouble::Stale),
-        false => read(&rows).map_err(|error| Trouble::Lost(error.to_string())),
-    });
+    let answer = set.and(told).and_then(|rows| read(&rows, count));
     (answer, next.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy)))
 }
 
@@ -144,8 +141,13 @@ fn settings(question: &Question) -> (Vec<&str>, Vec<&str>) {
     role.chain(question.settings.iter().map(|(name, value)| (&**name, &**value))).unzip()
 }
 
-fn read(rows: &[Row]) -> Result<Vec<bool>, Error> {
-    rows.iter().map(|row| row.try_get(0)).collect()
+/// A statement that was parsed anew gives no row.
+fn read(rows: &[Row], images: usize) -> Answer {
+    if rows.is_empty() && images > 0 {
+        return Err(Trouble::Stale);
+    }
+    let visible = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>();
+    visible.map_err(|error| Trouble::Lost(error.to_string()))
 }
 
 /// Requests on their way.

@@ -181,7 +181,8 @@ impl<'t> Applying<'t> {
     }
 
     fn binding(&self, table: &Table) -> Binding {
-        let names = table.columns.iter().enumerate().filter(|(index, _)| self.reads(table).contain(*index));
+        let reads = self.reads(table);
+        let names = table.columns.iter().enumerate().filter(|(index, _)| reads.contain(*index));
         let columns = names.map(|(_, column)| column.name.as_str().into()).collect();
         Binding::of(columns, self.all().map(|template| &*template.policy.tree))
     }

@@ -32,7 +32,7 @@ pub(super) fn hides(tree: &str) -> bool {
 }
 
 fn own<'t>((field, word): (&'t str, &str)) -> Option<(&'t str, u32)> {
-    word.parse().ok().filter(|oid| *oid >= FIRST_UNPINNED).map(|oid| (field, oid))
+    word.parse::<u32>().ok().filter(|oid| *oid >= FIRST_UNPINNED).map(|oid| (field, oid))
 }
 
 /// Every word of the tree with the field that it stands in. A blank in a name is escaped, so a name is one word.

@@ -6,7 +6,7 @@ mod compiled_oracle;
 mod corpus;
 /// Random policies, rows and principals for `compiled_oracle`.
 mod generator;
-/// What others create in the schemas that are searched changes nothing.
-mod planted;
 /// Random worlds: what the engine delivers is what PostgreSQL would have shown.
 mod oracle;
+/// What others create in the schemas that are searched changes nothing.
+mod planted;
