@@ -20,6 +20,10 @@ begin
     if not has_database_privilege(engine, current_database(), 'connect') then
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
+    -- The engine compares what policies call with what is stored, in a temporary function that is rolled back.
+    if not has_database_privilege(engine, current_database(), 'temporary') then
+        execute format('grant temporary on database %I to %s', current_database(), engine);
+    end if;
     execute format('grant usage on schema rowcast to %s', engine);
     execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[

@@ -256,11 +256,12 @@ fn blame(table: &str, role: &str, trouble: Trouble) -> ProbeError {
     let unanswerable = |sqlstate| ProbeError::Unanswerable { table: table.to_owned(), role: role.into(), sqlstate };
     match trouble {
         Trouble::Lost(reason) => lost(reason),
-        Trouble::Unanswered => lost("it did not answer".to_owned()),
+        Trouble::Unanswered | Trouble::Stale => lost("it did not answer".to_owned()),
         Trouble::TimedOut => unanswerable("57014".into()),
         Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
         Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role.into(), sqlstate },
         Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
+        Trouble::Unbound(reason) => ProbeError::Unbound { table: table.to_owned(), role: role.into(), reason },
         Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
     }
 }

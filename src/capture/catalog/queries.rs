@@ -8,10 +8,12 @@ use super::fingerprint::Fingerprint;
 use super::{CatalogError, access, roles, settings};
 use crate::model::{Access, Roles, Seen};
 
-/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. With an empty
-/// `search_path` PostgreSQL prints a policy's expression with every name qualified, and nobody's objects get in between.
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Where only
+/// `pg_catalog` is searched, and temporary relations last, PostgreSQL prints a policy's expression with every other name
+/// qualified, and nobody's objects get in between.
 /// No jit: see `sql/functions/watch.sql`.
-const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
+const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; \
+                     set local search_path = pg_catalog, pg_temp";
 
 /// For [`read`], before its snapshot: what one that is older sees, and the transactions that hold the lock on their own number. One of them may be visible to it
 /// although sessions have not heard yet that their caches of the catalog are stale, from which `pg_get_expr` answers: that is

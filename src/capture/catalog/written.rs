@@ -238,6 +238,7 @@ impl Writing {
             permissive: policy.permissive,
             roles: if roles.is_empty() { [PUBLIC].into() } else { roles },
             using: Some(policy.using.as_str().into()),
+            tree: Box::default(),
             columns: table.columns.iter().filter(named).map(|column| column.name.as_str().into()).collect(),
         })
     }
