@@ -127,7 +127,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=5)
     options = parser.parse_args()
-    environment = {**os.environ, "PORT": "0", "DEMO_WRITER": "off", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PORT": "0", "DEMO_WRITER": "off"}
     command = [sys.executable, str(ROOT / "examples/demo/run.py")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
         try:

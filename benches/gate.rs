@@ -41,6 +41,7 @@ fn docs(using: &str) -> Arc<Table> {
         permissive: true,
         roles: [0].into(),
         using: Some(using.into()),
+        tree: Box::default(),
         columns: ["tenant_id".into()].into(),
     };
     Arc::new(Table {

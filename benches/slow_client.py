@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
-    environment = {**os.environ, "PORT": "0", "DEMO_WRITER": "off", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PORT": "0", "DEMO_WRITER": "off"}
     command = [sys.executable, str(ROOT / "examples/demo/run.py")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
         try:

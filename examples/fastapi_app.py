@@ -1,6 +1,6 @@
 """rowcast on FastAPI: one table, one resolver, one authenticate hook.
 
-Run:        uvicorn fastapi_app:app --ws websockets-sansio --ws-per-message-deflate False
+Run:        uvicorn fastapi_app:app --ws websockets-sansio --ws-per-message-deflate False --ws-max-size 262144
 Database:   ROWCAST_DATABASE_URL, or an embedded PostgreSQL in .rowcast (pip install 'rowcast[fastapi,embedded]')
 Subscribe:  any graphql-transport-ws client on ws://127.0.0.1:8000/graphql with connectionParams {"token": "acme"}:
             subscription { orders { id note total } }

@@ -34,6 +34,25 @@ comment on column rowcast.watched.created_at is 'When it was watched first.';
 comment on column rowcast.watched.updated_at is 'When its settings changed last.';
 revoke all on table rowcast.watched from public;
 
+-- What the replica identity of a table was before rowcast.watch set it to FULL: one row for each table and partition whose
+-- identity rowcast changed. Written by rowcast.set_identity_full and rowcast.restore_identity, read through
+-- rowcast.identity_changes.
+--
+-- `member` and `watched` are of type regclass: they follow a rename, and pg_dump writes them as names.
+create table rowcast.former_identity (
+    member regclass primary key,
+    watched regclass not null,
+    identity "char" not null,
+    index name,
+    constraint former_identity_has_its_index check ((identity = 'i') = (index is not null))
+);
+comment on table rowcast.former_identity is 'Replica identities that rowcast.watch set to FULL, as they were before.';
+comment on column rowcast.former_identity.member is 'The table or partition; stale when it was dropped.';
+comment on column rowcast.former_identity.watched is 'The watched table for which it was set: the table itself, or the root of its partitions.';
+comment on column rowcast.former_identity.identity is 'As in pg_class.relreplident: d default, i index, n nothing.';
+comment on column rowcast.former_identity.index is 'Name of the index, where the identity was one.';
+revoke all on table rowcast.former_identity from public;
+
 -- What was changed in watched tables, where changes are captured by triggers. Written by rowcast.append_to_outbox and
 -- rowcast.append_message, in the transactions that make the changes; read by src/capture/outbox.
 --
@@ -91,6 +110,7 @@ create table rowcast.outbox_state (
     segment int2 not null default 0,
     segment_since timestamptz not null default now(),
     system_id int8 not null,
+    database oid not null,
     constraint outbox_state_is_one_row check (is_here)
 );
 comment on table rowcast.outbox_state is 'The one row that is there while changes are captured by triggers.';
@@ -98,6 +118,7 @@ comment on column rowcast.outbox_state.is_here is 'There is one row at most.';
 comment on column rowcast.outbox_state.segment is 'The segment that is written.';
 comment on column rowcast.outbox_state.segment_since is 'Since when.';
 comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
+comment on column rowcast.outbox_state.database is 'The database in which it was written: so is a copy of it in the same cluster.';
 revoke all on table rowcast.outbox_state from public;
 
 -- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
@@ -268,6 +289,7 @@ select
         case when part.of_rows then 'row_filter' end,
         case when part.of_columns then 'column_list' end,
         case when key.attnums is null then 'no_primary_key' end,
+        case when key.deferrable then 'key_deferrable' end,
         case when c.relrowsecurity and not policy.found then 'no_policy' end,
         case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
     ], null) as problems
@@ -314,7 +336,7 @@ cross join lateral (
     ) generated
 ) member
 left join lateral (
-    select array_agg(k.attnum order by k.place) as attnums
+    select array_agg(k.attnum order by k.place) as attnums, bool_or(not i.indimmediate) as deferrable
     from pg_catalog.pg_index i
     cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, place)
     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
@@ -365,46 +387,55 @@ comment on view rowcast.tables is
     'Watched tables as the catalog has them now, with their problems; rowcast.problem_hint explains each.';
 revoke all on table rowcast.tables from public;
 
--- What decides which changes of a watched table are captured, as one value for each table: what publishes it, which partitions
--- belong to it, which file each of them has, and the triggers of the outbox. When it differs from what an engine noted last,
--- changes may have been lost: see rowcast.note_coverage.
+-- What decides which changes of a watched table are captured, as one value for each table: what publishes it, the triggers of
+-- the outbox, and of each of its partitions when it joined, its file and its triggers. When it differs from what an engine
+-- noted last, changes may have been lost: see rowcast.note_coverage.
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
--- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after a rewrite.
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER, a
+-- rewriting ALTER TABLE and a TRUNCATE of the root, which the catalog does not tell from it.
 --
--- It reads catalogs alone and locks no table of the user.
+-- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
+-- the user.
 create view rowcast.coverage as
-with recursive member (relation, oid) as (
-    select w.relation::oid, w.relation::oid from rowcast.watched w
+with recursive member (relation, oid, joined) as (
+    select w.relation::oid, w.relation::oid, null::xid from rowcast.watched w
     union all
-    select m.relation, i.inhrelid
+    select m.relation, i.inhrelid, i.xmin
     from member m
     join pg_catalog.pg_class p on p.oid = m.oid and p.relkind = 'p'
     join pg_catalog.pg_inherits i on i.inhparent = m.oid and not i.inhdetachpending
+),
+captured as (
+    select m.relation, m.oid, m.joined, c.relfilenode as file, (
+        select pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.oid, g.xmin), ', ' order by g.oid)
+        from pg_catalog.pg_trigger g
+        where g.tgrelid = m.oid
+          and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete', 'rowcast_truncate')
+          and exists (select from rowcast.outbox_state)
+    ) as triggers
+    from member m
+    join pg_catalog.pg_class c on c.oid = m.oid
 )
 select
-    m.relation,
+    c.relation,
     pg_catalog.jsonb_build_object(
         'publication', (
             select pg_catalog.concat_ws(' ', p.oid, p.xmin, r.oid)
             from pg_catalog.pg_publication p
-            left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = m.relation
-            where p.pubname = 'rowcast'
+            left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.relation
+            where p.pubname = 'rowcast' and pg_catalog.current_setting('wal_level') = 'logical'
         ),
-        'triggers', (
-            select pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.oid, g.xmin), ', ' order by g.oid)
-            from pg_catalog.pg_trigger g
-            where g.tgrelid = m.relation
-              and g.tgname in ('rowcast_insert', 'rowcast_update', 'rowcast_delete', 'rowcast_truncate')
-              and exists (select from rowcast.outbox_state)
-        ),
+        'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
         'partitions', coalesce(
-            pg_catalog.jsonb_object_agg(m.oid, c.relfilenode) filter (where m.oid <> m.relation), '{}'
+            pg_catalog.jsonb_object_agg(c.oid, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                'joined', c.joined, 'file', c.file, 'triggers', c.triggers
+            ))) filter (where c.oid <> c.relation),
+            '{}'
         )
     ) as coverage
-from member m
-join pg_catalog.pg_class c on c.oid = m.oid
-group by m.relation;
+from captured c
+group by c.relation;
 comment on view rowcast.coverage is 'What decides which changes of each watched table are captured; rowcast.note_coverage compares it.';
 revoke all on table rowcast.coverage from public;
 
@@ -440,7 +471,7 @@ as $function$
         when 'identity_generated' then
             'The replica identity has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
-            'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
+            'Old rows carry the replica identity alone, so subscribers whose view depends on other columns (tenant, row policy, filter) get no DELETE and no LEAVE: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then
             'A partition is a foreign, temporary or unlogged table: its changes never reach the WAL and are not seen.'
         when 'has_children' then
@@ -451,6 +482,8 @@ as $function$
             'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
             'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+        when 'key_deferrable' then
+            'The primary key is deferrable, so within one transaction two rows may have the same key: a client that keeps rows by key may lose one of them. Make the constraint NOT DEFERRABLE.'
         when 'no_policy' then
             'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
         when 'nobody_may_subscribe' then
@@ -638,6 +671,7 @@ set datestyle = 'ISO'
 set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = '1'
+set lc_monetary = 'C'
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $function$
@@ -755,8 +789,10 @@ declare
     intervals text := current_setting('intervalstyle');
     bytes text := current_setting('bytea_output');
     digits text := current_setting('extra_float_digits');
+    money text := current_setting('lc_monetary');
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
-        or bytes <> 'hex' or digits not in ('1', '2', '3');
+        or bytes <> 'hex' or digits not in ('1', '2', '3')
+        or (money not in ('C', 'POSIX') and exists (select from unnest(shape) s (c) where s.c ~ '^79[01] '));
 begin
     if noted <> '{}' then
         perform set_config(setting, noted[2:]::text, true);
@@ -793,7 +829,7 @@ begin
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
             set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
-            set_config('extra_float_digits', '1', true);
+            set_config('extra_float_digits', '1', true), set_config('lc_monetary', 'C', true);
     end if;
     if tg_op = 'UPDATE' then
         select (select count(*) from old_rows), (select count(*) from new_rows) into olds, news;
@@ -853,7 +889,7 @@ begin
     if unusual then
         perform set_config('timezone', zone, true), set_config('datestyle', style, true),
             set_config('intervalstyle', intervals, true), set_config('bytea_output', bytes, true),
-            set_config('extra_float_digits', digits, true);
+            set_config('extra_float_digits', digits, true), set_config('lc_monetary', money, true);
     end if;
     return null;
 end
@@ -862,7 +898,7 @@ comment on function rowcast.append_to_outbox() is 'Trigger: appends what a state
 revoke all on function rowcast.append_to_outbox() from public;
 
 -- Appends a message to the outbox, if there is one, as pg_logical_emit_message appends it to the WAL. Called by
--- rowcast.publish and rowcast.announce.
+-- rowcast.publish, rowcast.close_sessions and rowcast.announce.
 create or replace function rowcast.append_message(prefix text, content text)
 returns void
 language plpgsql
@@ -902,9 +938,10 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- Whether rows may have come, gone or changed without events between two values of rowcast.coverage of a table. Called by
 -- rowcast.note_coverage.
 --
--- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined, and so was an attached one that
--- has no pages now. ATTACH PARTITION writes each column of a table anew, so a column that is as old as the table itself, in
--- transaction and command, says that it was made as a partition. In doubt rows may have come.
+-- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION writes each
+-- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
+-- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
+-- rows may have come.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql
@@ -912,35 +949,35 @@ volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
-declare
-    added oid[];
 begin
     if before is null
         or before - 'partitions' <> after - 'partitions'
         or exists (
-            select from jsonb_each(before -> 'partitions') p (oid, file)
-            where p.file is distinct from after -> 'partitions' -> p.oid
+            select from jsonb_each(before -> 'partitions') p (oid, state)
+            where not coalesce(after -> 'partitions' -> p.oid @> p.state, false)
         )
     then
         return true;
     end if;
-    added := array(
-        select p.oid::oid from jsonb_object_keys(after -> 'partitions') p (oid)
-        where not before -> 'partitions' ? p.oid
-    );
-    if not exists (
-        select from unnest(added) m (oid)
-        where not exists (
-            select from pg_attribute own
-            join pg_attribute made on made.attrelid = own.attrelid and made.attname = 'tableoid' and made.attnum < 0
-            where own.attrelid = m.oid and own.attnum > 0 and not own.attisdropped
-              and own.xmin = made.xmin and own.cmin = made.cmin
-        )
-    ) then
-        return false;
-    end if;
     return exists (
-        select from unnest(added) m (oid) join pg_class c on c.oid = m.oid
+        with recursive added (oid, parent, was_made) as materialized (
+            select i.inhrelid, i.inhparent, exists (
+                select from pg_attribute own
+                join pg_attribute made on made.attrelid = own.attrelid and made.attname = 'tableoid' and made.attnum < 0
+                where own.attrelid = i.inhrelid and own.attnum > 0 and not own.attisdropped
+                  and own.xmin = made.xmin and own.cmin = made.cmin
+            )
+            from jsonb_object_keys(after -> 'partitions') p (oid)
+            join pg_inherits i on i.inhrelid = p.oid::oid
+            where not before -> 'partitions' ? p.oid
+        ),
+        attached (oid) as (
+            select a.oid from added a where not a.was_made
+            union
+            select a.oid from attached join added a on a.parent = attached.oid
+        )
+        select from attached
+        join pg_class c on c.oid = attached.oid
         where c.relkind <> 'p' and (c.relkind <> 'r' or coalesce(pg_relation_size(c.oid), 1) > 0)
     );
 exception
@@ -1213,7 +1250,8 @@ $function$;
 comment on function rowcast.tenant_attnum(regclass, name) is 'The number of the tenant column, or an error that lists the columns.';
 revoke all on function rowcast.tenant_attnum(regclass, name) from public;
 
--- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned.
+-- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned, and remembers
+-- in rowcast.former_identity what it was.
 -- Called by rowcast.watch. The root is set too: its RELATION message announces it for all partitions.
 --
 -- ALTER TABLE takes ACCESS EXCLUSIVE until commit, for a moment of work, but it waits for every transaction that has
@@ -1226,30 +1264,115 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    member regclass;
+    target regclass;
     timeout text := current_setting('lock_timeout');
 begin
     if timeout = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;
-    for member in
+    for target in
         select c.oid from pg_class c
         where (c.oid = relation or c.oid in (select t.relid from pg_partition_tree(relation) t))
           and c.relreplident <> 'f'
         order by c.oid <> relation, c.oid
     loop
-        execute format('alter table %s replica identity full', member);
+        insert into rowcast.former_identity as f (member, watched, identity, index)
+        select c.oid, set_identity_full.relation, case when c.relreplident = 'i' and x.oid is null then 'n' else c.relreplident end, x.relname
+        from pg_class c
+        left join pg_index i on i.indrelid = c.oid and i.indisreplident and c.relreplident = 'i'
+        left join pg_class x on x.oid = i.indexrelid
+        where c.oid = target
+        on conflict on constraint former_identity_pkey do update
+        set watched = excluded.watched, identity = excluded.identity, index = excluded.index;
+        execute format('alter table %s replica identity full', target);
     end loop;
     perform set_config('lock_timeout', timeout, true);
 exception
     when lock_not_available then
-        raise exception 'could not lock % to set its replica identity', coalesce(member, relation)
+        raise exception 'could not lock % to set its replica identity', coalesce(target, relation)
             using errcode = 'lock_not_available',
                 hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
 end
 $function$;
 comment on function rowcast.set_identity_full(regclass) is 'Sets REPLICA IDENTITY FULL on a table and its partitions where it is not.';
 revoke all on function rowcast.set_identity_full(regclass) from public;
+
+-- The statements that set replica identities back to what they were before rowcast.watch: of one watched table with its
+-- partitions, or of all. Called by rowcast.restore_identity and by `rowcast uninstall`.
+--
+-- An identity that is no longer FULL is not in it: somebody else has changed it since. Where another publication has the
+-- table `needed_by` names it, and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
+-- would miss the old rows. An index that is gone leaves the default.
+create or replace function rowcast.identity_changes(relation regclass default null)
+returns table (member regclass, statement text, needed_by text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select c.oid::regclass,
+        format('alter table %I.%I replica identity %s', n.nspname, c.relname, case
+            when f.identity = 'n' then 'nothing'
+            when i.indexrelid is not null then format('using index %I', f.index)
+            else 'default'
+        end),
+        (
+            select string_agg(distinct quote_ident(p.pubname), ', ')
+            from pg_publication_tables p
+            join pg_namespace s on s.nspname = p.schemaname
+            join pg_class t on t.relnamespace = s.oid and t.relname = p.tablename
+            where p.pubname <> 'rowcast' and (t.oid = c.oid or t.oid in (select a.relid from pg_partition_ancestors(c.oid) a))
+        )
+    from rowcast.former_identity f
+    join pg_class c on c.oid = f.member
+    join pg_namespace n on n.oid = c.relnamespace
+    left join pg_index i on i.indrelid = c.oid and i.indexrelid = (
+        select x.oid from pg_class x where x.relnamespace = c.relnamespace and x.relname = f.index
+    )
+    where c.relreplident = 'f' and (relation is null or f.watched = relation)
+    order by c.oid
+$function$;
+comment on function rowcast.identity_changes(regclass) is
+    'The statements that set replica identities back to what they were before rowcast.watch.';
+revoke all on function rowcast.identity_changes(regclass) from public;
+
+-- Sets the replica identity of a table and its partitions back to what it was before rowcast.watch. Called by
+-- rowcast.unwatch. Locks as set_identity_full: ACCESS EXCLUSIVE until commit, waited for at most 5 seconds unless the
+-- caller has set lock_timeout.
+create or replace function rowcast.restore_identity(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    change record;
+    target regclass := relation;
+    timeout text := current_setting('lock_timeout');
+begin
+    if timeout = '0' then
+        perform set_config('lock_timeout', '5s', true);
+    end if;
+    for change in select c.* from rowcast.identity_changes(relation) c loop
+        target := change.member;
+        if change.needed_by is null then
+            execute change.statement;
+        else
+            raise notice '% keeps replica identity full, since another publication has the table: %', target, change.needed_by;
+        end if;
+    end loop;
+    perform set_config('lock_timeout', timeout, true);
+    delete from rowcast.former_identity f
+    where f.watched = restore_identity.relation or not exists (select from pg_class c where c.oid = f.member);
+exception
+    when lock_not_available then
+        raise exception 'could not lock % to restore its replica identity', target
+            using errcode = 'lock_not_available',
+                hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
+end
+$function$;
+comment on function rowcast.restore_identity(regclass) is
+    'Sets the replica identity of a table and its partitions back to what it was before rowcast.watch.';
+revoke all on function rowcast.restore_identity(regclass) from public;
 
 -- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
 -- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
@@ -1404,6 +1527,8 @@ begin
 
     perform rowcast.refuse_stranger(relation);
     perform pg_advisory_xact_lock(1919907683, 1);
+    -- One message is enough: rowcast.tell_of_ddl is silent about what follows.
+    perform set_config('rowcast.told', pg_current_xact_id()::text, true);
     perform rowcast.ensure_publication();
     if replica_identity = 'full' then
         perform rowcast.set_identity_full(relation);
@@ -1441,9 +1566,9 @@ comment on function rowcast.watch(regclass, name, boolean, text) is
 revoke all on function rowcast.watch(regclass, name, boolean, text) from public;
 
 -- Stops following a table; whether it was followed. Called from the user's migrations.
--- The replica identity stays as it is: what it was before is not known, and others may rely on it by now.
--- Runs as its caller, who must own publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
--- ACCESS EXCLUSIVE where it has triggers for the outbox.
+-- A replica identity that rowcast.watch set is set back to what it was (see restore_identity).
+-- Runs as its caller, who must own the table and publication rowcast. Locks: SHARE UPDATE EXCLUSIVE on the table, and
+-- ACCESS EXCLUSIVE where the replica identity is set back or the table has triggers for the outbox.
 create or replace function rowcast.unwatch(relation regclass)
 returns boolean
 language plpgsql
@@ -1456,6 +1581,10 @@ begin
     perform pg_advisory_xact_lock(1919907683, 1);
     delete from rowcast.watched w where w.relation = unwatch.relation returning w.relation into removed;
     delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.relation);
+    if removed is not null then
+        -- The message below is enough: rowcast.tell_of_ddl is silent about what follows.
+        perform set_config('rowcast.told', pg_current_xact_id()::text, true);
+    end if;
     if exists (
         select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
         where p.pubname = 'rowcast' and r.prrelid = unwatch.relation
@@ -1463,6 +1592,7 @@ begin
         execute format('alter publication rowcast drop table only %s', relation);
     end if;
     if removed is not null then
+        perform rowcast.restore_identity(relation);
         perform rowcast.remove_outbox_triggers(relation);
         perform rowcast.announce('unwatch', removed);
     end if;
@@ -1541,13 +1671,98 @@ comment on function rowcast.publish(text, jsonb, text) is
     'Sends a payload to the subscribers of a topic when the transaction commits; where it is in the WAL.';
 revoke all on function rowcast.publish(text, jsonb, text) from public;
 
+-- Sends a request to close sessions to every engine of the database, at the position of this transaction's commit. Called by
+-- rowcast.revoke, rowcast.disconnect and the engine (src/store/calls.rs), which adds its name as the sender: it has closed
+-- its own sessions before. The result is where the message is in the WAL.
+--
+-- Security definer, as rowcast.publish. RC005: no principal is named, or the code is not one that a socket may close with.
+create or replace function rowcast.close_sessions(request jsonb)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    content text := request::text;
+    code int := (request -> 'disconnect' ->> 'code')::int;
+    lsn pg_lsn;
+begin
+    if coalesce(request -> 'who' ->> 'user_id', request -> 'who' ->> 'tenant_id', request -> 'who' ->> 'role') is null then
+        raise exception 'no principal is named'
+            using errcode = 'RC005', hint = 'Give at least one of user_id, tenant_id and role.';
+    elsif not (code in (1000, 1001, 1012, 1013) or code between 3000 and 4999) then
+        raise exception 'a socket cannot be closed with code %', code
+            using errcode = 'RC005', hint = 'Use 1000, 1001, 1012, 1013 or one from 3000 to 4999.';
+    elsif octet_length(content) > 8192 then
+        raise exception 'the request has % bytes, the limit is 8192', octet_length(content)
+            using errcode = 'RC005', hint = 'Shorten the names or the reason.';
+    end if;
+    perform rowcast.append_message('rowcast.close', content);
+    lsn := pg_logical_emit_message(true, 'rowcast.close', convert_to(content, 'UTF8'));
+    -- In a subtransaction the next row could come first: see rowcast.tell_of_ddl.
+    perform pg_logical_emit_message(true, 'rowcast.space', '');
+    return lsn;
+end
+$function$;
+comment on function rowcast.close_sessions(jsonb) is 'Sends a request to close sessions to every engine when the transaction commits.';
+revoke all on function rowcast.close_sessions(jsonb) from public;
+
+-- Withdraws access when, and only when, the caller's transaction commits: every engine of the database closes the sockets of
+-- these principals with 4403 and ends their registered subscriptions with REVOKED. Call it in the transaction that deletes the
+-- membership, before other changes that they must not see: what the transaction changes after the call, and what later
+-- transactions change, is not delivered to them. All that is given must match. The result is where the message is in the WAL.
+create or replace function rowcast.revoke(user_id text default null, tenant_id text default null, role text default null)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    who jsonb := jsonb_build_object('user_id', user_id, 'tenant_id', tenant_id, 'role', role);
+begin
+    return rowcast.close_sessions(jsonb_build_object('who', who, 'disconnect', null, 'sender', null));
+end
+$function$;
+comment on function rowcast.revoke(text, text, text) is
+    'Closes the sockets of these principals with 4403 in every process when the transaction commits; where it is in the WAL.';
+revoke all on function rowcast.revoke(text, text, text) from public;
+
+-- Closes the sockets of these principals in every engine of the database, behind what waits for them, when the caller's
+-- transaction commits. Registered subscriptions go on. All that is given must match. The result is where the message is in the
+-- WAL.
+create or replace function rowcast.disconnect(
+    user_id text default null,
+    tenant_id text default null,
+    role text default null,
+    code int default 1012,
+    reason text default 'Service restart'
+)
+returns pg_lsn
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    who jsonb := jsonb_build_object('user_id', user_id, 'tenant_id', tenant_id, 'role', role);
+    how jsonb := jsonb_build_object('code', coalesce(code, 1012), 'reason', coalesce(reason, ''));
+begin
+    return rowcast.close_sessions(jsonb_build_object('who', who, 'disconnect', how, 'sender', null));
+end
+$function$;
+comment on function rowcast.disconnect(text, text, text, int, text) is
+    'Closes the sockets of these principals in every process when the transaction commits; where it is in the WAL.';
+revoke all on function rowcast.disconnect(text, text, text, int, text) from public;
+
 -- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
 -- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
 -- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
--- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
+-- A dump that was restored elsewhere, also in another database of the cluster, brings rows of another history: they are removed.
 create or replace function rowcast.start_outbox()
 returns boolean
 language plpgsql
@@ -1558,7 +1773,8 @@ as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
-    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
+    here_in oid := (select d.oid from pg_database d where d.datname = current_database());
+    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in);
     uncaptured regclass;
     others text;
 begin
@@ -1576,12 +1792,12 @@ begin
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+    if not exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in) then
         -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
         delete from rowcast.outbox_state;
         delete from rowcast.outbox_reader;
         truncate rowcast.outbox_window, rowcast.outbox;
-        insert into rowcast.outbox_state (system_id) values (here);
+        insert into rowcast.outbox_state (system_id, database) values (here, here_in);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
         select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
@@ -1635,7 +1851,7 @@ comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outb
 revoke all on function rowcast.stop_outbox() from public;
 
 -- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
--- there is no outbox, or it was written in another cluster: rowcast.start_outbox makes one.
+-- there is no outbox, or it was written in another database: rowcast.start_outbox makes one.
 --
 -- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
 -- timelines of whose windows something is kept, and the last position of each that this server has.
@@ -1648,7 +1864,8 @@ create or replace function rowcast.open_outbox(
     out newest pg_lsn,
     out timelines int4[],
     out lasts pg_lsn[],
-    out notifies boolean
+    out notifies boolean,
+    out database oid
 )
 returns setof record
 language plpgsql
@@ -1658,8 +1875,9 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     here int8 := (select c.system_identifier from pg_control_system() c);
+    here_in oid := (select d.oid from pg_database d where d.datname = current_database());
 begin
-    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+    if not exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in) then
         return;
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at)
@@ -1667,7 +1885,7 @@ begin
     on conflict on constraint outbox_reader_pkey do update set seen_at = excluded.seen_at;
     return query
     select here, rowcast.timeline(), min(t.previous) + 1, max(t.last), array_agg(t.timeline), array_agg(t.last),
-        current_setting('max_prepared_transactions') = '0'
+        current_setting('max_prepared_transactions') = '0', here_in
     from (
         select w.timeline, min(w.previous) as previous, max(w.last) as last from rowcast.outbox_window w group by w.timeline
     ) t;
@@ -1937,12 +2155,16 @@ with line (place, name, value, ok, hint) as (
     ) o
     union all
     select 11, 'outbox',
-        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another server' end,
+        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another database' end,
         s.is_ours and r.live > 0,
         case when s.is_ours
             then 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
-            else 'It came with a dump or a copy of another server: run: select rowcast.start_outbox()' end
-    from (select s.system_id = (select c.system_identifier from pg_control_system() c) as is_ours from rowcast.outbox_state s) s
+            else 'It came with a dump or a copy of another database: run: select rowcast.start_outbox()' end
+    from (
+        select s.system_id = c.system_identifier and s.database = d.oid as is_ours
+        from rowcast.outbox_state s, pg_control_system() c, pg_database d
+        where d.datname = current_database()
+    ) s
     cross join (select sum(pg_relation_size(i.inhrelid)) as bytes from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass) k
     cross join (select count(*) as live from rowcast.outbox_reader r where r.seen_at >= clock_timestamp() - interval '1 minute') r
     union all
@@ -1964,9 +2186,13 @@ with line (place, name, value, ok, hint) as (
             case when t.public then 'public' end,
             'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
             case when t.row_security then 'row security' end),
-        t.problems = '{}',
-        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+        met.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(met.problems) p)
     from rowcast.tables t
+    -- Triggers see whole rows whatever the identity is.
+    cross join lateral (
+        select array_remove(t.problems, case when exists (select from rowcast.outbox_state) then 'identity_not_full' end) as problems
+    ) met
     union all
     select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
@@ -1975,6 +2201,37 @@ with line (place, name, value, ok, hint) as (
     join pg_class c on c.oid = r.prrelid
     join pg_namespace n on n.oid = c.relnamespace
     where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
+    union all
+    -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
+    select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
+        'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
+    from (
+        select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.connamespace = 'rowcast'::regnamespace
+        union all
+        select part.classid, part.oid
+        from pg_class c
+        cross join lateral (
+            select 'pg_class'::regclass, c.oid
+            union all
+            select 'pg_rewrite'::regclass, w.oid from pg_rewrite w where w.ev_class = c.oid
+            union all
+            select 'pg_attrdef'::regclass, d.oid from pg_attrdef d where d.adrelid = c.oid
+            union all
+            select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = c.oid
+            union all
+            select 'pg_policy'::regclass, y.oid from pg_policy y where y.polrelid = c.oid
+        ) part (classid, oid)
+        where c.relnamespace = 'rowcast'::regnamespace
+    ) o (classid, objid)
+    join pg_depend d on d.classid = o.classid and d.objid = o.objid and d.deptype <> 'e'
+    cross join lateral pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) r
+    where r.schema not in ('pg_catalog', 'pg_toast', 'rowcast')
+    group by o.classid, o.objid
 )
 select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9, 10) then line.hint end
 from line
@@ -1983,7 +2240,7 @@ $function$;
 comment on function rowcast.status() is 'The health of rowcast in this database: name, value, whether it is ok, and what to do if not.';
 revoke all on function rowcast.status() from public;
 
--- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, close sessions, and call watch for
 -- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
 --
 --     create role rowcast_engine login replication password 'secret';
@@ -2005,10 +2262,15 @@ begin
     if not has_database_privilege(engine, current_database(), 'connect') then
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
+    -- The engine compares what policies call with what is stored, in a temporary function that is rolled back.
+    if not has_database_privilege(engine, current_database(), 'temporary') then
+        execute format('grant temporary on database %I to %s', current_database(), engine);
+    end if;
     execute format('grant usage on schema rowcast to %s', engine);
     execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.coverage, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
-        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'close_sessions(jsonb)',
+        'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
         'leave_outbox(text)', 'note_coverage()'
@@ -2044,6 +2306,23 @@ end
 $function$;
 comment on function rowcast.grant_publisher(regrole) is 'Lets a role call rowcast.publish, and nothing else.';
 revoke all on function rowcast.grant_publisher(regrole) from public;
+
+-- Lets a role of the application call rowcast.revoke and rowcast.disconnect, and nothing else. Called by an administrator, once
+-- for each role.
+create or replace function rowcast.grant_revoker(revoker regrole)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    execute format('grant usage on schema rowcast to %s', revoker);
+    execute format('grant execute on function rowcast.revoke(text, text, text) to %s', revoker);
+    execute format('grant execute on function rowcast.disconnect(text, text, text, int, text) to %s', revoker);
+end
+$function$;
+comment on function rowcast.grant_revoker(regrole) is 'Lets a role call rowcast.revoke and rowcast.disconnect, and nothing else.';
+revoke all on function rowcast.grant_revoker(regrole) from public;
 
 -- The publication that the slot streams; rowcast.watch adds tables to it.
 select rowcast.ensure_publication();

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, no package
 """Writes the first migration from the files of ``sql/``, in the order of ``sql/order.txt``."""
 
 from pathlib import Path

@@ -39,8 +39,8 @@ pub struct Rehearsal {
 pub struct PostgreSqlBus {
     /// libpq URL or key=value string; `None` leaves all to the `PG*` environment variables.
     pub url: Option<String>,
-    /// The logical replication slot; created when it does not exist.
-    pub slot: String,
+    /// The pool of logical replication slots; `None` names it after the database: see [`SlotPool::name`](crate::capture::SlotPool::name).
+    pub slot: Option<String>,
     /// The publication that migrations create.
     pub publication: String,
     /// How changes are captured; `None` leaves it to what the database has and allows.
@@ -70,6 +70,8 @@ pub struct Settings {
     pub introspection: bool,
     /// Whether missing migrations are applied at start.
     pub auto_migrate: bool,
+    /// Whether watched tables that are not declared are served too, without scopes or any other rule of a declaration.
+    pub serve_watched: bool,
     /// What becomes of a client that reads more slowly than it is told, unless a field's declaration says otherwise.
     pub slow_client: SlowClient,
     /// Bytes of frames that may wait for one client. At the bound as `slow_client` says.
@@ -180,6 +182,7 @@ impl Default for Settings {
             naming: Naming::Camel,
             introspection: true,
             auto_migrate: true,
+            serve_watched: false,
             slow_client: SlowClient::Disconnect,
             queue_bytes_max: 1024 * 1024,
             queue_age_max_s: 30.0,

@@ -18,6 +18,7 @@ mod core;
 mod database;
 mod declare;
 mod dispatch;
+mod draft;
 mod entities;
 mod evict;
 mod explain;
@@ -63,7 +64,6 @@ pub use failure::Failure;
 pub use pull::PullQueue;
 pub use rehearse::Unsettled;
 pub use resolve::{Call, Outcome};
-pub use revoke::Selector;
 pub use session::SessionHandle;
 
 use self::core::Core;
@@ -241,6 +241,8 @@ impl Engine {
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
         self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
         revoke::refuse_expired(principal, self.core.clock.date())?;
+        let registering = self.core.registering();
+        registering.check(principal)?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
         match self.core.subscribe(principal, request, Sink::Pull(Arc::clone(&queue)))? {
             Subscribed::Live(id) => {

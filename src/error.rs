@@ -1,6 +1,6 @@
 //! Everything that can go wrong at the engine's rim, with a stable code and the kind that decides what is done about it.
 
-use crate::capture::{CaptureError, CatalogError};
+use crate::capture::{CaptureError, CatalogError, hidden_error};
 use crate::config::ConfigError;
 use crate::engine::Failure;
 use crate::graphql::SchemaError;
@@ -26,7 +26,7 @@ pub enum Error {
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// `watch`, `unwatch` or `status` failed.
+    /// `watch`, `unwatch`, `status` or `uninstall` failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The migrations could not be read or applied.
@@ -35,9 +35,9 @@ pub enum Error {
     /// A manual publication failed.
     #[error(transparent)]
     Publish(StoreError),
-    /// No session with the database could be had.
-    #[error("no session with the database could be had: {0}")]
-    Pool(#[from] deadpool_postgres::PoolError),
+    /// No session came free in time, or a session of the pool is broken.
+    #[error("cannot get a session with the database: {0}")]
+    Pool(deadpool_postgres::PoolError),
     /// The pool of sessions could not be made.
     #[error("the pool of database sessions could not be made: {0}")]
     PoolBuild(#[from] deadpool_postgres::BuildError),
@@ -149,7 +149,8 @@ fn kind_of_store(error: &StoreError) -> Kind {
         | StoreError::MigrationFailed { .. }
         | StoreError::NotMigrated { .. } => Kind::Migration,
         StoreError::ConnectionLost(_) => Kind::Connection,
-        StoreError::PermissionDenied { .. }
+        StoreError::UninstallBlocked { .. }
+        | StoreError::PermissionDenied { .. }
         | StoreError::InvalidJson
         | StoreError::Locked { .. }
         | StoreError::ReadOnly { .. }
@@ -169,7 +170,22 @@ fn is_connection(error: &CaptureError) -> bool {
             | CaptureError::TlsRequired { .. }
             | CaptureError::ConnectionsExhausted { .. }
             | CaptureError::DatabaseMissing { .. }
+            | CaptureError::PoolerBetween { .. }
+            | CaptureError::EncodingNotSupported { .. }
     )
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    /// Why a connection failed is told as where there is no pool.
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match &error {
+            deadpool_postgres::PoolError::Backend(opening) => match hidden_error(opening) {
+                Some(reason) => Error::Capture(reason.clone()),
+                None => Error::Pool(error),
+            },
+            _ => Error::Pool(error),
+        }
+    }
 }
 
 impl From<Failure> for Error {

@@ -6,12 +6,18 @@ macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
         /// All of them. A `_total` only grows; the others go up and down.
         #[derive(Debug, Default)]
-        pub struct Metrics { $($(#[doc = $doc])+ pub $name: Metric,)+ }
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $name: Metric,)+
+            /// Bytes that may be written before the server gives the slot up; absent while there is no limit.
+            pub slot_safe_bytes: OptionalMetric,
+        }
 
         impl Metrics {
-            /// Name and value of each, in declaration order.
+            /// Name and value of each that has one, in declaration order.
             pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.get()),)+]
+                let mut all = vec![$((stringify!($name), self.$name.get()),)+];
+                all.extend(self.slot_safe_bytes.get().map(|bytes| ("slot_safe_bytes", bytes)));
+                all
             }
         }
     };
@@ -102,8 +108,6 @@ metrics! {
     confirmed_lsn,
     /// Bytes of WAL that the server keeps for the slot, as it was looked up last.
     slot_retained_bytes,
-    /// Bytes that may be written before the server gives the slot up; the greatest number when there is no limit.
-    slot_safe_bytes,
     /// Bytes of the outbox, as they were looked up last.
     outbox_bytes,
 }
@@ -131,5 +135,21 @@ impl Metric {
     /// Reads it.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// A gauge that may have no value. It holds the value plus one, and 0 for none.
+#[derive(Debug, Default)]
+pub struct OptionalMetric(AtomicU64);
+
+impl OptionalMetric {
+    /// Replaces it.
+    pub fn set(&self, value: Option<u64>) {
+        self.0.store(value.map_or(0, |value| value.saturating_add(1)), Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> Option<u64> {
+        self.0.load(Relaxed).checked_sub(1)
     }
 }

@@ -1,9 +1,10 @@
-"""``make demo``: a database, the application, somebody who writes, and the lines that say where they are.
+"""``make demo``: a database, the application, a writer, and the lines that say where they are.
 
-Prints ``postgres URL`` and ``ready http://127.0.0.1:PORT`` when subscriptions work. SIGINT and SIGTERM end
-everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0 chooses a free one),
-``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one), ``DEMO_FOLDER`` (where
-the embedded one is kept, ``.demo``).
+The embedded server's owner makes the tables; the engine connects as a role that may do no more than it needs, see
+``prepare.py``. Prints ``postgres URL`` (the owner's) and ``ready http://127.0.0.1:PORT`` when subscriptions work.
+SIGINT and SIGTERM end everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0
+chooses a free one), ``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one),
+``DEMO_FOLDER`` (where the embedded one is kept, ``.demo``).
 """
 
 import asyncio
@@ -15,26 +16,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import prepare
 import psycopg
 import uvicorn
 import writer
 
 from rowcast.embedded import EmbeddedPostgres
-from rowcast.errors import RowcastError
+from rowcast.errors import ConfigurationError, MigrationError, RowcastError
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDING = (signal.SIGINT, signal.SIGTERM)
+PORT_MAX = 65_535
 
 
 def main() -> int:
     """Run until a signal comes; the exit code."""
     ended = _Signals()
     try:
-        with listening(int(os.environ.get("PORT", "8000"))) as listener, database() as url:
+        with listening(port_of_environment()) as listener, database() as (url, engine_url):
             if not ended.seen:
-                os.environ["ROWCAST_DATABASE_URL"] = url
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(writer.TABLE)
+                os.environ["ROWCAST_DATABASE_URL"] = engine_url
                 asyncio.run(serve(listener, url))
     except (RowcastError, psycopg.Error, OSError) as error:
         if not ended.seen:  # a Ctrl-C reaches PostgreSQL's programs as well, and then they fail
@@ -55,6 +56,14 @@ class _Signals:
         self.seen = True
 
 
+def port_of_environment() -> int:
+    """``PORT``, or 8000. Raises ``ConfigurationError`` when it is not a port."""
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal() or int(text) > PORT_MAX:
+        raise ConfigurationError(f"PORT is {text!r}; it must be a number from 0 (chooses a free port) to {PORT_MAX}")
+    return int(text)
+
+
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
     """The socket that the server will accept on, taken first: a port in use is told before anything is started."""
@@ -67,17 +76,33 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """The URL of the database given by the environment, or of an embedded one that stops in the end."""
+def database() -> Iterator[tuple[str, str]]:
+    """The owner's and the engine's URL of an embedded database that stops in the end.
+
+    With ``ROWCAST_DATABASE_URL`` both are that one: which roles there are is up to its owner.
+    """
     given = os.environ.get("ROWCAST_DATABASE_URL")
     if given:
-        yield given
+        prepare.make_table(given)
+        yield given, given
         return
-    server = EmbeddedPostgres.start(Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute())
+    folder = Path(os.environ.get("DEMO_FOLDER") or ROOT / ".demo").absolute()
+    server = EmbeddedPostgres.start(folder)
     try:
-        yield server.url
+        prepare.make_table(server.url)
+        yield server.url, engine_url(server.url, folder)
     finally:
         server.stop()
+
+
+def engine_url(url: str, folder: Path) -> str:
+    """`prepare.make_engine`; data that a development version of rowcast left are of no use to anybody."""
+    try:
+        return prepare.make_engine(url)
+    except MigrationError as error:
+        if error.code != "SCHEMA_DIVERGENT":
+            raise
+        raise MigrationError(f"a development version of rowcast made the data in {folder}: remove it") from error
 
 
 async def serve(listener: socket.socket, url: str) -> None:
@@ -87,6 +112,7 @@ async def serve(listener: socket.socket, url: str) -> None:
     config = uvicorn.Config(
         app,
         ws="websockets-sansio",
+        ws_max_size=256 * 1024,  # as rowcast's message_bytes_max: a longer one is not assembled
         ws_per_message_deflate=False,  # costs more processor time than such small rows save
         log_level="warning",
         timeout_graceful_shutdown=3,
@@ -94,6 +120,7 @@ async def serve(listener: socket.socket, url: str) -> None:
     server = _Announced(config, url)
     writing = None
     if os.environ.get("DEMO_WRITER") != "off":
+        await writer.write_before_serving(url, list(TENANTS.values()))
         writing = asyncio.create_task(writer.keep_writing(url, list(TENANTS.values())))
     try:
         await server.serve(sockets=[listener])

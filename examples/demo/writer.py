@@ -16,6 +16,7 @@ from psycopg.sql import SQL
 FIRST_ID = 7_000_000_001
 ROWS_MIN, ROWS_MAX = 12, 40
 PAUSE_S = 0.2
+WRITES_BEFORE_SERVING = 5
 RECONNECT_S = 1.0
 
 TABLE = """
@@ -60,6 +61,13 @@ async def keep_writing(url: str, tenants: list[str]) -> None:
         except psycopg.OperationalError as error:
             _log.warning("the writer lost its database and tries again: %s", error)
             await asyncio.sleep(RECONNECT_S)
+
+
+async def write_before_serving(url: str, tenants: list[str]) -> None:
+    """A few changes of each tenant while nobody serves: pages that were open before the start must get them as well."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for tenant in tenants * WRITES_BEFORE_SERVING:
+            await write_once(connection, tenant)
 
 
 async def write_once(connection: psycopg.AsyncConnection[Any], tenant: str) -> None:

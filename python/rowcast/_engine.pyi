@@ -54,14 +54,15 @@ class EventBusConfig:
     def postgresql(
         url: str | None = None,
         *,
-        slot: str = "rowcast",
+        slot: str | None = None,
         publication: str = "rowcast",
         capture: str = "auto",
     ) -> EventBusConfig:
         """Committed changes of a PostgreSQL database.
 
         ``url`` is a libpq URL or key=value string; unset parts come from the ``PG*`` environment variables.
-        ``slot`` and ``publication`` are created if they do not exist. ``capture`` is ``"wal"`` (the replication
+        ``slot`` and ``publication`` are created if they do not exist; without ``slot`` it is ``rowcast_db`` and the
+        database's OID. ``capture`` is ``"wal"`` (the replication
         stream), ``"outbox"`` (triggers) or ``"auto"``: the outbox if the database has one, else the stream where it can
         be had, else the outbox. Raises ``ValueError`` for another ``capture``.
         """
@@ -69,6 +70,13 @@ class EventBusConfig:
     @property
     def kind(self) -> str:
         """``"memory"`` or ``"postgresql"``."""
+
+    @property
+    def database(self) -> str | None:
+        """Which database, as ``user@host:port/name`` without the password; ``None`` for a bus without one.
+
+        Raises ``ConnectionFailed`` when the URL is malformed.
+        """
 
 @final
 class SubscriptionExecutor:
@@ -140,7 +148,7 @@ class SubscriptionExecutor:
         """
 
     def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
-        """See ``SubscriptionManager.revoke``. Does not block."""
+        """See ``SubscriptionManager.revoke``. Blocks until the database has the request; not with an in-memory bus."""
 
     def open_stream(self, hub: Hub, address: str | None = None, *, single: bool = False) -> Session:
         """A session for an event stream (graphql-sse), of one operation or of all that its client starts in it.
@@ -158,7 +166,7 @@ class SubscriptionExecutor:
         code: int = 1012,
         reason: str = "Service restart",
     ) -> int:
-        """See ``SubscriptionManager.disconnect``. Does not block."""
+        """See ``SubscriptionManager.disconnect``. Blocks as `revoke` does."""
 
     def register(
         self,
@@ -228,8 +236,10 @@ class SubscriptionExecutor:
              "condition": null | {"sql", "index": "equality" | "range" | "always" | "residual" | "never", "asked"},
              "row": null | {"operation", "notes": [str], "old": null | image, "new": null | image,
                             "transition": null | "ENTER" | "STAY" | "LEAVE", "why_not": null | str,
-                            "told": null | {"what": "row" | "key", "columns": [column], "changed": [column],
-                                            "payload"}}}
+                            "left": null | told, "told": null | told}}
+
+        told is ``{"what": "row" | "key", "columns": [column], "changed": [column], "payload"}``; ``left`` is what is
+        delivered first of an UPDATE that changed the key of a row in view: its LEAVE under the old key,
 
         and an image is ``{"absent": [column], "tenant": null | truth, "row_policy": truth, "in_view",
         "refused_by": null | "tenant" | "row_policy", "asked": null | {"answer": "visible" | "hidden" | "raised" |
@@ -237,12 +247,20 @@ class SubscriptionExecutor:
         ``"true"``, ``"false"``, ``"null"`` or ``"unavailable"``. It shows the values of settings and rows.
 
         Raises ``ConfigurationError`` with ``ROW_NOT_JSON``, ``ROW_INVALID``, ``ROW_MISSING``, ``COLUMN_UNKNOWN``,
-        ``OPERATION_UNKNOWN``, ``OPERATION_MISMATCH``, ``FIELDS_INVALID`` or ``TABLE_NOT_SERVED``; ``SchemaError``
-        with ``UNKNOWN_TABLE`` or ``AMBIGUOUS_TABLE``; and as ``status`` does.
+        ``OPERATION_UNKNOWN``, ``OPERATION_MISMATCH`` or ``FIELDS_INVALID``; ``SchemaError`` with ``UNKNOWN_TABLE``,
+        ``AMBIGUOUS_TABLE`` or ``TABLE_NOT_SERVED``; and as ``status`` does.
         """
 
     def unwatch(self, table: str) -> bool:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""
+
+    def uninstall(self, *, dry_run: bool = False) -> str:
+        """Remove what rowcast made in the database, with the slots of this bus's pool, or only say so.
+
+        A JSON object of arrays of text: ``obstacles`` (what has to end or go first), ``statements`` (one transaction),
+        ``slots`` (statements that follow it) and ``leaves`` (what stays). Blocks; needs no ``start``. Raises
+        ``DatabaseError`` with ``UNINSTALL_BLOCKED`` when there are obstacles, and as ``status`` does.
+        """
 
     def status(self) -> str:
         """A JSON object with ``checks``: name, value, ok and hint of each line of ``rowcast.status()``.
@@ -285,7 +303,7 @@ class SubscriptionExecutor:
         """End a subscription made by ``register``; whether there was one."""
 
     def metrics(self) -> dict[str, int]:
-        """Counters and gauges by name."""
+        """Counters and gauges by name. One without a value is absent, such as ``slot_safe_bytes`` without a limit."""
 
 @final
 class Hub:
@@ -320,7 +338,10 @@ class Session:
         """Handle a binary frame: the session closes with 4400."""
 
     def accept(self, principal: Principal, payload: str | None = None) -> None:
-        """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``."""
+        """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``.
+
+        A principal that was revoked while its hook was asked is refused: then the session is ``closing``.
+        """
 
     def refuse(self, code: int, reason: str) -> None:
         """The connection is not authenticated; close it."""

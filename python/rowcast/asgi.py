@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from rowcast.connection import Headers, parse_cookies
-from rowcast.conversation import Authenticate
+from rowcast.hook import Authenticate
 from rowcast.http import BODY_BYTES_MAX, NOT_FOUND, Answer, Request
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
@@ -160,9 +160,8 @@ class SubscriptionApp:
 
     Args:
         manager: Started by this application's lifespan, if the server runs that, or by its owner.
-        authenticate: See `GraphQLTransportWSHandler`; for an event stream it is asked without a payload. Schema queries
-            over HTTP are not authenticated: they show types, no rows. Switch them off with ``introspection=False``. Of
-            a federated graph's ``_entities`` the hook is asked, without a payload.
+        authenticate: See `GraphQLTransportWSHandler`; over HTTP (event streams and queries, introspection too) it is
+            asked without a payload, and a refusal is 403. The manager's ``public_introspection`` opens the schema.
         allowed_origins: See `GraphQLTransportWSHandler`.
         path: Answer 404 to other paths; ``None`` when a router in front has chosen already.
     """

@@ -12,23 +12,21 @@ the send, and the socket is closed with a short patience and aborted where the a
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rowcast._engine import Session
 from rowcast.adapter import Abortable, WebSocketAdapter, close_reason
 from rowcast.connection import Connection, Payload
 from rowcast.errors import Forbidden
+from rowcast.hook import Authenticate, principal_of
 from rowcast.principal import Principal
 
 _log = logging.getLogger("rowcast")
 
-Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
-
 FRAMES_PER_TURN = 64
+TURN_S = 0.001
 EVICT_WAIT_S = 1.0
 CLOSE_WAIT_S = 5.0
 GONE_WAIT_S = 5.0
@@ -136,13 +134,22 @@ class Conversation:
             self._sender.cancel()
 
     async def _receive(self) -> None:
+        loop = asyncio.get_running_loop()
+        turn = loop.time()
         while (frame := await self._adapter.receive()) is not None:
-            if not isinstance(frame, str):
-                self._session.receive_bytes()
-                continue
-            payload = self._session.receive_text(frame)
-            if payload is not None:
-                self._authentication = asyncio.get_running_loop().create_task(self._authenticate(payload))
+            self._hear(frame)
+            # Servers' receives rarely suspend while messages are there: without this one client keeps the loop.
+            if loop.time() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = loop.time()
+
+    def _hear(self, frame: str | bytes) -> None:
+        if not isinstance(frame, str):
+            self._session.receive_bytes()
+            return
+        payload = self._session.receive_text(frame)
+        if payload is not None:
+            self._authentication = asyncio.get_running_loop().create_task(self._authenticate(payload))
 
     async def _authenticate(self, payload: str) -> None:
         """Accept or refuse the session; every outcome of the hook is one of the two."""
@@ -183,21 +190,6 @@ class Conversation:
             _log.error("a conversation failed", exc_info=fault)
         code, reason, at_once = self._session.closing() or (4500, HIDDEN, True)
         await shut(self._adapter, code, reason, EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
-
-
-async def principal_of(hook: Authenticate, connection: Connection) -> Principal:
-    """What the hook answers; a plain function runs in a thread. TypeError when that is no principal."""
-    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-        answer = hook(connection)
-    else:
-        answer = await asyncio.to_thread(hook, connection)
-    principal: object = await answer if inspect.isawaitable(answer) else answer
-    if not isinstance(principal, Principal):
-        raise TypeError(
-            f"authenticate must return a rowcast.Principal, not {type(principal).__name__}; "
-            "raise rowcast.Forbidden to refuse the connection, return Principal() for an anonymous caller"
-        )
-    return principal
 
 
 def _fault(task: asyncio.Task[None] | None) -> BaseException | None:

@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from rowcast.adapter import WebSocketAdapter, pick_subprotocol
 from rowcast.connection import Headers, parse_cookies
-from rowcast.conversation import Authenticate
+from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
 

@@ -34,10 +34,12 @@ class Declaration:
         topic: The topic of published messages; ``None`` for a table.
         tenant: The column that holds the row's tenant.
         public: Everybody may subscribe; the table has no tenant column.
-        name: The field's name; by default camelCase of the function's name, or else of the table's or topic's.
+        name: The field's name; by default the function's, or else the table's or topic's. Each of them becomes
+            camelCase unless the manager has ``naming="database"``.
         leave: Whether the resolver is also called for rows that leave the subscriber's view.
         timeout: Seconds that one call of the resolver may take; ``None`` means the manager's ``resolver_timeout_s``.
-        replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own.
+        replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own:
+            unless that is FULL, a subscriber with a tenant, a row policy or a filter gets no DELETE and no LEAVE.
         scopes: What the principal's ``scopes`` must contain, all of it; else ``SCOPE_REQUIRED``.
         operations: Which changes may be watched, of ``INSERT``, ``UPDATE``, ``DELETE`` and ``TRUNCATE``; others are
             ``OPERATION_FORBIDDEN``, and who asks for none in particular watches these. ``None`` is all of them.
@@ -75,7 +77,7 @@ class Declaration:
     def field(self, naming: Naming = "camel") -> str:
         """The name of the GraphQL field."""
         if self.name is not None:
-            return self.name
+            return field_name(self.name, naming)
         if self.resolver is not None:
             return field_name(self.resolver.name, naming)
         return table_field_name(self.table, naming) if self.table is not None else field_name(self.topic or "", naming)

@@ -54,7 +54,7 @@ class EmbeddedPostgres:
 
     def __init__(self, folder: Path, programs: Programs, lock: SharedLock, url: str) -> None:
         self.url = url
-        self._folder = folder
+        self.folder = folder
         self._programs = programs
         self._lock = lock
         atexit.register(self.stop)
@@ -92,7 +92,7 @@ class EmbeddedPostgres:
         # Without its folder the server stops by itself.
         with contextlib.suppress(FileNotFoundError), self._lock.changing():
             if self._lock.leave():
-                Cluster(self._folder, self._programs).stop()
+                Cluster(self.folder, self._programs).stop()
 
 
 class Cluster:

@@ -9,7 +9,7 @@
     │   └── AuthenticationFailed  it can, but does not let us in
     ├── CaptureError              the change stream cannot be read: slot, publication, rights
     ├── MigrationError            a migration failed or the database is newer than this package
-    ├── DatabaseError             PostgreSQL refused to watch, to unwatch or to tell the status
+    ├── DatabaseError             PostgreSQL refused watch, unwatch, status or uninstall
     ├── SchemaError               no GraphQL schema can be made of tables and resolvers
     ├── PublishError              a message was not published
     ├── RequestRefused            a GraphQL request is invalid or not allowed; `errors` says why

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from rowcast.asgi import ASGIAdapter, ASGIExchange
-from rowcast.conversation import Authenticate
+from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
 from rowcast.protocol import GraphQLTransportWSHandler
 from rowcast.sse import GraphQLHTTPHandler

@@ -1,8 +1,8 @@
 """GraphQL over HTTP for who has no WebSocket: whoever asks for the schema, and a federated graph's gateway.
 
 Requests are read here, and queries answered; subscriptions are `rowcast.sse`.
-Queries for the schema are not authenticated; ``_entities`` gives rows, and for it the
-``authenticate`` hook is asked first, with the request's headers and without a payload. Status codes and
+The ``authenticate`` hook is asked first, with the request's headers and without a payload: the schema names tables and
+columns. With ``public_introspection`` it is asked for ``_entities`` alone, which gives rows. Status codes and
 media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
 ``application/json`` (what older clients ask for) by body.
 """
@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rowcast.connection import Connection, Headers, Payload, parse_cookies
-from rowcast.conversation import HIDDEN, Rules, principal_of
+from rowcast.conversation import HIDDEN, Rules
 from rowcast.errors import Forbidden, NotStarted, RequestRefused
+from rowcast.hook import principal_of
 from rowcast.principal import Principal
 
 if TYPE_CHECKING:
@@ -106,15 +107,15 @@ def refuse_early(request: Request) -> Answer | None:
     return None
 
 
-async def answer(manager: SubscriptionManager, request: Request, body: bytes, rules: Rules | None = None) -> Answer:
-    """Answer a request that `refuse_early` let through; ``rules`` say who asks for rows."""
+async def answer(manager: SubscriptionManager, request: Request, body: bytes, rules: Rules) -> Answer:
+    """Answer a request that `refuse_early` let through; ``rules`` say who asks."""
     media_type = accepted(request, (_JSON, _GRAPHQL)) or _JSON
     asked = parameters_of(request, body)
     if isinstance(asked, Answer):
         return replace(asked, media_type=media_type)
     try:
-        text = await _execute(manager, asked, None)
-        if rules is not None and _wants_a_principal(text):
+        text = await _answered_to_all(manager, asked)
+        if text is None:
             principal = await who_asks(rules, request)
             if isinstance(principal, Answer):
                 return principal
@@ -138,6 +139,14 @@ def parameters_of(request: Request, body: bytes) -> Parameters | Answer:
         return refusal(400, str(error), "BAD_REQUEST")
     except (ValueError, RecursionError):
         return ODD
+
+
+async def _answered_to_all(manager: SubscriptionManager, asked: Parameters) -> str | None:
+    """What is answered whoever asks; ``None`` when it depends on that."""
+    if not manager.settings.public_introspection:
+        return None
+    text = await _execute(manager, asked, None)
+    return None if _wants_a_principal(text) else text
 
 
 async def _execute(manager: SubscriptionManager, asked: Parameters, principal: Principal | None) -> str:

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -61,6 +62,11 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
+        public_introspection: Whether the schema is told over HTTP without asking the ``authenticate`` hook. By default
+            the hook is asked for every query.
+        serve_watched: Whether tables that are watched but not declared are fields too, without the scopes, operations
+            or resolver of any declaration; their tenant column, row policies and grants apply. By default a manager
+            serves what it declares, whatever else the database watches.
         service: This service's name in a federated graph; then the schema is an Apollo Federation 2 subgraph, fields of
             other services are refused, and so are principals whose ``services`` do not contain it.
         protected_variables: GraphQL variables that must equal an attribute of the principal (``"tenant_id"`` or
@@ -82,7 +88,8 @@ class SubscriptionManager:
         replay_window_s: Seconds that they are kept. By default 300.
         slot_idle_s: Seconds after which a slot of the pool that no process streams from is dropped. By default 3600.
         slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
-            from the slot of that name, others from ``name_2``, ``name_3`` and so on.
+            from the slot of that name, others from ``name_2``, ``name_3`` and so on. Slots belong to the cluster: two
+            databases do not share a slot. By default ``ROWCAST_SLOT``, else ``rowcast_db`` and the database's OID.
         publication: The publication, shared by all.
         capture: How changes are captured. ``"wal"``: the replication stream, which costs writers least. ``"outbox"``:
             triggers that append to a table, for databases without logical replication. ``"auto"``: the outbox if the
@@ -119,6 +126,8 @@ class SubscriptionManager:
         resolver_concurrency: int = 32,
         resolver_timeout_s: float = 30.0,
         introspection: bool = True,
+        public_introspection: bool = False,
+        serve_watched: bool = False,
         service: str | None = None,
         protected_variables: Mapping[str, Attribute] | None = None,
         limits: Mapping[str, Rate | None] | None = None,
@@ -128,7 +137,7 @@ class SubscriptionManager:
         replay_window_bytes: int | None = None,
         replay_window_s: float | None = None,
         slot_idle_s: float | None = None,
-        slot: str = "rowcast",
+        slot: str | None = None,
         publication: str = "rowcast",
         debug: bool = False,
         held_bytes_max: int | None = None,
@@ -150,6 +159,8 @@ class SubscriptionManager:
             resolver_concurrency,
             resolver_timeout_s,
             introspection,
+            public_introspection,
+            serve_watched,
             slot,
             publication,
             debug,
@@ -421,17 +432,19 @@ class SubscriptionManager:
         async with self._opened() as bus:
             return await asyncio.to_thread(SubscriptionExecutor(bus, settings=self.settings.as_json()).describe, fields)
 
-    def revoke(
+    async def revoke(
         self,
         *,
         user_id: str | UUID | int | None = None,
         tenant_id: str | UUID | int | None = None,
         role: str | None = None,
     ) -> int:
-        """Let somebody see nothing any more: sockets close with 4403, registered subscriptions end with ``REVOKED``.
+        """Withdraw access: sockets close with 4403, registered subscriptions end with ``REVOKED``.
 
-        What waits for them is dropped. Stock clients come back and ask ``authenticate`` again, so change what it reads
-        before; a hook that is still running is not waited for. May be called from any thread.
+        This process closes its sockets at once and drops what waits for them; every other process of the database does
+        so in the order of commits. A connection whose ``authenticate`` hook is running is checked when it answers.
+        Stock clients come back and ask ``authenticate`` again, so change what it reads first; or call
+        ``select rowcast.revoke(user_id => …)`` in the transaction that changes it.
 
         Args:
             user_id: Of the principals that are meant, like the other two. All that is given must match.
@@ -439,15 +452,18 @@ class SubscriptionManager:
             role: See ``user_id``.
 
         Returns:
-            How many sockets were told to close.
+            How many open sockets of this process were told to close.
 
         Raises:
             ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
+            DatabaseError: The other processes could not be told; the sockets of this one are closed. `RowcastError` for
+                other reasons.
             NotStarted: The manager is not running.
         """
-        return self.executor.revoke(user_id=_text(user_id), tenant_id=_text(tenant_id), role=role)
+        who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
+        return await asyncio.to_thread(partial(self.executor.revoke, **who))
 
-    def disconnect(
+    async def disconnect(
         self,
         *,
         user_id: str | UUID | int | None = None,
@@ -458,7 +474,8 @@ class SubscriptionManager:
     ) -> int:
         """Close somebody's sockets behind what waits for them; registered subscriptions go on.
 
-        May be called from any thread.
+        This process does so at once, every other process of the database in the order of commits;
+        ``select rowcast.disconnect(user_id => …)`` does so with a transaction.
 
         Args:
             user_id: As for `revoke`, like the other two.
@@ -469,14 +486,15 @@ class SubscriptionManager:
             reason: For the client's log; cut to 123 bytes.
 
         Returns:
-            How many sockets were told to close.
+            How many open sockets of this process were told to close.
 
         Raises:
+            DatabaseError: As for `revoke`.
             ConfigurationError: ``SELECTOR_MISSING`` or ``CLOSE_CODE_INVALID``.
             NotStarted: The manager is not running.
         """
         who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
-        return self.executor.disconnect(**who, code=code, reason=reason)
+        return await asyncio.to_thread(partial(self.executor.disconnect, **who, code=code, reason=reason))
 
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. Raises `NotStarted`."""

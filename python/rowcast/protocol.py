@@ -12,8 +12,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rowcast.adapter import WebSocketAdapter, pick_subprotocol
-from rowcast.conversation import HIDDEN, Authenticate, Conversation, Rules, shut
+from rowcast.conversation import HIDDEN, Conversation, Rules, shut
 from rowcast.errors import ConfigurationError, NotStarted, RateLimited, RowcastError
+from rowcast.hook import Authenticate, checked
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager
@@ -27,12 +28,16 @@ class GraphQLTransportWSHandler:
     Args:
         manager: Running, or started before the first socket comes.
         authenticate: ``async def`` (or ``def``, then in a thread): takes a `Connection`, returns a `Principal`. Raising
-            `Forbidden` closes with 4403; anything else closes with 4500, its text hidden unless the manager has
+            `Forbidden` closes with 4403, and so do ``HTTPException`` with 401 or 403 and ``WebSocketException`` with
+            1008 of FastAPI and Starlette; anything else closes with 4500, its text hidden unless the manager has
             ``debug``. Without a hook everybody is let in as ``Principal()`` and sees what is public.
         allowed_origins: Values of the ``Origin`` header that may connect, such as ``"https://app.example.com"``;
             requests without that header are no browsers and may. ``None`` allows all: set it when the hook trusts
             cookies.
         authenticate_timeout_s: Seconds that the hook may take; then the socket closes with 1013.
+
+    Raises:
+        ConfigurationError: ``AUTHENTICATE_INVALID``: the hook does not take one argument.
     """
 
     def __init__(
@@ -43,12 +48,10 @@ class GraphQLTransportWSHandler:
         allowed_origins: Collection[str] | None = None,
         authenticate_timeout_s: float = 30.0,
     ) -> None:
-        if authenticate is not None and not callable(authenticate):
-            raise ConfigurationError("authenticate must be a function that takes a Connection and returns a Principal")
         if isinstance(allowed_origins, str):
             raise ConfigurationError(f"allowed_origins must be a list: [{allowed_origins!r}]")
         self._manager = manager
-        self.rules = Rules(authenticate, authenticate_timeout_s, manager.settings.debug)
+        self.rules = Rules(checked(authenticate), authenticate_timeout_s, manager.settings.debug)
         self._origins = None if allowed_origins is None else frozenset(allowed_origins)
 
     async def handle(self, adapter: WebSocketAdapter) -> None:

@@ -16,6 +16,7 @@ from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+SLOT_RULE = "may have lower case letters, digits and underscores, 63 at most"
 _IDENTIFIER_BYTES_MAX = 63
 _SECONDS_MAX = 86_400
 # The rest is used on this side: the engine refuses settings that it does not know.
@@ -23,6 +24,7 @@ _ENGINES = frozenset(
     (
         "naming",
         "auto_migrate",
+        "serve_watched",
         "slow_client",
         "queue_bytes_max",
         "queue_age_max_s",
@@ -84,7 +86,9 @@ class Settings:
     resolver_concurrency: int = 32
     resolver_timeout_s: float = 30.0
     introspection: bool = True
-    slot: str = "rowcast"
+    public_introspection: bool = False
+    serve_watched: bool = False
+    slot: str | None = None
     publication: str = "rowcast"
     debug: bool = False
     service: str | None = None
@@ -133,7 +137,7 @@ class Settings:
             self._check_seconds(name)
         if self.policy_sessions is not None and self.policy_sessions not in _POLICY_SESSIONS:
             raise _invalid("policy_sessions", f"must be from {_POLICY_SESSIONS[0]} to {_POLICY_SESSIONS[-1]}")
-        for name in ("auto_migrate", "introspection", "debug"):
+        for name in ("auto_migrate", "introspection", "public_introspection", "serve_watched", "debug"):
             if not isinstance(getattr(self, name), bool):
                 raise _invalid(name, "must be True or False")
         if not isinstance(self.request_limits, RequestLimits):
@@ -161,8 +165,8 @@ class Settings:
             raise _invalid(name, f"must be a positive number of seconds, {_SECONDS_MAX} at most")
 
     def _check_names(self) -> None:
-        if not self.slot or len(self.slot) > _IDENTIFIER_BYTES_MAX or not _SLOT_LETTERS.issuperset(self.slot):
-            raise _invalid("slot", "may have lower case letters, digits and underscores, 63 at most")
+        if self.slot is not None and not is_slot(self.slot):
+            raise _invalid("slot", SLOT_RULE)
         if not self.publication or len(self.publication.encode()) > _IDENTIFIER_BYTES_MAX or "\0" in self.publication:
             raise _invalid("publication", "must be a PostgreSQL identifier, 63 bytes at most")
 
@@ -193,6 +197,11 @@ class Settings:
                     f"limits[{name!r}]",
                     f'must be None or {{"per_s": {_PER_S_MIN} to {_PER_S_MAX}, "burst": 1 or more}}',
                 )
+
+
+def is_slot(name: str) -> bool:
+    """Whether PostgreSQL takes it for a slot's name."""
+    return 0 < len(name) <= _IDENTIFIER_BYTES_MAX and _SLOT_LETTERS.issuperset(name)
 
 
 def _is_rate(rate: object) -> bool:

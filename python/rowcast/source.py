@@ -5,19 +5,23 @@ In this order: the given bus, the given URL, ``ROWCAST_DATABASE_URL``, an embedd
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from rowcast._engine import EventBusConfig
 from rowcast.errors import ConfigurationError
-from rowcast.settings import CAPTURES, Capture
+from rowcast.settings import CAPTURES, SLOT_RULE, Capture, is_slot
 
 if TYPE_CHECKING:
     from rowcast.embedded import EmbeddedPostgres
 
+_log = logging.getLogger("rowcast")
+
 VARIABLE = "ROWCAST_DATABASE_URL"
 CAPTURE_VARIABLE = "ROWCAST_CAPTURE"
+SLOT_VARIABLE = "ROWCAST_SLOT"
 
 
 class Source:
@@ -28,7 +32,7 @@ class Source:
         url: str | None,
         bus: EventBusConfig | None,
         *,
-        slot: str,
+        slot: str | None,
         publication: str,
         capture: Capture | None = None,
     ) -> None:
@@ -58,15 +62,29 @@ class Source:
     def open(self) -> EventBusConfig:
         """The bus; an embedded server runs when this returns. Raises ``ConfigurationError`` or ``ConnectionFailed``."""
         capture = self._capture or _capture_of_environment()
+        slot = self._slot or slot_of_environment()
         with self._changing:
             if self._bus is None and self.url is None:
                 from rowcast.embedded import EmbeddedPostgres  # noqa: PLC0415 (POSIX only, and seldom needed)
 
                 self._embedded = EmbeddedPostgres.start()
             self._opened += 1
-        return self._bus or EventBusConfig.postgresql(
-            self.url, slot=self._slot, publication=self._publication, capture=capture
-        )
+        if self._bus is not None:
+            return self._bus
+        bus = EventBusConfig.postgresql(self.url, slot=slot, publication=self._publication, capture=capture)
+        self._announce(bus)
+        return bus
+
+    def _announce(self, bus: EventBusConfig) -> None:
+        """Name the database: a forgotten variable must not go unnoticed. Without the password."""
+        if self._embedded is not None:
+            _log.warning(
+                "no database_url was given and %s is not set: using the embedded PostgreSQL in %s (%s), which is meant "
+                "for development; set %s to use a database of your own",
+                VARIABLE, self._embedded.folder, bus.database, VARIABLE,
+            )  # fmt: skip
+        else:
+            _log.info("database %s (from %s)", bus.database, "database_url" if self._given_url else VARIABLE)
 
     def close(self) -> None:
         """Stop the embedded server when this is the last `close`."""
@@ -84,3 +102,11 @@ def _capture_of_environment() -> str:
             f'{CAPTURE_VARIABLE} is {capture!r}; it must be "auto", "wal" or "outbox"', code="SETTING_INVALID"
         )
     return capture
+
+
+def slot_of_environment() -> str | None:
+    """The pool that ``ROWCAST_SLOT`` names. Raises ``ConfigurationError`` when that is not a slot's name."""
+    slot = os.environ.get(SLOT_VARIABLE) or None
+    if slot is not None and not is_slot(slot):
+        raise ConfigurationError(f"{SLOT_VARIABLE} is {slot!r}; it {SLOT_RULE}", code="SETTING_INVALID")
+    return slot

@@ -54,6 +54,7 @@ _REGISTERED = refusal(409, "Stream already registered", "STREAM_REGISTERED")
 _NO_ID = refusal(400, "extensions.operationId must be a text: the client chooses it", "OPERATION_ID_MISSING")
 _NOT_BY_GET = refusal(405, "A mutation is not asked for by GET", "METHOD_NOT_ALLOWED", allow="POST")
 _OVERLOADED = refusal(503, "Try again later", "OVERLOADED")
+_FORBIDDEN_CLOSE = 4403
 _STATUS = {"OPERATION_EXISTS": 409, "OPERATION_LIMIT": 429, "RATE_LIMITED": 429, "STREAM_CLOSED": 404}
 
 
@@ -63,7 +64,7 @@ class GraphQLHTTPHandler:
     Args:
         manager: Running, or started before the first request comes.
         rules: Those of the mount's WebSocket.
-        allowed_origins: As for the WebSocket. A query for the schema is answered to everybody.
+        allowed_origins: As for the WebSocket. Of queries the hook alone decides.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class GraphQLHTTPHandler:
             if isinstance(principal, Answer):
                 return principal
             session.accept(principal)
+            if refused := _refused(session):
+                return refused
             errors = _start(session, "", asked, request.headers.get("last-event-id"))
             if isinstance(errors, Answer):
                 return errors
@@ -170,6 +173,9 @@ class GraphQLHTTPHandler:
             session.disconnect()
             return principal
         session.accept(principal)
+        if refused := _refused(session):
+            session.disconnect()
+            return refused
         reservation = self._reservations.add(session, principal, bridge)
         return Answer(201, reservation.token.encode(), "text/plain")
 
@@ -249,6 +255,14 @@ def _wants_events(request: Request) -> bool:
 async def _read(exchange: Exchange) -> Parameters | Answer:
     body = await exchange.body()
     return TOO_LARGE if body is None else parameters_of(exchange.request, body)
+
+
+def _refused(session: Session) -> Answer | None:
+    """What to answer when the principal was revoked, or disconnected, while its hook was asked."""
+    closing = session.closing()
+    if closing is None:
+        return None
+    return FORBIDDEN if closing[0] == _FORBIDDEN_CLOSE else _OVERLOADED
 
 
 def _start(session: Session, operation: str, asked: Parameters, last_event_id: str | None) -> str | Answer | None:

@@ -69,6 +69,15 @@ class Reservations:
         reservation.session.disconnect()
 
 
+_RENEWED = frozenset({"exp", "iat", "nbf", "jti", "auth_time"})
+"""The claims in which a renewed token differs from the one before."""
+
+
 def is_same(one: Principal, other: Principal) -> bool:
-    """Whether it is the same caller, perhaps with a token that was renewed."""
-    return (one.user_id, one.tenant_id, one.role) == (other.user_id, other.tenant_id, other.role)
+    """Whether it is the same caller with the same rights, perhaps with a token that was renewed."""
+    return _rights(one) == _rights(other)
+
+
+def _rights(of: Principal) -> tuple[object, ...]:
+    claims = {name: claim for name, claim in of.claims.items() if name not in _RENEWED}
+    return (of.user_id, of.tenant_id, of.role, of.settings, claims, frozenset(of.scopes), frozenset(of.services))

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from rowcast.asgi import SubscriptionApp
-from rowcast.conversation import Authenticate
+from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
 
 

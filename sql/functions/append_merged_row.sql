@@ -23,6 +23,7 @@ set datestyle = 'ISO'
 set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = '1'
+set lc_monetary = 'C'
 set plan_cache_mode = force_generic_plan
 set jit = off
 as $function$

@@ -1,5 +1,5 @@
 -- Appends a message to the outbox, if there is one, as pg_logical_emit_message appends it to the WAL. Called by
--- rowcast.publish and rowcast.announce.
+-- rowcast.publish, rowcast.close_sessions and rowcast.announce.
 create or replace function rowcast.append_message(prefix text, content text)
 returns void
 language plpgsql

@@ -54,8 +54,10 @@ declare
     intervals text := current_setting('intervalstyle');
     bytes text := current_setting('bytea_output');
     digits text := current_setting('extra_float_digits');
+    money text := current_setting('lc_monetary');
     unusual boolean := zone not in ('UTC', 'Etc/UTC', 'GMT') or style not like 'ISO%' or intervals <> 'postgres'
-        or bytes <> 'hex' or digits not in ('1', '2', '3');
+        or bytes <> 'hex' or digits not in ('1', '2', '3')
+        or (money not in ('C', 'POSIX') and exists (select from unnest(shape) s (c) where s.c ~ '^79[01] '));
 begin
     if noted <> '{}' then
         perform set_config(setting, noted[2:]::text, true);
@@ -92,7 +94,7 @@ begin
     if unusual then
         perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
             set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
-            set_config('extra_float_digits', '1', true);
+            set_config('extra_float_digits', '1', true), set_config('lc_monetary', 'C', true);
     end if;
     if tg_op = 'UPDATE' then
         select (select count(*) from old_rows), (select count(*) from new_rows) into olds, news;
@@ -152,7 +154,7 @@ begin
     if unusual then
         perform set_config('timezone', zone, true), set_config('datestyle', style, true),
             set_config('intervalstyle', intervals, true), set_config('bytea_output', bytes, true),
-            set_config('extra_float_digits', digits, true);
+            set_config('extra_float_digits', digits, true), set_config('lc_monetary', money, true);
     end if;
     return null;
 end

@@ -1,4 +1,4 @@
--- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, and call watch for
+-- Gives a role what the engine needs and nothing else: read what is watched, report health, publish, close sessions, and call watch for
 -- tables that a migration has watched already. Called by an administrator, once; repeating it is harmless.
 --
 --     create role rowcast_engine login replication password 'secret';
@@ -20,10 +20,15 @@ begin
     if not has_database_privilege(engine, current_database(), 'connect') then
         execute format('grant connect on database %I to %s', current_database(), engine);
     end if;
+    -- The engine compares what policies call with what is stored, in a temporary function that is rolled back.
+    if not has_database_privilege(engine, current_database(), 'temporary') then
+        execute format('grant temporary on database %I to %s', current_database(), engine);
+    end if;
     execute format('grant usage on schema rowcast to %s', engine);
     execute format('grant select on rowcast.migration, rowcast.watched, rowcast.tables, rowcast.coverage, rowcast.missing_trigger, rowcast.outbox_state, rowcast.outbox_window, rowcast.outbox_reader, rowcast.outbox to %s', engine);
     foreach callable in array array[
-        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'ensure_publication()',
+        'status()', 'problem_hint(text)', 'publish(text, jsonb, text)', 'close_sessions(jsonb)',
+        'ensure_publication()',
         'watch(regclass, name, boolean, text)', 'refuse_unwatchable(regclass)', 'tenant_attnum(regclass, name)',
         'refuse_stranger(regclass)', 'start_outbox()', 'open_outbox(text)', 'close_window()', 'trim_outbox(text, pg_lsn)',
         'leave_outbox(text)', 'note_coverage()'

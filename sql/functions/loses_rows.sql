@@ -1,9 +1,10 @@
 -- Whether rows may have come, gone or changed without events between two values of rowcast.coverage of a table. Called by
 -- rowcast.note_coverage.
 --
--- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined, and so was an attached one that
--- has no pages now. ATTACH PARTITION writes each column of a table anew, so a column that is as old as the table itself, in
--- transaction and command, says that it was made as a partition. In doubt rows may have come.
+-- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION writes each
+-- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
+-- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
+-- rows may have come.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql
@@ -11,35 +12,35 @@ volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
-declare
-    added oid[];
 begin
     if before is null
         or before - 'partitions' <> after - 'partitions'
         or exists (
-            select from jsonb_each(before -> 'partitions') p (oid, file)
-            where p.file is distinct from after -> 'partitions' -> p.oid
+            select from jsonb_each(before -> 'partitions') p (oid, state)
+            where not coalesce(after -> 'partitions' -> p.oid @> p.state, false)
         )
     then
         return true;
     end if;
-    added := array(
-        select p.oid::oid from jsonb_object_keys(after -> 'partitions') p (oid)
-        where not before -> 'partitions' ? p.oid
-    );
-    if not exists (
-        select from unnest(added) m (oid)
-        where not exists (
-            select from pg_attribute own
-            join pg_attribute made on made.attrelid = own.attrelid and made.attname = 'tableoid' and made.attnum < 0
-            where own.attrelid = m.oid and own.attnum > 0 and not own.attisdropped
-              and own.xmin = made.xmin and own.cmin = made.cmin
-        )
-    ) then
-        return false;
-    end if;
     return exists (
-        select from unnest(added) m (oid) join pg_class c on c.oid = m.oid
+        with recursive added (oid, parent, was_made) as materialized (
+            select i.inhrelid, i.inhparent, exists (
+                select from pg_attribute own
+                join pg_attribute made on made.attrelid = own.attrelid and made.attname = 'tableoid' and made.attnum < 0
+                where own.attrelid = i.inhrelid and own.attnum > 0 and not own.attisdropped
+                  and own.xmin = made.xmin and own.cmin = made.cmin
+            )
+            from jsonb_object_keys(after -> 'partitions') p (oid)
+            join pg_inherits i on i.inhrelid = p.oid::oid
+            where not before -> 'partitions' ? p.oid
+        ),
+        attached (oid) as (
+            select a.oid from added a where not a.was_made
+            union
+            select a.oid from attached join added a on a.parent = attached.oid
+        )
+        select from attached
+        join pg_class c on c.oid = attached.oid
         where c.relkind <> 'p' and (c.relkind <> 'r' or coalesce(pg_relation_size(c.oid), 1) > 0)
     );
 exception

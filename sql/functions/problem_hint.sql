@@ -30,7 +30,7 @@ as $function$
         when 'identity_generated' then
             'The replica identity has a generated column that publication rowcast does not have, so PostgreSQL refuses UPDATE and DELETE: call rowcast.watch again. With a virtual column, set REPLICA IDENTITY DEFAULT first and watch it with replica_identity => ''keep''.'
         when 'identity_not_full' then
-            'Old rows carry the replica identity alone, so rows that leave a filter or a tenant cannot be recognized: call rowcast.watch with replica_identity => ''full''.'
+            'Old rows carry the replica identity alone, so subscribers whose view depends on other columns (tenant, row policy, filter) get no DELETE and no LEAVE: call rowcast.watch with replica_identity => ''full''.'
         when 'partition_not_logged' then
             'A partition is a foreign, temporary or unlogged table: its changes never reach the WAL and are not seen.'
         when 'has_children' then
@@ -41,6 +41,8 @@ as $function$
             'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
             'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+        when 'key_deferrable' then
+            'The primary key is deferrable, so within one transaction two rows may have the same key: a client that keeps rows by key may lose one of them. Make the constraint NOT DEFERRABLE.'
         when 'no_policy' then
             'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
         when 'nobody_may_subscribe' then

@@ -1,4 +1,5 @@
--- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned.
+-- Sets REPLICA IDENTITY FULL where it is not, on a table and on everything below it when it is partitioned, and remembers
+-- in rowcast.former_identity what it was.
 -- Called by rowcast.watch. The root is set too: its RELATION message announces it for all partitions.
 --
 -- ALTER TABLE takes ACCESS EXCLUSIVE until commit, for a moment of work, but it waits for every transaction that has
@@ -11,24 +12,32 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    member regclass;
+    target regclass;
     timeout text := current_setting('lock_timeout');
 begin
     if timeout = '0' then
         perform set_config('lock_timeout', '5s', true);
     end if;
-    for member in
+    for target in
         select c.oid from pg_class c
         where (c.oid = relation or c.oid in (select t.relid from pg_partition_tree(relation) t))
           and c.relreplident <> 'f'
         order by c.oid <> relation, c.oid
     loop
-        execute format('alter table %s replica identity full', member);
+        insert into rowcast.former_identity as f (member, watched, identity, index)
+        select c.oid, set_identity_full.relation, case when c.relreplident = 'i' and x.oid is null then 'n' else c.relreplident end, x.relname
+        from pg_class c
+        left join pg_index i on i.indrelid = c.oid and i.indisreplident and c.relreplident = 'i'
+        left join pg_class x on x.oid = i.indexrelid
+        where c.oid = target
+        on conflict on constraint former_identity_pkey do update
+        set watched = excluded.watched, identity = excluded.identity, index = excluded.index;
+        execute format('alter table %s replica identity full', target);
     end loop;
     perform set_config('lock_timeout', timeout, true);
 exception
     when lock_not_available then
-        raise exception 'could not lock % to set its replica identity', coalesce(member, relation)
+        raise exception 'could not lock % to set its replica identity', coalesce(target, relation)
             using errcode = 'lock_not_available',
                 hint = 'A transaction that uses the table is still open. Call again later, or set lock_timeout to wait longer.';
 end

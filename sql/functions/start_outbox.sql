@@ -4,7 +4,7 @@
 -- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
 -- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
 --
--- A dump that was restored elsewhere brings rows whose transaction numbers mean nothing there: those are emptied.
+-- A dump that was restored elsewhere, also in another database of the cluster, brings rows of another history: they are removed.
 create or replace function rowcast.start_outbox()
 returns boolean
 language plpgsql
@@ -15,7 +15,8 @@ as $function$
 declare
     here int8 := (select system_identifier from pg_control_system());
     owner regrole := (select c.relowner from pg_class c where c.oid = 'rowcast.outbox'::regclass);
-    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here);
+    here_in oid := (select d.oid from pg_database d where d.datname = current_database());
+    is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in);
     uncaptured regclass;
     others text;
 begin
@@ -33,12 +34,12 @@ begin
             using errcode = 'insufficient_privilege', hint = format('As %s, run: select rowcast.start_outbox()', owner);
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if not exists (select from rowcast.outbox_state s where s.system_id = here) then
+    if not exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in) then
         -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
         delete from rowcast.outbox_state;
         delete from rowcast.outbox_reader;
         truncate rowcast.outbox_window, rowcast.outbox;
-        insert into rowcast.outbox_state (system_id) values (here);
+        insert into rowcast.outbox_state (system_id, database) values (here, here_in);
         -- Where everything begins: nobody needs what was before.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
         select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()

@@ -88,12 +88,16 @@ with line (place, name, value, ok, hint) as (
     ) o
     union all
     select 11, 'outbox',
-        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another server' end,
+        case when s.is_ours then format('%s bytes kept for %s readers', k.bytes, r.live) else 'of another database' end,
         s.is_ours and r.live > 0,
         case when s.is_ours
             then 'No engine captures from the outbox, so nothing empties it: start one, or run: select rowcast.stop_outbox()'
-            else 'It came with a dump or a copy of another server: run: select rowcast.start_outbox()' end
-    from (select s.system_id = (select c.system_identifier from pg_control_system() c) as is_ours from rowcast.outbox_state s) s
+            else 'It came with a dump or a copy of another database: run: select rowcast.start_outbox()' end
+    from (
+        select s.system_id = c.system_identifier and s.database = d.oid as is_ours
+        from rowcast.outbox_state s, pg_control_system() c, pg_database d
+        where d.datname = current_database()
+    ) s
     cross join (select sum(pg_relation_size(i.inhrelid)) as bytes from pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass) k
     cross join (select count(*) as live from rowcast.outbox_reader r where r.seen_at >= clock_timestamp() - interval '1 minute') r
     union all
@@ -115,9 +119,13 @@ with line (place, name, value, ok, hint) as (
             case when t.public then 'public' end,
             'tenant ' || (select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid and a.attnum = t.tenant_attnum),
             case when t.row_security then 'row security' end),
-        t.problems = '{}',
-        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(t.problems) p)
+        met.problems = '{}',
+        (select string_agg(rowcast.problem_hint(p), ' ') from unnest(met.problems) p)
     from rowcast.tables t
+    -- Triggers see whole rows whatever the identity is.
+    cross join lateral (
+        select array_remove(t.problems, case when exists (select from rowcast.outbox_state) then 'identity_not_full' end) as problems
+    ) met
     union all
     select 14, 'unwatched ' || format('%I.%I', n.nspname, c.relname), 'published', false,
         'The table is in publication rowcast but nobody watches it: call rowcast.watch, or alter publication rowcast drop table.'
@@ -126,6 +134,37 @@ with line (place, name, value, ok, hint) as (
     join pg_class c on c.oid = r.prrelid
     join pg_namespace n on n.oid = c.relnamespace
     where p.pubname = 'rowcast' and not exists (select from rowcast.tables t where t.oid = c.oid)
+    union all
+    -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
+    select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
+        'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
+    from (
+        select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_type'::regclass, t.oid from pg_type t where t.typnamespace = 'rowcast'::regnamespace
+        union all
+        select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.connamespace = 'rowcast'::regnamespace
+        union all
+        select part.classid, part.oid
+        from pg_class c
+        cross join lateral (
+            select 'pg_class'::regclass, c.oid
+            union all
+            select 'pg_rewrite'::regclass, w.oid from pg_rewrite w where w.ev_class = c.oid
+            union all
+            select 'pg_attrdef'::regclass, d.oid from pg_attrdef d where d.adrelid = c.oid
+            union all
+            select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = c.oid
+            union all
+            select 'pg_policy'::regclass, y.oid from pg_policy y where y.polrelid = c.oid
+        ) part (classid, oid)
+        where c.relnamespace = 'rowcast'::regnamespace
+    ) o (classid, objid)
+    join pg_depend d on d.classid = o.classid and d.objid = o.objid and d.deptype <> 'e'
+    cross join lateral pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) r
+    where r.schema not in ('pg_catalog', 'pg_toast', 'rowcast')
+    group by o.classid, o.objid
 )
 select line.name, line.value, line.ok, case when not line.ok or line.place in (8, 9, 10) then line.hint end
 from line

@@ -74,6 +74,8 @@ begin
 
     perform rowcast.refuse_stranger(relation);
     perform pg_advisory_xact_lock(1919907683, 1);
+    -- One message is enough: rowcast.tell_of_ddl is silent about what follows.
+    perform set_config('rowcast.told', pg_current_xact_id()::text, true);
     perform rowcast.ensure_publication();
     if replica_identity = 'full' then
         perform rowcast.set_identity_full(relation);

@@ -5,6 +5,7 @@ create table rowcast.outbox_state (
     segment int2 not null default 0,
     segment_since timestamptz not null default now(),
     system_id int8 not null,
+    database oid not null,
     constraint outbox_state_is_one_row check (is_here)
 );
 comment on table rowcast.outbox_state is 'The one row that is there while changes are captured by triggers.';
@@ -12,4 +13,5 @@ comment on column rowcast.outbox_state.is_here is 'There is one row at most.';
 comment on column rowcast.outbox_state.segment is 'The segment that is written.';
 comment on column rowcast.outbox_state.segment_since is 'Since when.';
 comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
+comment on column rowcast.outbox_state.database is 'The database in which it was written: so is a copy of it in the same cluster.';
 revoke all on table rowcast.outbox_state from public;

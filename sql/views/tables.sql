@@ -37,6 +37,7 @@ select
         case when part.of_rows then 'row_filter' end,
         case when part.of_columns then 'column_list' end,
         case when key.attnums is null then 'no_primary_key' end,
+        case when key.deferrable then 'key_deferrable' end,
         case when c.relrowsecurity and not policy.found then 'no_policy' end,
         case when w.tenant_column is null and not w.public and not c.relrowsecurity then 'nobody_may_subscribe' end
     ], null) as problems
@@ -83,7 +84,7 @@ cross join lateral (
     ) generated
 ) member
 left join lateral (
-    select array_agg(k.attnum order by k.place) as attnums
+    select array_agg(k.attnum order by k.place) as attnums, bool_or(not i.indimmediate) as deferrable
     from pg_catalog.pg_index i
     cross join lateral unnest(i.indkey::int2[]) with ordinality k (attnum, place)
     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts

@@ -61,7 +61,8 @@ pub struct Tables {
 pub struct TableProblem {
     /// Which table.
     pub table: TableName,
-    /// Stable: a word of `rowcast.tables.problems` in capitals, such as `NOT_PUBLISHED`, or `COLUMN_NOT_SENT`.
+    /// Stable: a word of `rowcast.tables.problems` in capitals, such as `NOT_PUBLISHED`, or `COLUMN_NOT_SENT`,
+    /// `NAME_COLLISION` or `NO_COLUMNS`.
     pub code: String,
     /// What to do.
     pub hint: String,
@@ -69,24 +70,15 @@ pub struct TableProblem {
     pub unserved: bool,
 }
 
-/// The catalog could not be read, or two names in it come out the same.
+/// The catalog could not be read, or a table is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// Two columns of a table, or two tables, have the same GraphQL name.
-    #[error("{first} and {second} are both named {name} in GraphQL: rename one, or choose names as in the database")]
-    NameCollision {
-        /// The first by place.
-        first: String,
-        /// The second.
-        second: String,
-        /// The name they share.
-        name: String,
-    },
-    /// Nobody watches such a table.
-    #[error(
-        "table {0} is not watched, or cannot be served: run select rowcast.watch('{0}'), then see rowcast.status()"
-    )]
+    /// No such table is watched.
+    #[error("table {0} is not watched: run select rowcast.watch('{0}'), then see rowcast.status()")]
     UnknownTable(String),
+    /// The table is there and cannot be served.
+    #[error("table {} cannot be served ({}): {}", .0.table, .0.code, .0.hint)]
+    NotServed(Box<TableProblem>),
     /// The name without a schema fits several tables.
     #[error("table name {name} fits {first} and {second}: write the schema in front")]
     AmbiguousTable {
@@ -114,8 +106,8 @@ impl CatalogError {
     /// Stable, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            CatalogError::NameCollision { .. } => "NAME_COLLISION",
             CatalogError::UnknownTable(_) => "UNKNOWN_TABLE",
+            CatalogError::NotServed(_) => "TABLE_NOT_SERVED",
             CatalogError::AmbiguousTable { .. } => "AMBIGUOUS_TABLE",
             CatalogError::Written { .. } => "TABLE_INVALID",
             CatalogError::Store(error) => error.code(),
@@ -177,7 +169,17 @@ impl Tables {
 
     /// Read the catalog, with names as `naming` makes them, for changes that are captured in this way.
     pub async fn load_named(client: &Client, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
-        let catalog = queries::read(client).await?;
-        assemble::tables(catalog, naming, mode)
+        Self::load_with(client, naming, mode, &[]).await
+    }
+
+    /// The same as if the tables with these numbers were watched too. One of them that could not be served then is an
+    /// error, so that a caller can find out before it watches them.
+    pub async fn load_with(
+        client: &Client,
+        naming: Naming,
+        mode: CaptureMode,
+        planned: &[u32],
+    ) -> Result<Tables, CatalogError> {
+        assemble::tables(queries::read(client, planned).await?, naming, mode)
     }
 }

@@ -45,12 +45,14 @@ pub enum Captured {
     Failed(CaptureError),
 }
 
-/// Which cluster is followed.
+/// Which database of which cluster is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The cluster's identifier, given at initdb.
     pub system_id: u64,
-    /// Its timeline: one more for each promotion.
+    /// The database's OID: a copy of a database in the same cluster has another, its copy on a standby the same.
+    pub database: u32,
+    /// The cluster's timeline: one more for each promotion.
     pub timeline: u32,
     /// Its ancestors, and where each was left.
     pub left: Arc<[(u32, Lsn)]>,
@@ -62,6 +64,9 @@ impl ServerIdentity {
     pub(super) fn check_follows(&self, was: &Self, seen: Lsn) -> Result<(), String> {
         if was.system_id != self.system_id {
             return Err(format!("its system identifier is {} and was {}", self.system_id, was.system_id));
+        }
+        if was.database != self.database {
+            return Err(format!("its database has the OID {}, and it was {}", self.database, was.database));
         }
         if was.timeline == self.timeline {
             return Ok(());

@@ -312,6 +312,28 @@ pub enum CaptureError {
         /// What came, and what was due.
         reason: String,
     },
+    /// PgBouncer knows few startup parameters, and may give each transaction another session.
+    #[error(
+        "a connection pooler such as PgBouncer stands at {place} ({reason}). rowcast needs sessions of its own: connect to \
+         PostgreSQL itself, by another port or host of ROWCAST_DATABASE_URL; the application may stay behind the pooler."
+    )]
+    PoolerBetween {
+        /// Where the pooler is.
+        place: String,
+        /// How that was seen.
+        reason: String,
+    },
+    /// Its texts may have bytes that are no characters.
+    #[error(
+        "the database at {place} has the encoding {encoding}, in which PostgreSQL stores bytes of any meaning, and rowcast \
+         sends UTF-8. Move the data to a database with another encoding (create database … encoding 'UTF8' template template0)."
+    )]
+    EncodingNotSupported {
+        /// Which server and database.
+        place: String,
+        /// Its encoding.
+        encoding: String,
+    },
     /// Any other error of the server.
     #[error("{place} reports: {server}")]
     Server {
@@ -352,6 +374,8 @@ impl CaptureError {
             Self::ConnectionLost { .. } => "CONNECTION_LOST",
             Self::ServerReplaced { .. } => "SERVER_REPLACED",
             Self::ProtocolViolation { .. } => "PROTOCOL_VIOLATION",
+            Self::PoolerBetween { .. } => "POOLER_BETWEEN",
+            Self::EncodingNotSupported { .. } => "ENCODING_NOT_SUPPORTED",
             Self::Server { .. } => "SERVER",
         }
     }
@@ -368,9 +392,10 @@ impl CaptureError {
             | Self::SendersExhausted { .. }
             | Self::ConnectionsExhausted { .. }
             | Self::SlotActive { .. } => true,
-            // Connection exceptions, deadlocks, lack of resources, operator intervention, system errors such as a full disk.
+            // Connection exceptions, timeouts of transactions, deadlocks, lack of resources, operator intervention, system
+            // errors such as a full disk.
             Self::Server { server, .. } => {
-                ["08", "40", "53", "57", "58"].iter().any(|class| server.sqlstate.starts_with(class))
+                ["08", "25P03", "25P04", "40", "53", "57", "58"].iter().any(|class| server.sqlstate.starts_with(class))
             }
             Self::ConninfoInvalid { .. }
             | Self::SettingsInvalid { .. }
@@ -390,7 +415,9 @@ impl CaptureError {
             | Self::OutboxMalformed { .. }
             | Self::DatabaseMissing { .. }
             | Self::ServerReplaced { .. }
-            | Self::ProtocolViolation { .. } => false,
+            | Self::ProtocolViolation { .. }
+            | Self::PoolerBetween { .. }
+            | Self::EncodingNotSupported { .. } => false,
         }
     }
 }
@@ -406,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_error_that_passes_by_itself_is_transient_and_one_that_needs_a_person_is_not() {
-        for sqlstate in ["08006", "40P01", "53100", "53200", "57014", "58030"] {
+        for sqlstate in ["08006", "25P03", "25P04", "40P01", "53100", "53200", "57014", "58030"] {
             assert!(server(sqlstate).is_transient(), "{sqlstate}");
         }
         for sqlstate in ["42601", "XX000", "55000", "0A000", ""] {

@@ -164,7 +164,7 @@ mod tests {
         let huge = parcel(1, 5000);
         let room = giver.room_for(Some(&huge)).await.ok().unwrap();
         giver.send(huge, room).ok().unwrap();
-        let resumed = Captured::Resumed(ServerIdentity { system_id: 1, timeline: 1, left: [].into() });
+        let resumed = Captured::Resumed(ServerIdentity { system_id: 1, database: 5, timeline: 1, left: [].into() });
         giver.tell(resumed).ok().unwrap();
         assert!(matches!(taker.try_next(), Some(Captured::Data { .. })));
         assert!(matches!(taker.next().await, Some(Captured::Resumed(_))));

@@ -19,7 +19,8 @@ use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
 use super::error::{CaptureError, ServerError};
-use super::refusal::classify;
+use super::pinned;
+use super::refusal::{check_encoding, classify};
 use super::socket::{Found, Stream};
 
 /// How long an attempt may take when the connection string does not say.
@@ -31,9 +32,7 @@ impl Conninfo {
     pub fn sql_config(&self) -> Config {
         let mut config = Config::new();
         config.user(&self.user).dbname(&self.database).application_name(&self.application_name);
-        if let Some(options) = &self.options {
-            config.options(options);
-        }
+        config.options(pinned::options(self));
         if let Some(timeout) = self.connect_timeout {
             config.connect_timeout(timeout);
         }
@@ -56,7 +55,8 @@ impl Conninfo {
 
     /// An ordinary session. The task drives it and ends when the client is dropped or the connection is lost.
     pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), CaptureError> {
-        self.establish(CONNECT_TIMEOUT, |stream, endpoint| self.login(stream, endpoint)).await
+        let login = |stream, endpoint| self.log_in(stream, endpoint, Arc::default());
+        self.establish(CONNECT_TIMEOUT, login).await
     }
 
     /// The same, and where it was found; `bell` rings when another session notifies.
@@ -68,9 +68,8 @@ impl Conninfo {
         let login = |stream, endpoint| {
             let bell = Arc::clone(&bell);
             async move {
-                let (client, connection) = self.log_in(stream, endpoint).await?;
-                let (place, is_standby) = (self.place(endpoint), is_standby(&connection));
-                Ok(Found { session: (client, drive(connection, place.clone(), bell), place), is_standby })
+                let Found { session: (client, driver), is_standby } = self.log_in(stream, endpoint, bell).await?;
+                Ok(Found { session: (client, driver, self.place(endpoint)), is_standby })
             }
         };
         let (client, driver, place) = self.establish(usual_timeout, login).await?;
@@ -89,17 +88,25 @@ impl Conninfo {
         deadpool_postgres::Manager::from_connect(self.sql_config(), Connector(self.clone()), recycling)
     }
 
-    async fn login(
+    async fn log_in(
         &self,
         stream: Stream,
         endpoint: &Endpoint,
+        bell: Arc<Bell>,
     ) -> Result<Found<(Client, JoinHandle<()>)>, CaptureError> {
-        let (client, connection) = self.log_in(stream, endpoint).await?;
-        let is_standby = is_standby(&connection);
-        Ok(Found { session: (client, drive(connection, self.place(endpoint), Arc::default())), is_standby })
+        let (client, connection) = self.open(stream, endpoint).await?;
+        let place = self.place(endpoint);
+        check_encoding(&place, connection.parameter("server_encoding"))?;
+        let is_standby = connection.parameter("in_hot_standby") == Some("on");
+        let driver = drive(connection, place.clone(), bell);
+        match pinned::pin(&client).await {
+            Ok(true) => Ok(Found { session: (client, driver), is_standby }),
+            Ok(false) => Err(CaptureError::PoolerBetween { place, reason: "it drops startup parameters".to_owned() }),
+            Err(error) => Err(self.describe(endpoint, &error)),
+        }
     }
 
-    async fn log_in(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), CaptureError> {
+    async fn open(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), CaptureError> {
         let mut config = self.sql_config();
         // "Direct" leaves out the request for TLS, which is long answered.
         config.ssl_mode(config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
@@ -120,7 +127,7 @@ impl Conninfo {
             };
         }
         let source = std::error::Error::source(error);
-        if source.is_some_and(<dyn std::error::Error>::is::<io::Error>) {
+        if source.is_some_and(<dyn std::error::Error>::is::<io::Error>) || error.is_closed() {
             return CaptureError::ConnectionLost { place, reason: error.to_string() };
         }
         let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
@@ -130,8 +137,9 @@ impl Conninfo {
 
 type SqlConnection = tokio_postgres::Connection<Stream, Stream>;
 
-fn is_standby(connection: &SqlConnection) -> bool {
-    connection.parameter("in_hot_standby") == Some("on")
+/// What [`as_sql_error`] has hidden in an error of a pool.
+pub fn hidden_error(error: &tokio_postgres::Error) -> Option<&CaptureError> {
+    std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// Rings when another session notifies.

@@ -14,5 +14,5 @@ mod slot;
 mod startup;
 mod watch;
 
-pub use pool::{IdleSlots, SlotPool};
+pub use pool::{IdleSlots, SlotPool, pool_slots};
 pub use settings::WalSettings;

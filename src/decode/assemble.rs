@@ -10,12 +10,14 @@ use super::partition::Partitions;
 use super::pgoutput::{Description, Message, Row};
 use super::relation::{Relation, Shape};
 use super::{DecodeError, Ignored, publication};
-use crate::model::{Change, Datum, Event, Lsn, Operation, Position, RowChange, Table, Timestamp, Tuple};
+use crate::model::{Change, Datum, Ending, Event, Lsn, Operation, Position, RowChange, Table, Timestamp, Tuple};
 
 /// The prefix of logical messages that `rowcast.publish` writes.
 const PREFIX_PUBLISH: &str = "rowcast.publish";
 /// The prefix of logical messages by which the event triggers tell that the catalog has changed.
 const PREFIX_CATALOG: &str = "rowcast.catalog";
+/// The prefix of logical messages that `rowcast.revoke` and `rowcast.disconnect` write.
+const PREFIX_CLOSE: &str = "rowcast.close";
 
 /// The watched tables by `pg_class.oid`.
 pub type Tables = HashMap<u32, Arc<Table>>;
@@ -54,7 +56,9 @@ pub enum Decoded {
     },
     /// An event trigger says that policies, grants or tables have changed at this place of the stream.
     CatalogChanged,
-    /// A manual publication that cannot be understood was set aside; the stream goes on.
+    /// Sessions are to be closed at this place of the stream.
+    Ending(Position, Box<Ending>),
+    /// A message that cannot be understood was set aside; the stream goes on.
     Ignored(Ignored),
 }
 
@@ -184,6 +188,10 @@ impl Decoder {
                 Err(reason) => Decoded::Ignored(reason),
             },
             PREFIX_CATALOG => Decoded::CatalogChanged,
+            PREFIX_CLOSE => match publication::ending(content) {
+                Ok(ending) => Decoded::Ending(stamp.position, Box::new(ending)),
+                Err(reason) => Decoded::Ignored(reason),
+            },
             _ => Decoded::Nothing,
         })
     }
@@ -204,7 +212,7 @@ impl Transaction {
     /// Counts one change, whether or not somebody watches it.
     fn stamp(&mut self) -> Result<Stamp, DecodeError> {
         let Transaction { commit_lsn, committed_at, xid, next: ordinal } = *self;
-        self.next = ordinal.checked_add(1).ok_or(DecodeError::TooManyChanges { commit_lsn })?;
+        self.next = ordinal.checked_add(Event::NUMBERS).ok_or(DecodeError::TooManyChanges { commit_lsn })?;
         Ok(Stamp { position: Position { commit_lsn, ordinal }, committed_at, xid })
     }
 }

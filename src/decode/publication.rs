@@ -1,4 +1,5 @@
-//! The content of a logical message with the prefix `rowcast.publish`: `{"topic": …, "tenant": …, "payload": …}`.
+//! The content of logical messages: with the prefix `rowcast.publish` `{"topic": …, "tenant": …, "payload": …}`, with
+//! `rowcast.close` an [`Ending`].
 //!
 //! Whoever may call `pg_logical_emit_message` can write one by hand, so a malformed one is set aside with a reason and
 //! stops nobody's stream.
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::Message;
+use crate::model::{Ending, Message};
 
 /// Why a message was set aside. The message's words are not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,16 @@ pub enum Ignored {
         /// Where in that line.
         column: usize,
     },
+    /// The content is not what `rowcast.revoke` and `rowcast.disconnect` write.
+    #[error(
+        "a rowcast.close message is malformed (line {line}, column {column}): use rowcast.revoke() or rowcast.disconnect()"
+    )]
+    NotAnEnding {
+        /// Where the content goes wrong, counted from 1.
+        line: usize,
+        /// Where in that line.
+        column: usize,
+    },
 }
 
 impl Ignored {
@@ -36,6 +47,7 @@ impl Ignored {
         match self {
             Ignored::NotUtf8 => "PUBLISH_NOT_UTF8",
             Ignored::NotAPublication { .. } => "PUBLISH_MALFORMED",
+            Ignored::NotAnEnding { .. } => "CLOSE_MALFORMED",
         }
     }
 }
@@ -61,4 +73,9 @@ pub(super) fn parse(content: &Bytes) -> Result<Message, Ignored> {
         tenant: publication.tenant.map(Into::into),
         payload: content.slice_ref(publication.payload.get().as_bytes()),
     })
+}
+
+/// A request to close sessions.
+pub(super) fn ending(content: &Bytes) -> Result<Ending, Ignored> {
+    serde_json::from_slice(content).map_err(|error| Ignored::NotAnEnding { line: error.line(), column: error.column() })
 }

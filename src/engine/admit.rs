@@ -39,7 +39,7 @@ impl Core {
             .map_err(|refusal| self.refused(refusal))
     }
 
-    /// What the client is told of a module's no, which is counted.
+    /// What the client gets for a module's no, which is counted. What it does not get is the operator's to know.
     pub(super) fn refused(&self, refusal: impl Into<Refusal>) -> Failure {
         let refusal = refusal.into();
         let metrics = &self.metrics;
@@ -51,6 +51,9 @@ impl Core {
             Module::Columns => &metrics.columns_refusals_total,
         };
         refusals.add(1);
-        refusal.into()
+        if refusal.is_for_the_operator() {
+            tracing::warn!(code = refusal.code(), "a client was refused: {refusal}");
+        }
+        Failure::new(refusal.code(), refusal.to_client())
     }
 }

@@ -22,6 +22,7 @@ use super::live::Live;
 use super::pace::Pace;
 use super::rate::Rates;
 use super::registry::Registry;
+use super::revoke::Revocations;
 use super::session::SessionHandle;
 use super::snapshot;
 use super::subscription::Subscription;
@@ -41,6 +42,9 @@ use crate::session::{Close, Dialect};
 pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) clock: Clock,
+    /// Of this engine among all of the database.
+    pub(super) name: String,
+    pub(super) revocations: Revocations,
     pub(super) metrics: Arc<Metrics>,
     pub(super) registry: Registry,
     pub(super) rates: Rates,
@@ -92,6 +96,8 @@ impl Core {
     pub(super) fn new(settings: Settings, clock: Clock, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
+            name: format!("{:032x}", rand::random::<u128>()),
+            revocations: Revocations::default(),
             rates: Rates::new(&settings.limits),
             registry: Registry::default(),
             index: Mutex::default(),
@@ -143,7 +149,9 @@ impl Core {
         if matches!(*serving, Serving::Stopped) {
             return Err(Error::StartedBefore);
         }
-        *serving = Serving::Live(Arc::clone(live));
+        let before = std::mem::replace(&mut *serving, Serving::Live(Arc::clone(live)));
+        drop(serving);
+        live.warn_of_problems(if let Serving::Live(before) = &before { Some(before) } else { None });
         Ok(())
     }
 
@@ -159,6 +167,9 @@ impl Core {
             Serving::Live(_) | Serving::Failed(..) => {
                 let session = SessionHandle::new(self, wake, address, dialect);
                 self.registry.add_session(&session);
+                if dialect != Dialect::Socket {
+                    session.begin_authentication();
+                }
                 self.metrics.sessions.add(1);
                 Ok(session)
             }

@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
 use super::Engine;
-use crate::capture::{CaptureMode, Conninfo};
+use crate::capture::{CaptureMode, Conninfo, SlotPool, pool_slots};
 use crate::config::{Bus, PostgreSqlBus};
 use crate::error::Error;
 use crate::model::{Change, Event, Lsn, Message, Position};
-use crate::store::{self, StatusLine, WatchRequest};
+use crate::store::{self, StatusLine, Uninstall, WatchRequest};
 
 /// Publishing takes a session for one round trip.
 const POOL_SIZE: usize = 4;
@@ -61,6 +61,23 @@ impl Engine {
     /// The health of rowcast in the database, in the order in which to read it.
     pub async fn status(&self) -> Result<Vec<StatusLine>, Error> {
         Ok(store::status(&*self.pool()?.get().await?).await?)
+    }
+
+    /// Removes what rowcast made in the database and the slots of this engine's pool, or with `dry_run` only says so.
+    pub async fn uninstall(&self, dry_run: bool) -> Result<Uninstall, Error> {
+        let (mut client, connection) = self.conninfo()?.connect().await?;
+        let pool = SlotPool::name(&client, self.given_slot()).await?;
+        let slots = pool_slots(&client, &pool).await;
+        let removed = store::uninstall(&mut client, &slots, dry_run).await;
+        connection.abort();
+        Ok(removed?)
+    }
+
+    fn given_slot(&self) -> Option<&str> {
+        match &self.bus {
+            Bus::PostgreSql(bus) => bus.slot.as_deref(),
+            Bus::Memory | Bus::Rehearsal(_) => None,
+        }
     }
 
     /// The number is held until its event is told: two threads that publish at once keep the order of their numbers.

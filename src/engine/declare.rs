@@ -17,7 +17,7 @@ use crate::store::{ReplicaIdentityChoice, WatchRequest};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Declaration {
-    name: Option<String>,
+    pub(super) name: Option<String>,
     table: Option<String>,
     topic: Option<String>,
     resolver: Option<graphql::Resolver>,
@@ -92,7 +92,7 @@ impl Declaration {
         })
     }
 
-    /// The field of a watched table that nobody declared.
+    /// The field of a watched table that is not declared, for an engine that serves those too.
     pub(super) fn of_table(table: &Table) -> Self {
         let replica_identity = ReplicaIdentityChoice::Keep;
         Declaration { table: Some(quoted(&table.name)), replica_identity, ..Declaration::default() }

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use super::ask::{self, Candidate, Image, Judgement, Teller};
 use super::core::Core;
 use super::failure::Failure;
-use super::index::Concern;
+use super::index::{Concern, Index};
 use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
 use super::transaction::end_judged;
@@ -35,11 +35,15 @@ impl Core {
     /// Tells everybody whom the event concerns. The index is held until all are told, so that two events
     /// are never told in two orders.
     pub(super) fn dispatch(&self, event: &Arc<Event>) {
-        self.metrics.events_total.add(1);
         self.metrics.commit_lsn.set(event.position.commit_lsn.0);
-        let mut telling = None;
         let mut index = self.index.lock();
-        self.remember(event);
+        each_half(event, |event| self.dispatch_one(&mut index, event));
+    }
+
+    fn dispatch_one(&self, index: &mut Index, event: &Arc<Event>) {
+        self.metrics.events_total.add(1);
+        self.remember_one(event);
+        let mut telling = None;
         index.audience(event, |subscription, concern| {
             telling.get_or_insert_with(|| Telling::new(self, event)).tell(subscription, concern);
         });
@@ -52,6 +56,10 @@ impl Core {
 impl Core {
     /// Keeps an event for those who come back.
     pub(super) fn remember(&self, event: &Arc<Event>) {
+        each_half(event, |event| self.remember_one(event));
+    }
+
+    fn remember_one(&self, event: &Arc<Event>) {
         let mut ring = self.ring.lock();
         ring.append(event, self.clock.now());
         self.metrics.replay_window_bytes.set(ring.bytes() as u64);
@@ -99,6 +107,14 @@ pub(super) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judg
 /// A condition that is NULL does not hold, whatever the policies say; nor were they asked about that image.
 fn both(condition: Truth, policies: Truth) -> Truth {
     if condition == Truth::Unknown { Truth::False } else { condition.and(policies) }
+}
+
+/// An UPDATE that changed the key is delivered, kept and resumed as two events.
+fn each_half(event: &Arc<Event>, mut each: impl FnMut(&Arc<Event>)) {
+    match event.halves() {
+        Some(halves) => halves.map(Arc::new).iter().for_each(each),
+        None => each(event),
+    }
 }
 
 /// What may differ between those who are told of one event: with equal views they get equal bytes.

@@ -221,7 +221,10 @@ fn error(root: &EntityRoot, place: usize, field: &str) -> Value {
 }
 
 impl From<ProbeError> for Failure {
+    /// The error names roles, and what the server or the network said: that is for the log.
     fn from(error: ProbeError) -> Self {
-        Failure::new(error.code(), error.to_string())
+        tracing::warn!(code = error.code(), "rows could not be read for a client: {error}");
+        let then = if error.is_transient() { "try again later" } else { "the server's log has the reason" };
+        Failure::new(error.code(), format!("the rows cannot be read now: {then}"))
     }
 }

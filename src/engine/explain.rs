@@ -19,7 +19,7 @@ use super::core::Core;
 use super::declare::{Declaration, Field};
 use super::live::Live;
 use super::{Engine, start};
-use crate::capture::{CatalogError, Tables};
+use crate::capture::Tables;
 use crate::error::Error;
 use crate::model::{Operation, Principal, Table};
 pub(super) use image::carried;
@@ -58,7 +58,7 @@ impl Engine {
         let prepared = async {
             let mode = self.mode(&client).await?;
             let tables = Tables::load_named(&client, self.core.settings.naming, mode).await?;
-            let table = find(&tables, &inquiry.table)?;
+            let table = Arc::clone(tables.find(&inquiry.table)?);
             let sent = sent(&client, &table, inquiry).await?;
             Ok::<_, Error>((tables, table, sent))
         };
@@ -113,24 +113,6 @@ fn declaration(inquiry: &Inquiry) -> Result<Vec<Declaration>, Error> {
     })?;
     field.insert("table".to_owned(), inquiry.table.as_str().into());
     Declaration::parse(&Value::Array(vec![field.into()]).to_string())
-}
-
-/// A table that is watched and cannot be served is not found; why it cannot is known.
-fn find(tables: &Tables, written: &str) -> Result<Arc<Table>, Error> {
-    let error = match tables.find(written) {
-        Ok(table) => return Ok(Arc::clone(table)),
-        Err(error) => error,
-    };
-    let name = |problem: &&crate::capture::TableProblem| {
-        problem.unserved && (problem.table.name == written || problem.table.to_string() == written)
-    };
-    match (&error, tables.problems.iter().find(name)) {
-        (CatalogError::UnknownTable(_), Some(problem)) => Err(Error::Declaration {
-            code: "TABLE_NOT_SERVED",
-            message: format!("{} is watched and cannot be served ({}): {}", problem.table, problem.code, problem.hint),
-        }),
-        _ => Err(error.into()),
-    }
 }
 
 /// What the operator asked cannot be answered.

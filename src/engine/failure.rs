@@ -6,7 +6,6 @@ use super::rate::RetryAfter;
 use crate::graphql::RequestError;
 use crate::journal::Origin;
 use crate::predicate::PredicateError;
-use crate::security::Refusal;
 
 /// The errors of one operation. Never empty.
 #[derive(Clone, Debug)]
@@ -116,12 +115,6 @@ impl std::fmt::Display for Failure {
 impl From<Vec<RequestError>> for Failure {
     fn from(errors: Vec<RequestError>) -> Self {
         Failure::Request(errors)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Failure::new(refusal.code(), refusal.to_string())
     }
 }
 

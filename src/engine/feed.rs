@@ -60,11 +60,12 @@ impl Feed {
     pub(super) async fn open(
         conninfo: Conninfo,
         bus: &PostgreSqlBus,
+        slot: String,
         mode: CaptureMode,
     ) -> Result<(Self, Capture), CaptureError> {
         match mode {
             CaptureMode::Wal => {
-                let slots = SlotPool::new(conninfo.clone(), WalSettings::new(&bus.slot, &bus.publication));
+                let slots = SlotPool::new(conninfo.clone(), WalSettings::new(slot, &bus.publication));
                 let (capture, settings) = slots.claim().await?;
                 Ok((Self::Wal { conninfo, slots, settings }, capture))
             }

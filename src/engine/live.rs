@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
+use super::draft::{Aside, Draft, Drafted};
+use super::failure::Failure;
 use crate::capture::{CatalogError, Tables};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::graphql::{BoundField, GraphSchema, Options};
+use crate::graphql::{GraphSchema, Operation, Request};
 use crate::model::Table;
 use crate::security::Gate;
 
@@ -16,38 +18,61 @@ pub(super) struct Live {
     pub(super) tables: Arc<Tables>,
     pub(super) gate: Gate,
     fields: Vec<Field>,
+    aside: Vec<Aside>,
 }
 
 impl Live {
-    /// Binds the declarations to the tables. A watched table that nobody declared is a field of its own.
+    /// Binds the declarations to the tables. One that does not fit into the schema is an error; a watched table that
+    /// cannot be served is set aside.
     pub(super) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let bound = declared.iter().map(|declaration| declaration.bind(&tables)).collect::<Result<Vec<_>, _>>()?;
-        Self::of(tables, bound, settings)
-    }
-
-    /// The same for a catalog that has changed: a declared table that is gone takes its field with it and nothing else.
-    pub(super) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let bind = |declaration: &Declaration| match declaration.bind(&tables) {
-            Err(Error::Catalog(CatalogError::UnknownTable(name))) => {
-                tracing::warn!("table {name} is declared but not watched any more: its field is gone");
-                None
-            }
-            bound => Some(bound),
-        };
-        let bound = declared.iter().filter_map(bind).collect::<Result<Vec<_>, _>>()?;
-        Self::of(tables, bound, settings)
-    }
-
-    fn of(tables: Tables, mut bound: Vec<(BoundField, Field)>, settings: &Settings) -> Result<Live, Error> {
-        for table in undeclared(&tables, &bound) {
-            bound.push(Declaration::of_table(&table).bind(&tables)?);
+        let mut draft = Draft::new(&tables, settings);
+        for declaration in declared {
+            draft.bind(declaration)?;
         }
-        let (bound, fields): (Vec<_>, Vec<_>) = bound.into_iter().unzip();
-        let known: Vec<Arc<Table>> = tables.iter().cloned().collect();
-        let (introspection, service) = (settings.introspection, settings.service.clone());
-        let options = Options { introspection, service, limits: settings.request };
-        let gate = Gate::new(&known, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
-        Ok(Live { schema: GraphSchema::build(&known, &bound, options)?, tables: Arc::new(tables), gate, fields })
+        draft.make()?;
+        let drafted = draft.finish(settings.serve_watched)?;
+        Ok(Self::of(tables, drafted))
+    }
+
+    /// The same for a catalog that has changed: a declared table that is gone or does not fit any more takes its field
+    /// with it and nothing else.
+    pub(super) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
+        let mut draft = Draft::new(&tables, settings);
+        for declaration in declared {
+            match draft.bind(declaration) {
+                Err(Error::Catalog(CatalogError::UnknownTable(name))) => {
+                    tracing::warn!("table {name} is declared but not watched any more: its field is gone");
+                }
+                bound => bound?,
+            }
+        }
+        draft.settle();
+        let drafted = draft.finish(settings.serve_watched)?;
+        Ok(Self::of(tables, drafted))
+    }
+
+    fn of(tables: Tables, drafted: Drafted) -> Live {
+        let Drafted { schema, served, fields, aside } = drafted;
+        let gate = Gate::new(&served, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
+        Live { schema, tables: Arc::new(tables), gate, fields, aside }
+    }
+
+    /// Makes a request ready. One for a field that was set aside is refused for that.
+    pub(super) fn compile(&self, request: &Request) -> Result<Operation, Failure> {
+        self.schema.compile(request).map_err(|errors| self.refused(request).unwrap_or_else(|| errors.into()))
+    }
+
+    fn refused(&self, request: &Request) -> Option<Failure> {
+        let asked = if self.aside.is_empty() { Vec::new() } else { self.schema.root_fields(request) };
+        self.aside.iter().find(|aside| asked.contains(&aside.field)).map(Aside::failure)
+    }
+
+    /// Logs what the catalog finds wrong with the tables and did not before: an operator may look at nothing else.
+    pub(super) fn warn_of_problems(&self, before: Option<&Arc<Live>>) {
+        let known = |problem| before.is_some_and(|before| before.tables.problems.contains(problem));
+        for problem in self.tables.problems.iter().filter(|problem| !known(problem)) {
+            tracing::warn!(code = &*problem.code, table = %problem.table, "{}", problem.hint);
+        }
     }
 
     /// The field of a compiled subscription.
@@ -60,6 +85,7 @@ impl Live {
         let (served, found) = (&self.tables.by_oid, &tables.by_oid);
         self.tables.roles == tables.roles
             && self.tables.setting_defaults == tables.setting_defaults
+            && self.tables.unserved().eq(tables.unserved())
             && served.len() == found.len()
             && found.iter().all(|(oid, table)| served.get(oid) == Some(table) && !self.is_broken_by(tables, *oid))
     }
@@ -68,11 +94,15 @@ impl Live {
     pub(super) fn is_broken_by(&self, tables: &Tables, table: u32) -> bool {
         self.tables.whole_since(table) != tables.whole_since(table)
     }
-}
 
-fn undeclared(tables: &Tables, bound: &[(BoundField, Field)]) -> Vec<Arc<Table>> {
-    let is_declared = |table: &Arc<Table>| {
-        bound.iter().any(|(field, _)| field.table.as_ref().is_some_and(|declared| declared.oid == table.oid))
-    };
-    tables.iter().filter(|table| !is_declared(table)).cloned().collect()
+    /// Whether a field of this table was set aside.
+    pub(super) fn sets_aside(&self, table: &Table) -> bool {
+        self.aside.iter().any(|aside| aside.table.as_ref() == Some(&table.name))
+    }
+
+    /// Logs what was set aside since `before`.
+    pub(super) fn report(&self, before: Option<&Live>) {
+        let is_known = |aside: &&Aside| before.is_some_and(|before| before.aside.contains(aside));
+        self.aside.iter().filter(|aside| !is_known(aside)).for_each(Aside::report);
+    }
 }

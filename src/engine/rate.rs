@@ -30,6 +30,9 @@ use crate::model::Principal;
 const KEYS_MAX: usize = 100_000;
 const SHARED: u64 = 1024;
 
+/// A request for the schema counts as so many operations more: it costs milliseconds, and its answer many KiB.
+const INTROSPECTION: u32 = 20;
+
 /// Who is counted, as a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
@@ -109,6 +112,13 @@ impl Core {
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
+    /// The operation asks for the schema.
+    pub(super) fn check_introspection(&self, key: Key) -> Result<(), Failure> {
+        let checked = self.rates.subscribes.as_ref().map_or(Ok(()), |limiter| limiter.check_many(key, INTROSPECTION));
+        let limited = |after| Failure::rate_limited("requests for the schema", after);
+        counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
+    }
+
     /// One more subscription whose row policy PostgreSQL has to be asked about.
     pub(super) fn check_asked(&self, principal: &Principal, sink: &Sink) -> Result<(), Failure> {
         let checked = check(self.rates.asked.as_ref(), self.rates.of_principal(principal, sink.address()));
@@ -129,6 +139,7 @@ fn counted(checked: Result<(), RetryAfter>, metric: &Metric) -> Result<(), Retry
 struct Limiter<C: Clock = DefaultClock> {
     cells: RateLimiter<u64, DashMapStateStore<u64>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
+    burst: u32,
     keys_max: usize,
     /// No more keys than these are remembered: those of the last count and one for each check since.
     keys: AtomicUsize,
@@ -140,12 +151,19 @@ impl<C: Clock + Clone> Limiter<C> {
         let period = Duration::try_from_secs_f64(rate.per_s.recip()).ok()?;
         let quota = Quota::with_period(period)?.allow_burst(NonZeroU32::new(rate.burst)?);
         let cells = RateLimiter::dashmap_with_clock(quota, clock.clone());
-        Some(Limiter { cells, clock, keys_max, keys: AtomicUsize::new(0) })
+        Some(Limiter { cells, clock, burst: rate.burst, keys_max, keys: AtomicUsize::new(0) })
     }
 
-    fn check(&self, Key(key): Key) -> Result<(), RetryAfter> {
+    fn check(&self, key: Key) -> Result<(), RetryAfter> {
+        self.check_many(key, 1)
+    }
+
+    /// As many cells at once, but never more than a burst has.
+    fn check_many(&self, Key(key): Key, cells: u32) -> Result<(), RetryAfter> {
         let key = if self.is_full() { key % SHARED } else { key };
-        self.cells.check_key(&key).map_err(|not_until| {
+        let Some(cells) = NonZeroU32::new(cells.min(self.burst)) else { return Ok(()) };
+        let checked = self.cells.check_key_n(&key, cells).unwrap_or(Ok(()));
+        checked.map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             RetryAfter(wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero()))
         })
@@ -204,6 +222,16 @@ mod tests {
             assert_eq!(limiter.check(alice), Ok(()));
         }
         assert!(limiter.check(alice).is_err(), "a long pause gives the burst once");
+    }
+
+    #[test]
+    fn an_expensive_request_takes_many_cells_and_at_most_the_burst() {
+        let (few, clock) = limiter(1.0, 3, 10);
+        assert_eq!(few.check_many(Key(1), 20), Ok(()));
+        assert_eq!(few.check(Key(1)), Err(RetryAfter(1)));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(few.check_many(Key(1), 3), Err(RetryAfter(1)));
+        assert_eq!(few.check_many(Key(1), 2), Ok(()));
     }
 
     #[test]

@@ -68,7 +68,9 @@ impl RefreshError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::NotVisible | Self::Silence => true,
-            Self::Engine(error) => matches!(error, Error::Pool(_) | Error::Catalog(CatalogError::Store(_))),
+            Self::Engine(error) => {
+                matches!(error, Error::Capture(_) | Error::Pool(_) | Error::Catalog(CatalogError::Store(_)))
+            }
         }
     }
 }
@@ -82,6 +84,7 @@ impl Refresher {
         // The stream may only have been behind, and the tables known already.
         if !served.serves(&tables) {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
+            live.report(Some(&served));
             core.serve(&live)?;
             tell_gaps(core, &served, &live);
             carry_over(core, &served, &live).await;
@@ -168,6 +171,7 @@ fn is_current(subscription: &Subscription, before: &Live, live: &Live) -> bool {
     match &subscription.source {
         Source::Table(table) => {
             live.tables.by_oid.get(&table.oid).is_some_and(|served| Arc::ptr_eq(served, table))
+                && !live.sets_aside(table)
                 && live.gate.treats_alike(&before.gate, &subscription.principal)
         }
         Source::Topic(_) => true,

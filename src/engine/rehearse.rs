@@ -122,14 +122,16 @@ impl Engine {
             let position = Position { commit_lsn, ordinal };
             Arc::new(Event { position, committed_at, xid: 0, change })
         };
-        let events: Vec<_> = changes.into_iter().zip(0..).map(event).collect();
+        let numbers = (0..).step_by(Event::NUMBERS as usize);
+        let events: Vec<_> = changes.into_iter().zip(numbers).map(event).collect();
         self.core.transactions.begin(commit_lsn);
         for event in &events {
             self.core.dispatch(event);
         }
         self.core.commit();
         let origin = self.core.origin();
-        Ok(events.iter().map(|event| Cursor { origin, position: event.position }.to_string()).collect())
+        let position = |event: &Arc<Event>| event.halves().map_or(event.position, |[_, last]| last.position);
+        Ok(events.iter().map(|event| Cursor { origin, position: position(event) }.to_string()).collect())
     }
 
     /// Moves the clock to the next moment at which a session has something to do, `by` at most, and does it; how much of

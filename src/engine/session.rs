@@ -17,12 +17,13 @@ use super::evict::Eviction;
 use super::failure::Failure;
 use super::pace::Sender;
 use super::rate::{Key, RetryAfter};
+use super::revoke::Requests;
 use super::subscription::Progress;
 use crate::adapter::Wake;
 use crate::journal::Cursor;
-use crate::model::{OperationId, Position, Principal, SessionId, SubscriptionId};
+use crate::model::{Ending, OperationId, Position, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
-use crate::session::{Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
+use crate::session::{Bound, Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -42,6 +43,8 @@ pub struct SessionHandle {
 struct Conversation {
     machine: Session,
     principal: Option<Arc<Principal>>,
+    /// What the answer of the `authenticate` hook is checked against.
+    requests: Requests,
     /// Whose rates count: the address's until there is a principal.
     key: Key,
     operations: HashMap<OperationId, SubscriptionId>,
@@ -61,7 +64,13 @@ impl SessionHandle {
             wake,
             address: address.map(Into::into),
             dialect,
-            conversation: Mutex::new(Conversation { machine, principal: None, key, operations: HashMap::new() }),
+            conversation: Mutex::new(Conversation {
+                machine,
+                principal: None,
+                requests: Requests::default(),
+                key,
+                operations: HashMap::new(),
+            }),
             queue: Mutex::new(Queue::new(&limits)),
             sender: Sender::new(limits.queue_bytes_max),
         })
@@ -97,11 +106,17 @@ impl SessionHandle {
     }
 
     /// The client is this principal; `payload` is a JSON object for the ack. Only an answer to the question counts:
-    /// nobody becomes somebody else in the middle of a conversation.
+    /// nobody becomes somebody else in the middle of a conversation. A principal that was revoked since the question was
+    /// asked is refused.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
         let expires = principal.expires_at.map(|at| self.core.clock.instant_of(at));
         let mut conversation = self.conversation.lock();
         if conversation.machine.phase() == Phase::Authenticating {
+            let requests = std::mem::take(&mut conversation.requests);
+            if let Some(close) = requests.close_of(&principal) {
+                self.proceed(&mut conversation, Input::Refused(close));
+                return;
+            }
             conversation.key = self.core.rates.of_principal(&principal, self.address());
             conversation.principal = Some(Arc::new(principal));
             self.proceed(&mut conversation, Input::Accepted { ack_payload: payload, expires });
@@ -205,11 +220,22 @@ impl SessionHandle {
         self.handle(Input::GoingAway(close));
     }
 
-    /// The same, if it is open and its principal is meant; whether that was so.
-    pub(super) fn close_if(self: &Arc<Self>, is_meant: impl Fn(&Principal) -> bool, close: &Close) -> bool {
+    /// The `authenticate` hook is about to be asked on behalf of an event stream.
+    pub(super) fn begin_authentication(&self) {
+        self.conversation.lock().requests = self.core.revocations.in_force();
+    }
+
+    /// Closes it if its principal is meant; whether that was so. One whose hook is being asked remembers the request.
+    pub(super) fn end_by(self: &Arc<Self>, ending: &Arc<Ending>, close: &Close) -> bool {
         let mut conversation = self.conversation.lock();
-        let is_open = conversation.machine.phase() == Phase::Ready;
-        let is_meant = is_open && conversation.principal.as_deref().is_some_and(is_meant);
+        let is_meant = match conversation.machine.phase() {
+            Phase::Authenticating => {
+                conversation.requests.add(ending);
+                false
+            }
+            Phase::Ready => conversation.principal.as_deref().is_some_and(|principal| ending.who.matches(principal)),
+            Phase::AwaitingInit | Phase::Closing | Phase::Closed => false,
+        };
         if is_meant {
             self.proceed(&mut conversation, Input::GoingAway(close.clone()));
         }
@@ -307,6 +333,15 @@ impl SessionHandle {
 
     fn slow_client(&self, overflow: Overflow) -> Close {
         self.core.metrics.slow_clients_total.add(1);
+        let setting = match overflow.bound {
+            Bound::Bytes => "queue_bytes_max",
+            Bound::Age => "queue_age_max_s",
+        };
+        tracing::info!(
+            setting,
+            dropped = overflow.dropped,
+            "closing a client that reads too slowly: {setting} is reached"
+        );
         let origin = self.core.origin();
         let cursor = overflow.resume_after.map(|position| Cursor { origin, position }.to_string());
         Close::slow_client(cursor.as_deref())

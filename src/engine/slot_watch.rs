@@ -52,7 +52,7 @@ async fn look(core: &Core, client: &Client, idle: &mut IdleSlots, in_danger: &mu
     let Some(name) = core.slot.lock().clone() else { return };
     let Some(health) = health(client, &name).await else { return };
     core.metrics.slot_retained_bytes.set(unsigned(health.retained_bytes).unwrap_or(0));
-    core.metrics.slot_safe_bytes.set(unsigned(health.safe_bytes).unwrap_or(u64::MAX));
+    core.metrics.slot_safe_bytes.set(unsigned(health.safe_bytes));
     let was = std::mem::replace(in_danger, health.is_in_danger());
     if *in_danger {
         core.ring.lock().release();

@@ -7,6 +7,7 @@
 //! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
 //! reads slowly costs no more memory than a page.
 
+mod give_way;
 mod rows;
 
 use std::sync::Arc;
@@ -105,7 +106,12 @@ impl Core {
         };
         self.metrics.snapshots_total.add(1);
         let Some(mut taken) = self.take_snapshot(probe, id).await? else { return Ok(()) };
-        if !self.tell_rows(id, &mut taken.pages, &taken.fence).await? {
+        let process = taken.pages.process();
+        let told = tokio::select! {
+            told = self.tell_rows(id, &mut taken.pages, &taken.fence) => told?,
+            () = self.waited_for(process) => return Err(give_way::gave_way()),
+        };
+        if !told {
             return Ok(());
         }
         let interruptions = self.metrics.capture_interruptions_total.get();
@@ -233,15 +239,21 @@ fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -
     }));
     match decisive.find(|index| !columns.contains(*index)) {
         None => Ok(all().filter(|index| columns.contains(*index)).collect()),
-        Some(index) => Err(Failure::new(
-            "SNAPSHOT_FORBIDDEN",
-            format!(
-                "which rows of {} are visible depends on column {}, which the role may not read: grant it, or subscribe \
-                 without snapshot",
-                table.name, table.columns[index].name
-            ),
-        )),
+        Some(index) => Err(forbidden(table, &table.columns[index].name)),
     }
+}
+
+/// The column may be one that only a policy names, so it goes to the log.
+fn forbidden(table: &Table, column: &str) -> Failure {
+    tracing::warn!(
+        code = "SNAPSHOT_FORBIDDEN",
+        "a client was refused a snapshot of {}: which rows are visible depends on column {column}, which its role may not \
+         read: grant select on it",
+        table.name
+    );
+    let message =
+        "which rows are visible depends on a column that the principal may not read: subscribe without snapshot";
+    Failure::new("SNAPSHOT_FORBIDDEN", message)
 }
 
 pub(super) fn unsupported(reason: &str) -> Failure {

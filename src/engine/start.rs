@@ -15,8 +15,8 @@ use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, outbox_watch, policy_watch, slot_watch, snapshot};
-use crate::capture::{CaptureMode, Conninfo, Tables};
+use super::{Tasks, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
+use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::error::Error;
@@ -35,7 +35,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves what this process itself tells.
 pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
     // Positions begin anew in each process: a cursor of another must not be taken for one of this.
-    core.follow(History { origin: Origin { system_id: rand::random(), timeline: 0 }, ..History::default() });
+    core.follow(History { origin: Origin { system_id: rand::random(), ..Origin::default() }, ..History::default() });
     core.serve(&Arc::new(live))?;
     Ok(Tasks::default())
 }
@@ -63,16 +63,18 @@ pub(super) async fn postgresql(
     let prepared = prepared?;
     let _ = core.pool.set(pool.clone());
     let refresher = Refresher { pool: pool.clone(), declared, mode: prepared.mode };
+    let slot = prepared.slot.clone();
     let stream = open(core, bus, conninfo, prepared, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
     let source = match stream.feed.reader() {
         Some(reader) => tokio::spawn(outbox_watch::run(Arc::clone(core), pool, reader)),
-        None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, bus.slot.clone())),
+        None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, slot)),
     };
+    let revocations = tokio::spawn(revoke::watch(Arc::clone(core), stream.refresher.pool.clone()));
     let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
-    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, source, ask] })
+    Ok(Tasks { stream: Some(tokio::spawn(stream.run(stop))), helpers: vec![watch, source, revocations, ask] })
 }
 
 /// Connects when the first question comes.
@@ -112,17 +114,45 @@ async fn prepare(
             tracing::info!("applied migration {name}");
         }
     }
-    for declaration in declared {
-        if let Some(request) = declaration.watch_request() {
-            store::watch(client, &request).await?;
-        }
+    let mode = bus.mode(client).await?;
+    rehearse(core, client, declared, mode).await?;
+    for request in declared.iter().filter_map(Declaration::watch_request) {
+        store::watch(client, &request).await?;
     }
-    bus.mode(client).await
+    Ok(mode)
+}
+
+/// Makes the schema as if the declared tables were watched: a declaration that is wrong leaves no watch behind.
+async fn rehearse(core: &Core, client: &Client, declared: &[Declaration], mode: CaptureMode) -> Result<(), Error> {
+    let mut planned = Vec::new();
+    for request in declared.iter().filter_map(Declaration::watch_request) {
+        planned.push(store::relation(client, &request.relation).await?);
+    }
+    let tables = Tables::load_with(client, core.settings.naming, mode, &planned).await?;
+    Live::build(tables, declared, &core.settings).map(drop)
+}
+
+/// For [`warn_of_superuser`]: whether the session has a superuser's rights.
+const IS_SUPERUSER: &str = "select pg_catalog.current_setting('is_superuser')";
+
+/// The engine reads what the stream carries and decides who sees it; whoever takes it over should get no more than that.
+async fn warn_of_superuser(client: &Client) {
+    let told = client.query_one(IS_SUPERUSER, &[]).await.and_then(|row| row.try_get::<_, String>(0));
+    if told.is_ok_and(|told| told == "on") {
+        tracing::warn!(
+            code = "ENGINE_IS_SUPERUSER",
+            "the engine connects as a superuser and needs no such rights: run \
+             create role rowcast_engine login replication password '...'; select rowcast.grant_engine('rowcast_engine'); \
+             and use that role in the database URL"
+        );
+    }
 }
 
 /// What is known before a stream is opened.
 struct Prepared {
     mode: CaptureMode,
+    /// The name of the pool of slots.
+    slot: String,
     tables: Tables,
     /// The server's position: nobody can have subscribed before this process serves, so what a slot still holds from before
     /// it is passed over.
@@ -136,6 +166,7 @@ async fn prepare_to_stream(
     declared: &[Declaration],
 ) -> Result<Prepared, Error> {
     let mode = prepare(core, bus, client, declared).await?;
+    warn_of_superuser(client).await;
     tracing::info!(?mode, "changes are captured");
     match mode {
         CaptureMode::Wal => store::ensure_publication(client).await?,
@@ -145,7 +176,8 @@ async fn prepare_to_stream(
         tracing::warn!("cursors from before this start expire, since what is captured could not be noted: {error}");
     }
     let tables = Tables::load_named(client, core.settings.naming, mode).await?;
-    Ok(Prepared { mode, tables, written: store::wal_position(client).await? })
+    let slot = SlotPool::name(client, bus.slot.as_deref()).await?;
+    Ok(Prepared { mode, slot, tables, written: store::wal_position(client).await? })
 }
 
 /// The tables' locks are waited for only briefly, so as not to get into anybody's way; it comes again for them.
@@ -167,10 +199,10 @@ async fn open(
     prepared: Prepared,
     refresher: Refresher,
 ) -> Result<Stream, Error> {
-    let Prepared { mode, tables, written } = prepared;
+    let Prepared { mode, slot, tables, written } = prepared;
     let (decoder, known) = (Decoder::new(Arc::new(tables.by_oid.clone())), tables.seen.clone());
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
-    let (feed, capture) = Feed::open(conninfo, bus, mode).await?;
+    let (feed, capture) = Feed::open(conninfo, bus, slot, mode).await?;
     let live_from = capture.live_from().unwrap_or(written);
     *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
     core.follow(history(capture.identity()));
@@ -179,6 +211,7 @@ async fn open(
         let _ = core.horizon.set(horizon);
     }
     core.serve(&live)?;
+    live.report(None);
     Ok(Stream {
         core: Arc::clone(core),
         feed,
@@ -188,6 +221,7 @@ async fn open(
         refresher,
         moved: Arc::new(Notify::new()),
         xid: 0,
+        visible: known.clone(),
         known,
         stale: None,
         doubt: None,

@@ -12,7 +12,7 @@ use super::refresh::Refresher;
 use crate::capture::{Capture, CaptureError, Captured, ServerIdentity};
 use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::journal::{Durable, History, Journal, Novelty, Origin, Ring};
-use crate::model::{Event, Lsn, Seen};
+use crate::model::{Ending, Event, Lsn, Position, Seen};
 
 /// How many messages are handled before the loop looks up.
 const BATCH: usize = 1024;
@@ -31,6 +31,9 @@ pub(super) struct Stream {
     pub(super) xid: u32,
     /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
     pub(super) known: Option<Seen>,
+    /// What was visible before this process served: `authenticate` has read nothing older. `None` once the stream was
+    /// interrupted, when numbers may be given again.
+    pub(super) visible: Option<Seen>,
     /// When to read a catalog that could not be read.
     pub(super) stale: Option<Instant>,
     /// Where the stream could not be understood.
@@ -70,6 +73,8 @@ enum Next {
     Nothing,
     /// The catalog has changed; the table that looks different, if it is one.
     Refresh(Option<u32>),
+    /// Sessions were closed, of which not too many may be remembered.
+    Ended,
 }
 
 /// Tells everybody when the stream's task ends by a defect.
@@ -165,6 +170,7 @@ impl Stream {
             Captured::Data { body, wal_start } => match self.message(body) {
                 Ok(Next::Nothing) => self.core.pace().await,
                 Ok(Next::Refresh(table)) => self.refresh(table).await,
+                Ok(Next::Ended) => self.core.revocations.room().await,
                 Err(error) => return Err(Trouble::Garbled(error, wal_start)),
             },
             Captured::Keepalive { wal_end } => {
@@ -202,9 +208,13 @@ impl Stream {
             Decoded::SchemaChanged { oid } => return Ok(Next::Refresh(Some(oid))),
             Decoded::CatalogChanged if self.is_known() => {}
             Decoded::CatalogChanged => return Ok(Next::Refresh(None)),
+            Decoded::Ending(position, ending) => {
+                self.end(position, *ending);
+                return Ok(Next::Ended);
+            }
             Decoded::Ignored(ignored) => {
                 self.core.metrics.messages_ignored_total.add(1);
-                tracing::warn!(code = ignored.code(), "a published message was set aside: {ignored}");
+                tracing::warn!(code = ignored.code(), "ignored a message in the stream: {ignored}");
             }
             Decoded::Nothing => {}
         }
@@ -219,6 +229,14 @@ impl Stream {
                 self.core.metrics.events_backlog_total.add(1);
                 self.core.remember(event);
             }
+        }
+    }
+
+    /// What comes again was carried out before, and what was visible before this process served concerns no session of it.
+    fn end(&mut self, position: Position, ending: Ending) {
+        let was_visible = self.visible.as_ref().is_some_and(|visible| visible.sees(self.xid));
+        if self.journal.observe(position) != Novelty::Repeat && !was_visible {
+            self.core.end_by_stream(self.xid, ending);
         }
     }
 
@@ -265,7 +283,7 @@ impl Stream {
         }
         self.journal.interrupted();
         self.decoder.reset();
-        self.known = None;
+        (self.known, self.visible) = (None, None);
     }
 
     async fn mend(self, trouble: Trouble) -> Result<Self, End> {
@@ -312,7 +330,7 @@ impl Stream {
 
 /// The history that a server's positions belong to.
 pub(super) fn history(server: &ServerIdentity) -> History {
-    let origin = Origin { system_id: server.system_id, timeline: server.timeline };
+    let origin = Origin { system_id: server.system_id, database: server.database, timeline: server.timeline };
     History { origin, left: Arc::clone(&server.left) }
 }
 

@@ -52,7 +52,7 @@ impl Core {
         let progress = Progress::new();
         loop {
             let live = self.live()?;
-            match live.schema.compile(request)? {
+            match live.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
@@ -110,7 +110,7 @@ impl Core {
     }
 
     fn make_again(&self, live: &Live, old: &Subscription) -> Result<Made, Failure> {
-        let compiled = live.schema.compile(&old.request).map_err(|errors| schema_changed(&errors.into()))?;
+        let compiled = live.compile(&old.request).map_err(schema_changed)?;
         let Compiled::Subscription(compiled) = compiled else {
             return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
         };
@@ -231,8 +231,9 @@ struct Made {
     condition: Option<Condition>,
 }
 
-/// A document that was valid when its subscription began.
-fn schema_changed(failure: &Failure) -> Failure {
+/// Why a document that was valid when its subscription began is refused now.
+fn schema_changed(failure: Failure) -> Failure {
+    let Failure::Request(_) = failure else { return failure };
     Failure::new(
         "SCHEMA_CHANGED",
         format!("the schema has changed, and this document does not fit it any more: {failure}"),

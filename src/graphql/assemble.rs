@@ -1,6 +1,6 @@
 //! Tables and declarations to type definitions, in the order in which the declarations name them.
 //!
-//! Only what a field can reach is defined: a watched table that no field and no return type names stays out.
+//! Only what a field can reach is defined: a table that no field and no return type names stays out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

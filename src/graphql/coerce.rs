@@ -8,12 +8,13 @@ use apollo_compiler::ast::{Type, Value as Literal};
 use apollo_compiler::executable::{Field, Operation};
 use apollo_compiler::parser::{SourceMap, SourceSpan};
 use apollo_compiler::schema::{EnumType, ExtendedType, InputObjectType};
-use apollo_compiler::{ExecutableDocument, Node, Schema};
+use apollo_compiler::{ExecutableDocument, Name, Node, Schema};
 use serde_json::{Map, Value};
 
 use super::error::{Location, RequestError, RequestErrorKind};
 use super::limits::{Budget, Limits, too_large};
 use super::scalar::{Scalar, shown};
+use super::wording;
 
 /// The operation's variables, each in the form of its type; variables without a value or default are absent.
 pub(super) fn variables(
@@ -173,8 +174,7 @@ fn coerce_object(schema: &Schema, input: &InputObjectType, value: Value) -> Resu
     let mut coerced = Map::new();
     for (key, value) in given {
         let Some(field) = input.fields.get(key.as_str()) else {
-            let message = format!("Expected value of type \"{name}\" not to include unknown field \"{key}\".");
-            return Err(Problem::new(message));
+            return Err(Problem::new(wording::unknown_field(input, &key)));
         };
         let value = coerce(schema, &field.ty, value).map_err(|problem| problem.under(Step::Field(key.clone())))?;
         coerced.insert(key, value);
@@ -198,45 +198,32 @@ fn argument_value(
     literal: &Literal,
     variables: &Map<String, Value>,
 ) -> Result<Option<Value>, Problem> {
-    match json(schema, expected, literal, variables) {
+    match json(literal, variables) {
         Some(value) => coerce(schema, expected, value).map(Some),
         None if expected.is_non_null() => coerce(schema, expected, Value::Null).map(Some),
         None => Ok(None),
     }
 }
 
-/// The literal as JSON. The expected type only decides whether digits stay digits; the rest is for `coerce` to judge.
-fn json(schema: &Schema, expected: &Type, literal: &Literal, variables: &Map<String, Value>) -> Option<Value> {
+/// The literal as JSON, for `coerce` to judge.
+fn json(literal: &Literal, variables: &Map<String, Value>) -> Option<Value> {
     Some(match literal {
         Literal::Null => Value::Null,
         Literal::Variable(name) => return variables.get(name.as_str()).cloned(),
         Literal::Enum(name) => Value::from(name.as_str()),
         Literal::String(text) => Value::from(text.as_str()),
         Literal::Boolean(value) => Value::from(*value),
-        Literal::Int(number) => digits(expected, number.as_str()),
-        Literal::Float(number) => digits(expected, number.as_str()),
+        Literal::Int(number) => digits(number.as_str()),
+        Literal::Float(number) => digits(number.as_str()),
         // A list item that is a variable without a value is null.
-        Literal::List(items) => {
-            let item =
-                |literal: &Node<Literal>| json(schema, expected.item_type(), literal, variables).unwrap_or(Value::Null);
-            items.iter().map(item).collect()
-        }
+        Literal::List(items) => items.iter().map(|literal| json(literal, variables).unwrap_or(Value::Null)).collect(),
         Literal::Object(members) => {
-            let input = schema.get_input_object(expected.inner_named_type());
-            let member = |(name, literal): &(_, Node<Literal>)| {
-                let name: &apollo_compiler::Name = name;
-                let field = input.and_then(|input| input.fields.get(name));
-                let expected = field.map_or(expected, |field| field.ty.as_ref());
-                Some((name.to_string(), json(schema, expected, literal, variables)?))
-            };
+            let member = |(name, literal): &(Name, Node<Literal>)| Some((name.to_string(), json(literal, variables)?));
             Value::Object(members.iter().filter_map(member).collect())
         }
     })
 }
 
-fn digits(expected: &Type, number: &str) -> Value {
-    if Scalar::from_name(expected.inner_named_type()).is_some_and(Scalar::keeps_digits) {
-        return Value::from(number);
-    }
+fn digits(number: &str) -> Value {
     serde_json::from_str(number).unwrap_or_else(|_| Value::from(number))
 }

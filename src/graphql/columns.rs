@@ -32,7 +32,7 @@ pub(super) fn filter(pg_type: &PgType, output: &TypeRef) -> Definition {
         PgType::Bool | PgType::Bytea => filter_of(operand, "", EQUALITY, &[]),
         PgType::Enum(labels) if is_graphql_enum(&labels.labels) => filter_of(operand, "", EQUALITY, &[]),
         PgType::Enum(_) => filter_of(operand, "Label", EQUALITY, &[]),
-        PgType::Text => filter_of(operand, "", ORDER, &["like", "ilike", "contains"]),
+        PgType::Text | PgType::Bpchar => filter_of(operand, "", ORDER, &["like", "ilike", "contains"]),
         PgType::Json => filter_of(operand, "", &[], &["contains"]),
         PgType::Array(array) => list_filter(&array.element, operand),
         PgType::Composite(_) | PgType::Other => presence_filter(),

@@ -3,8 +3,7 @@
 //! What is promised: limits are checked before anything is expanded, each error has graphql-js's words where we know
 //! them, and no document that failed is kept.
 
-use std::sync::Arc;
-
+use apollo_compiler::ast::Selection;
 use apollo_compiler::parser::Parser;
 use apollo_compiler::validation::{DiagnosticList, Valid};
 use apollo_compiler::{ExecutableDocument, Schema};
@@ -29,6 +28,15 @@ pub(super) fn parse(
         }
         Err(validation_errors(schema, &failed.partial, &failed.errors))
     })
+}
+
+/// The fields that the operations of `query` select directly, whatever schema it was written for.
+pub(super) fn root_fields(limits: &Limits, query: &str) -> Vec<String> {
+    let mut parser = Parser::new().recursion_limit(limits.depth_max).token_limit(limits.tokens_max);
+    let Ok(document) = parser.parse_ast(query, "request") else { return Vec::new() };
+    let selected = document.definitions.iter().filter_map(|definition| definition.as_operation_definition());
+    let fields = selected.flat_map(|operation| operation.selection_set.iter().filter_map(Selection::as_field));
+    fields.map(|field| field.name.to_string()).collect()
 }
 
 /// What follows a first syntax error is guesswork, so it stands alone, as in graphql-js.
@@ -61,37 +69,38 @@ fn repeats_its_root_field(document: &ExecutableDocument, errors: &DiagnosticList
         })
 }
 
-/// The documents in use, least recently used first to go.
+/// What texts came to, within a bound in bytes: the least recently used goes first.
 #[derive(Debug)]
-pub(super) struct Documents {
-    by_text: LruCache<Box<str>, Arc<Valid<ExecutableDocument>>>,
+pub(super) struct Cache<T> {
+    by_text: LruCache<Box<str>, (T, usize)>,
     bytes: usize,
     bytes_max: usize,
 }
 
-impl Documents {
+impl<T: Clone> Cache<T> {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Documents { by_text: LruCache::unbounded(), bytes: 0, bytes_max }
+        Cache { by_text: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
-    pub(super) fn get(&mut self, query: &str) -> Option<Arc<Valid<ExecutableDocument>>> {
-        self.by_text.get(query).cloned()
+    pub(super) fn get(&mut self, text: &str) -> Option<T> {
+        self.by_text.get(text).map(|(kept, _)| kept.clone())
     }
 
-    pub(super) fn insert(&mut self, query: &str, document: &Arc<Valid<ExecutableDocument>>) {
-        if self.by_text.push(query.into(), Arc::clone(document)).is_some_and(|(text, _)| *text == *query) {
-            return;
+    /// Keeps what costs as many bytes.
+    pub(super) fn insert(&mut self, text: &str, kept: &T, bytes: usize) {
+        self.bytes += bytes;
+        if let Some((_, (_, before))) = self.by_text.push(text.into(), (kept.clone(), bytes)) {
+            self.bytes -= before;
         }
-        self.bytes += weight(query);
         while self.bytes > self.bytes_max {
-            let Some((text, _)) = self.by_text.pop_lru() else { break };
-            self.bytes -= weight(&text);
+            let Some((_, (_, bytes))) = self.by_text.pop_lru() else { break };
+            self.bytes -= bytes;
         }
     }
 }
 
 /// An estimate: a parsed document holds its text twice and about a hundred bytes per token of a few letters.
-fn weight(query: &str) -> usize {
+pub(super) fn weight(query: &str) -> usize {
     1024 + 32 * query.len()
 }
 
@@ -100,18 +109,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_keeps_the_documents_in_use_within_its_bytes() {
-        let mut documents = Documents::new(10 * weight("{ a }"));
-        let document = Arc::new(Valid::assume_valid(ExecutableDocument::new()));
+    fn the_cache_keeps_what_is_in_use_within_its_bytes() {
+        let mut cache = Cache::new(10 * weight("{ a }"));
+        let insert = |cache: &mut Cache<u8>, text: &str| cache.insert(text, &0, weight(text));
         for round in 0..1_000 {
-            documents.insert(&format!("{{ {} }}", round % 10), &document);
-            assert!(documents.bytes <= documents.bytes_max);
-            assert_eq!(documents.bytes, documents.by_text.iter().map(|(text, _)| weight(text)).sum::<usize>());
+            insert(&mut cache, &format!("{{ {} }}", round % 10));
+            assert!(cache.bytes <= cache.bytes_max);
+            assert_eq!(cache.bytes, cache.by_text.iter().map(|(text, _)| weight(text)).sum::<usize>());
         }
-        documents.insert("{ kept }", &document);
+        insert(&mut cache, "{ kept }");
         for round in 0..1_000 {
-            documents.insert(&format!("{{ {round} }}"), &document);
-            assert!(documents.get("{ kept }").is_some());
+            insert(&mut cache, &format!("{{ {round} }}"));
+            assert!(cache.get("{ kept }").is_some());
         }
+        cache.insert("{ huge }", &0, cache.bytes_max + 1);
+        assert!(cache.get("{ huge }").is_none() && cache.bytes == 0);
     }
 }

@@ -78,7 +78,7 @@ pub enum SchemaError {
     },
     /// A reference to a type that nobody defines.
     #[error(
-        "{place} refers to type {name}, which is not defined; it may be a scalar, the row type of a watched table, \
+        "{place} refers to type {name}, which is not defined; it may be a scalar, the row type of a declared table, \
          or a type that the resolver brings"
     )]
     UnknownType {

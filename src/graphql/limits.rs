@@ -113,7 +113,8 @@ impl Budget {
             Value::String(text) => self.pays(text.len()),
             Value::Array(items) => self.pays(0) && items.iter().all(|item| self.pays_for(item)),
             Value::Object(members) => self.pays_for_members(members),
-            Value::Null | Value::Bool(_) | Value::Number(_) => self.pays(0),
+            Value::Number(number) => self.pays(number.as_str().len()),
+            Value::Null | Value::Bool(_) => self.pays(0),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Queries: the introspection of the schema, `rowcast { version }`, and `_service { sdl }` of a federated graph.
 
+use apollo_compiler::Node;
 use apollo_compiler::collections::HashMap;
-use apollo_compiler::executable::Operation;
-use apollo_compiler::introspection;
+use apollo_compiler::executable::{Field, Operation};
+use apollo_compiler::introspection::check_max_depth;
 use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
 use apollo_compiler::response::{JsonMap, JsonValue};
 use apollo_compiler::schema::Implementers;
@@ -14,13 +15,15 @@ use serde_json::{Map, Value};
 use super::coerce;
 use super::error::{RequestError, RequestErrorKind};
 
-/// Whatever tells of the schema (`__schema`, `__type`, `_service`) while introspection is switched off.
+/// Whatever tells of the schema: `__schema`, `__type`, `_service`.
+pub(super) fn introspection<'d>(document: &'d ExecutableDocument, operation: &'d Operation) -> Option<&'d Node<Field>> {
+    let is_told = |field: &&Node<Field>| matches!(field.name.as_str(), "__schema" | "__type" | "_service");
+    operation.root_fields(document).find(is_told)
+}
+
+/// The same while introspection is switched off.
 pub(super) fn refuse_introspection(document: &ExecutableDocument, operation: &Operation) -> Result<(), RequestError> {
-    let Some(field) =
-        operation.root_fields(document).find(|field| matches!(field.name.as_str(), "__schema" | "__type" | "_service"))
-    else {
-        return Ok(());
-    };
+    let Some(field) = introspection(document, operation) else { return Ok(()) };
     let message = format!(
         "GraphQL introspection has been disabled, but the requested query contained the field \"{}\".",
         field.name
@@ -42,7 +45,7 @@ pub(super) fn execute(
         let location = coerce::location(error.location(), &document.sources);
         RequestError::new(RequestErrorKind::QueryTooLarge, error.message().to_string()).at(location)
     };
-    introspection::check_max_depth(document, operation).map_err(refused)?;
+    check_max_depth(document, operation).map_err(refused)?;
     let variables: JsonMap =
         variables.iter().map(|(name, value)| (name.as_str().into(), JsonValue::from(value.clone()))).collect();
     let response = Execution::new(schema, document)

@@ -96,7 +96,7 @@ impl Scalar {
             PgType::Int8 => Scalar::BigInt,
             PgType::Numeric => Scalar::Decimal,
             PgType::Float4 | PgType::Float8 => Scalar::Float,
-            PgType::Text => Scalar::String,
+            PgType::Text | PgType::Bpchar => Scalar::String,
             PgType::Uuid => Scalar::Uuid,
             PgType::Date => Scalar::Date,
             PgType::Time => Scalar::Time,
@@ -108,18 +108,11 @@ impl Scalar {
         })
     }
 
-    /// Whether digits written in a document must reach the value untouched by a floating point number.
-    pub(super) fn keeps_digits(self) -> bool {
-        matches!(self, Scalar::BigInt | Scalar::Decimal)
-    }
-
     /// The canonical form of an input value, or what is wrong with it in the words of graphql-js.
     pub(super) fn coerce(self, value: &Value) -> Result<Value, String> {
         match self {
             Scalar::Int => int(value),
-            Scalar::Float => {
-                value.is_number().then(|| value.clone()).ok_or_else(|| refusal(self, "non numeric", value))
-            }
+            Scalar::Float => value.as_f64().map(|_| value.clone()).ok_or_else(|| refusal(self, "non numeric", value)),
             Scalar::Boolean => {
                 value.is_boolean().then(|| value.clone()).ok_or_else(|| refusal(self, "a non boolean", value))
             }
@@ -162,7 +155,7 @@ fn int(value: &Value) -> Result<Value, String> {
 fn id(value: &Value) -> Result<Value, String> {
     match value {
         Value::String(_) => Ok(value.clone()),
-        Value::Number(number) if !number.is_f64() => Ok(Value::from(number.to_string())),
+        Value::Number(number) if is_integer(number.as_str()) => Ok(Value::from(number.as_str())),
         _ => Err(format!("ID cannot represent value: {}", shown(value))),
     }
 }
@@ -177,25 +170,16 @@ fn big_int(value: &Value) -> Result<Value, String> {
         .ok_or_else(|| refusal(Scalar::BigInt, "non 64-bit integer", value))
 }
 
-/// A JSON number has been read as a double by now: more digits than a double is sure to keep may already be wrong.
-const EXACT_DIGITS: usize = 15;
+fn is_integer(number: &str) -> bool {
+    number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
 
 fn decimal(value: &Value) -> Result<Value, String> {
     match value {
         Value::String(text) if is_decimal(text) => Ok(value.clone()),
-        Value::Number(number) if !number.is_f64() || digits(&number.to_string()) <= EXACT_DIGITS => {
-            Ok(Value::from(number.to_string()))
-        }
-        Value::Number(_) => Err(format!(
-            "Decimal cannot represent a number of more than {EXACT_DIGITS} digits exactly, send it as a string: {value}"
-        )),
+        Value::Number(number) => Ok(Value::from(number.as_str())),
         _ => Err(refusal(Scalar::Decimal, "non-decimal", value)),
     }
-}
-
-fn digits(number: &str) -> usize {
-    let mantissa = number.split(['e', 'E']).next().unwrap_or(number);
-    mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count()
 }
 
 /// What PostgreSQL's `numeric` reads: digits with at most one point and an exponent, or one of its words.
@@ -260,9 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn digits_that_may_be_lost_already_are_refused() {
-        let number: Value = serde_json::from_str("1234567890.1234567").unwrap();
-        assert!(Scalar::Decimal.coerce(&number).is_err());
+    fn a_number_keeps_its_digits() {
+        let number: Value = serde_json::from_str("1234567890.12345678901234567890").unwrap();
+        assert_eq!(Scalar::Decimal.coerce(&number), Ok(json!("1234567890.12345678901234567890")));
         assert!(Scalar::BigInt.coerce(&json!(1e300)).is_err());
         assert!(Scalar::BigInt.coerce(&json!("9223372036854775808")).is_err());
     }

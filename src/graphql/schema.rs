@@ -17,7 +17,7 @@ use crate::model::Table;
 use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
 use super::coerce;
 use super::declare::BoundField;
-use super::document::{Documents, parse};
+use super::document::{Cache, parse, root_fields, weight};
 use super::entities::{Entities, EntityRequest};
 use super::error::{RequestError, RequestErrorKind, SchemaError};
 use super::federation;
@@ -112,7 +112,9 @@ pub struct GraphSchema {
     /// In a federated graph: the types whose rows are given by key.
     entities: Entities,
     options: Options,
-    documents: Mutex<Documents>,
+    documents: Mutex<Cache<Arc<Valid<ExecutableDocument>>>>,
+    /// Responses to queries, which depend on nothing but the schema.
+    answers: Mutex<Cache<Bytes>>,
     plans: Mutex<Plans>,
 }
 
@@ -140,7 +142,8 @@ impl GraphSchema {
             fields: assembled.fields,
             attributes: assembled.attributes,
             entities,
-            documents: Mutex::new(Documents::new(options.limits.cache_bytes_max)),
+            documents: Mutex::new(Cache::new(options.limits.cache_bytes_max)),
+            answers: Mutex::new(Cache::new(options.limits.cache_bytes_max)),
             plans: Mutex::default(),
             options,
         })
@@ -159,13 +162,21 @@ impl GraphSchema {
         let given = request.variables.as_ref();
         let variables = coerce::variables(&self.schema, &document, operation, given.unwrap_or(&Map::new()))?;
         match operation.operation_type {
-            executable::OperationType::Query => self.query(&document, operation, variables).map_err(one),
+            executable::OperationType::Query => {
+                self.query(&document, operation, variables, &request.query).map_err(one)
+            }
             executable::OperationType::Subscription => self.subscription(&document, operation, variables).map_err(one),
             executable::OperationType::Mutation => Err(one(RequestError::new(
                 RequestErrorKind::OperationNotSupported,
                 "Schema is not configured to execute mutation operation.",
             ))),
         }
+    }
+
+    /// The fields that a request selects directly, also those that this schema does not have; none of what is too large.
+    pub(crate) fn root_fields(&self, request: &Request) -> Vec<String> {
+        let limits = &self.options.limits;
+        if limits.check_text(&request.query).is_ok() { root_fields(limits, &request.query) } else { Vec::new() }
     }
 
     fn document(&self, request: &Request) -> Result<Arc<Valid<ExecutableDocument>>, Vec<RequestError>> {
@@ -176,7 +187,7 @@ impl GraphSchema {
             return Ok(document);
         }
         let document = Arc::new(parse(&self.schema, &self.options.limits, &request.query)?);
-        lock(&self.documents).insert(&request.query, &document);
+        lock(&self.documents).insert(&request.query, &document, weight(&request.query));
         Ok(document)
     }
 
@@ -185,6 +196,7 @@ impl GraphSchema {
         document: &Valid<ExecutableDocument>,
         operation: &executable::Operation,
         variables: Map<String, Value>,
+        text: &str,
     ) -> Result<Operation, RequestError> {
         if !self.options.introspection {
             query::refuse_introspection(document, operation)?;
@@ -193,8 +205,26 @@ impl GraphSchema {
             return self.rows_by_key(document, operation, variables);
         }
         let subgraph = self.options.service.as_ref().map(|_| self.sdl.as_str());
-        query::execute(&self.schema, &self.implementers, document, operation, &variables, subgraph)
-            .map(Operation::Query)
+        let name = operation.name.as_deref().unwrap_or_default();
+        let key = format!("{name} {} {text}", Value::Object(variables.clone()));
+        if let Some(answer) = lock(&self.answers).get(&key) {
+            return Ok(Operation::Query(answer));
+        }
+        let answer = query::execute(&self.schema, &self.implementers, document, operation, &variables, subgraph)?;
+        lock(&self.answers).insert(&key, &answer, key.len() + answer.len());
+        Ok(Operation::Query(answer))
+    }
+
+    /// Whether the request asks for the schema, which costs some thousand times what a subscription does. What cannot be read
+    /// does not.
+    pub fn introspects(&self, request: &Request) -> bool {
+        // Most do not, and need not be looked up for it.
+        if !["__schema", "__type", "_service"].iter().any(|name| request.query.contains(name)) {
+            return false;
+        }
+        let Ok(document) = self.document(request) else { return false };
+        let operation = select_operation(&document, request.operation_name.as_deref());
+        operation.is_ok_and(|operation| operation.is_query() && query::introspection(&document, operation).is_some())
     }
 
     fn rows_by_key(

@@ -4,8 +4,9 @@
 //! and guarded by the differential test. Each reads the names out of the validator's message, whose form is pinned with
 //! its version.
 
+use apollo_compiler::schema::InputObjectType;
 use apollo_compiler::validation::DiagnosticList;
-use apollo_compiler::{ExecutableDocument, Schema};
+use apollo_compiler::{ExecutableDocument, Name, Schema};
 
 use super::error::{Location, RequestError, RequestErrorKind};
 
@@ -63,15 +64,39 @@ fn reword(schema: &Schema, document: &ExecutableDocument, name: &str, message: &
             format!("{subject} must not use `@skip` or `@include` directives in the top level selection.")
         }
         "RecursiveFragmentDefinition" => cycle(message, first),
-        "UndefinedInputValue" => {
-            format!("Expected value of type \"{second}\" not to include unknown field \"{first}\".")
-        }
+        "UndefinedInputValue" => unknown_field(schema.get_input_object(second)?, first),
         "RequiredArgument" if message.starts_with("Directive") => {
             format!("Argument \"{first}({second}:)\" of type \"{third}\" is required, but it was not provided.")
         }
         "UnsupportedValueType" => value(document, message)?,
         _ => return None,
     })
+}
+
+/// That an input object has no field `name`, and which of its fields may be meant.
+pub(super) fn unknown_field(input: &InputObjectType, name: &str) -> String {
+    let of = &input.name;
+    let hint = did_you_mean(name, input.fields.keys().map(Name::as_str));
+    format!("Expected value of type \"{of}\" not to include unknown field \"{name}\".{hint}")
+}
+
+/// As alike as this a name may be meant: `equals` is to `eq` (0.78) as `titel` to `title`, and `equals` not to `neq`.
+const ALIKE: f64 = 0.7;
+/// As many suggestions as graphql-js makes at most.
+const SUGGESTIONS_MAX: usize = 5;
+
+/// The names that are most like `name`, as a question.
+fn did_you_mean<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let alike = names.map(|other| (strsim::jaro(name, other), other)).filter(|(likeness, _)| *likeness > ALIKE);
+    let mut alike: Vec<_> = alike.collect();
+    alike.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let names: Vec<_> = alike.iter().take(SUGGESTIONS_MAX).map(|(_, name)| format!("\"{name}\"")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [only] => format!(" Did you mean {only}?"),
+        [one, other] => format!(" Did you mean {one} or {other}?"),
+        [first @ .., last] => format!(" Did you mean {}, or {last}?", first.join(", ")),
+    }
 }
 
 /// The validator tells the way back to the fragment, beginning with its name.
@@ -104,4 +129,20 @@ fn value(document: &ExecutableDocument, message: &str) -> Option<String> {
 /// The text between the quotes of a message, the first pair being 0.
 fn quoted(message: &str, pair: usize) -> &str {
     message.split('"').nth(2 * pair + 1).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn the_names_that_may_be_meant_are_suggested_and_no_others() {
+        let operators = ["eq", "neq", "gt", "gte", "lt", "lte", "in", "nin", "isNull"];
+        let suggested = |name: &str| did_you_mean(name, operators.into_iter());
+        assert_eq!(suggested("equals"), " Did you mean \"eq\"?");
+        assert_eq!(suggested("isnull"), " Did you mean \"isNull\" or \"in\"?");
+        assert_eq!(suggested("not_in"), "");
+        assert_eq!(suggested("ltt"), " Did you mean \"lt\" or \"lte\"?");
+        assert_eq!(suggested("xyz"), "");
+    }
 }

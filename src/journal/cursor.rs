@@ -1,10 +1,10 @@
 //! The opaque text by which a client names a position: where it stands, and in which history.
 //!
 //! ```text
-//! base64url of 24 bytes:  system identifier u64 │ timeline u32 │ commit LSN u64 │ ordinal u32      (big endian)
+//! base64url of 28 bytes:  system identifier u64 │ database u32 │ timeline u32 │ commit LSN u64 │ ordinal u32   (big endian)
 //! ```
-//! Big endian keeps the bytes of one history in commit order. Two databases, or two timelines after a failover, have
-//! different origins, so a cursor of one is never mistaken for a position in the other.
+//! Big endian keeps the bytes of one history in commit order. Two databases, also those of one cluster, and two
+//! timelines after a failover have different origins, so a cursor of one is never taken for a position in the other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +20,8 @@ use crate::model::{Lsn, Position};
 pub struct Origin {
     /// `systemid`; 0 for an in-memory bus.
     pub system_id: u64,
+    /// The OID of the database in the cluster; 0 for an in-memory bus.
+    pub database: u32,
     /// `timeline`.
     pub timeline: u32,
 }
@@ -38,7 +40,7 @@ impl History {
     pub fn contains(&self, cursor: &Cursor) -> bool {
         let Cursor { origin, position } = cursor;
         let left = |&(timeline, at): &(u32, Lsn)| timeline == origin.timeline && position.commit_lsn < at;
-        origin.system_id == self.origin.system_id
+        (origin.system_id, origin.database) == (self.origin.system_id, self.origin.database)
             && (origin.timeline == self.origin.timeline || self.left.iter().any(left))
     }
 }
@@ -59,11 +61,12 @@ pub struct CursorError;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 24];
+        let mut bytes = [0; 28];
         bytes[..8].copy_from_slice(&self.origin.system_id.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.origin.timeline.to_be_bytes());
-        bytes[12..20].copy_from_slice(&self.position.commit_lsn.0.to_be_bytes());
-        bytes[20..].copy_from_slice(&self.position.ordinal.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.origin.database.to_be_bytes());
+        bytes[12..16].copy_from_slice(&self.origin.timeline.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.position.commit_lsn.0.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.position.ordinal.to_be_bytes());
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
 }
@@ -73,18 +76,26 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
-        let bytes: [u8; 24] = bytes.try_into().map_err(|_| CursorError)?;
-        let [s0, s1, s2, s3, s4, s5, s6, s7, t0, t1, t2, t3, l0, l1, l2, l3, l4, l5, l6, l7, o0, o1, o2, o3] = bytes;
-        Ok(Cursor {
-            origin: Origin {
-                system_id: u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
-                timeline: u32::from_be_bytes([t0, t1, t2, t3]),
-            },
-            position: Position {
-                commit_lsn: Lsn(u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7])),
-                ordinal: u32::from_be_bytes([o0, o1, o2, o3]),
-            },
-        })
+        let bytes: [u8; 28] = bytes.try_into().map_err(|_| CursorError)?;
+        let mut fields = Fields(&bytes);
+        let origin = Origin { system_id: fields.u64(), database: fields.u32(), timeline: fields.u32() };
+        let position = Position { commit_lsn: Lsn(fields.u64()), ordinal: fields.u32() };
+        Ok(Cursor { origin, position })
+    }
+}
+
+/// Whole numbers, one after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn u32(&mut self) -> u32 {
+        let (number, rest) = self.0.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        self.0 = rest;
+        u32::from_be_bytes(*number)
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from(self.u32()) << 32 | u64::from(self.u32())
     }
 }
 
@@ -95,24 +106,28 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_journey_to_the_client_and_back() {
-        let origin = Origin { system_id: 7_412_345_678_901_234_567, timeline: 3 };
+        let origin = Origin { system_id: 7_412_345_678_901_234_567, database: 16_384, timeline: 3 };
         let cursor = Cursor { origin, position: Position { commit_lsn: Lsn(0x16_B374_D848), ordinal: 41 } };
         let text = cursor.to_string();
-        assert_eq!(text.len(), 32, "{text}");
+        assert_eq!(text.len(), 38, "{text}");
         assert_eq!(text.parse(), Ok(cursor));
     }
 
     #[test]
     fn a_cursor_from_before_a_failover_is_good_as_far_as_the_standby_had_come() {
-        let history =
-            History { origin: Origin { system_id: 7, timeline: 3 }, left: [(1, Lsn(100)), (2, Lsn(200))].into() };
+        let history = History {
+            origin: Origin { system_id: 7, database: 5, timeline: 3 },
+            left: [(1, Lsn(100)), (2, Lsn(200))].into(),
+        };
         let cursor = |system_id, timeline, lsn| Cursor {
-            origin: Origin { system_id, timeline },
+            origin: Origin { system_id, database: 5, timeline },
             position: Position { commit_lsn: Lsn(lsn), ordinal: 0 },
         };
         assert!(history.contains(&cursor(7, 3, 900)) && history.contains(&cursor(7, 1, 99)));
         assert!(!history.contains(&cursor(7, 1, 100)), "committed where nobody followed");
         assert!(!history.contains(&cursor(7, 4, 1)) && !history.contains(&cursor(8, 3, 1)));
+        let other = Origin { database: 6, ..history.origin };
+        assert!(!history.contains(&Cursor { origin: other, ..cursor(7, 3, 900) }), "another database of the cluster");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl FromIterator<Operation> for OperationSet {
 fn bit(operation: Operation) -> u8 {
     match operation {
         Operation::Insert => 1,
-        Operation::Update => 1 << 1,
+        Operation::Update | Operation::Departure | Operation::Arrival => 1 << 1,
         Operation::Delete => 1 << 2,
         Operation::Truncate => 1 << 3,
         Operation::Message => 1 << 4,

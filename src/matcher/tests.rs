@@ -24,7 +24,7 @@ fn table_of(columns: &[(&str, PgType)]) -> Arc<Table> {
         type_oid: 0,
         pg_type: pg_type.clone(),
         not_null: false,
-        collation: crate::model::Collation::default(),
+        collation: crate::model::Collation::Plain,
     };
     Arc::new(Table {
         oid: 16_384,
@@ -342,7 +342,7 @@ fn spelling(random: &mut StdRng, column: usize) -> String {
 }
 
 fn scalar(random: &mut StdRng, table: &Table, column: usize) -> Scalar {
-    Scalar::of_column(&table.columns[column], spelling(random, column).as_bytes()).unwrap()
+    Scalar::from_text(&table.columns[column].pg_type, spelling(random, column).as_bytes()).unwrap()
 }
 
 fn condition(random: &mut StdRng, depth: u32) -> Predicate {

@@ -16,10 +16,13 @@ use crate::predicate::Truth;
 ///   known that it was not, so that a client may count on it; `Stay` is what a client applies by replacing or adding.
 /// - a row that was in view and cannot be proven to be still is taken out (its key was shown before, nothing leaks);
 /// - a row of which it cannot be proven that it was in view does not leave: the key alone would tell of its existence.
+///
+/// An UPDATE that changed the key is two events: its departure is to a view what a DELETE is, and its arrival what an
+/// INSERT is, since the row was never in view under the new key.
 pub fn transition(operation: Operation, old: Truth, new: Truth) -> Option<Transition> {
     match operation {
-        Operation::Insert | Operation::Snapshot => new.is_true().then_some(Transition::Enter),
-        Operation::Delete => old.is_true().then_some(Transition::Leave),
+        Operation::Insert | Operation::Snapshot | Operation::Arrival => new.is_true().then_some(Transition::Enter),
+        Operation::Delete | Operation::Departure => old.is_true().then_some(Transition::Leave),
         Operation::Update => update(old, new),
         Operation::Truncate | Operation::Message | Operation::SnapshotEnd => None,
     }

@@ -30,8 +30,11 @@ pub struct Policy {
     pub permissive: bool,
     /// `pg_policy.polroles`; [`PUBLIC`](super::PUBLIC) for everybody.
     pub roles: Box<[u32]>,
-    /// The USING expression as `pg_get_expr` prints it with an empty `search_path`; without one the policy adds nothing.
+    /// The USING expression as `pg_get_expr` prints it where only `pg_catalog` is searched; without one the policy adds
+    /// nothing.
     pub using: Option<Box<str>>,
+    /// The same as PostgreSQL stores it (`pg_policy.polqual`), bound to the OIDs of what it names.
+    pub tree: Box<str>,
     /// The columns of the table that it names (`pg_depend`), by name. A whole-row reference is not among them.
     pub columns: Box<[Box<str>]>,
 }

@@ -11,8 +11,8 @@ use super::{Column, Datum, Lsn, Table, Tuple};
 pub struct Position {
     /// `Begin.final_lsn`: known before the first change of the transaction arrives.
     pub commit_lsn: Lsn,
-    /// 0 for the first event of the transaction. Changes of tables that nobody watches are counted as well, so the
-    /// number does not depend on the set of watched tables.
+    /// 0 for the first event of the transaction, then in steps of [`Event::NUMBERS`]. Changes of tables that nobody
+    /// watches are counted as well, so the number does not depend on the set of watched tables.
     pub ordinal: u32,
 }
 
@@ -46,12 +46,12 @@ pub enum Change {
     SnapshotEnd(Arc<Table>),
 }
 
-/// A changed row: INSERT (and SNAPSHOT) has `new`, DELETE has `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
+/// A changed row: INSERT, SNAPSHOT and an arrival have `new`, DELETE and a departure have `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowChange {
     /// The table (the root, when a partition changed).
     pub table: Arc<Table>,
-    /// `Insert`, `Update`, `Delete` or `Snapshot`.
+    /// `Insert`, `Update`, `Departure`, `Arrival`, `Delete` or `Snapshot`.
     pub operation: Operation,
     /// The row before; columns that the replica identity does not cover are `Absent`.
     pub old: Option<Tuple>,
@@ -77,6 +77,10 @@ pub enum Operation {
     Insert,
     /// `UPDATE`
     Update,
+    /// `UPDATE`, first half of one that changed the key: the row leaves its old key.
+    Departure,
+    /// `UPDATE`, second half of one that changed the key: the row enters under its new key.
+    Arrival,
     /// `DELETE`
     Delete,
     /// `TRUNCATE`
@@ -94,7 +98,7 @@ impl Operation {
     pub fn name(self) -> &'static str {
         match self {
             Operation::Insert => "INSERT",
-            Operation::Update => "UPDATE",
+            Operation::Update | Operation::Departure | Operation::Arrival => "UPDATE",
             Operation::Delete => "DELETE",
             Operation::Truncate => "TRUNCATE",
             Operation::Message => "MESSAGE",
@@ -127,6 +131,18 @@ impl Transition {
 }
 
 impl Event {
+    /// How many positions a change takes, whether or not it is split: of a table that is not watched that is not known.
+    pub const NUMBERS: u32 = 2;
+
+    /// An UPDATE that changed the key, as two events with a position each: a client that keeps rows by key has to take
+    /// the old key out before it puts the new one in. `None` for every other event.
+    pub fn halves(&self) -> Option<[Event; 2]> {
+        let Change::Row(change) = &self.change else { return None };
+        let [departure, arrival] = change.halves()?.map(|half| Event { change: Change::Row(half), ..*self });
+        let position = Position { ordinal: self.position.ordinal + 1, ..self.position };
+        Some([departure, Event { position, ..arrival }])
+    }
+
     /// The kind of change.
     pub fn operation(&self) -> Operation {
         match &self.change {
@@ -163,6 +179,16 @@ impl Event {
 }
 
 impl RowChange {
+    /// The halves of an UPDATE that changed the primary key, as far as the old image tells.
+    pub fn halves(&self) -> Option<[RowChange; 2]> {
+        let (Operation::Update, Some(old), Some(new)) = (self.operation, &self.old, &self.new) else { return None };
+        let half = |operation, old, new| RowChange { table: Arc::clone(&self.table), operation, old, new };
+        self.table.key_differs(old, new).then(|| {
+            let departure = half(Operation::Departure, Some(old.clone()), None);
+            [departure, half(Operation::Arrival, None, Some(new.clone()))]
+        })
+    }
+
     fn reshaped(&self, table: &Arc<Table>) -> RowChange {
         let place = |column: &Column| {
             let same = |known: &Column| known.name == column.name && known.type_oid == column.type_oid;

@@ -7,6 +7,7 @@
 mod access;
 mod change;
 mod composite;
+mod ending;
 mod ids;
 mod lsn;
 mod pg_type;
@@ -20,6 +21,7 @@ mod value;
 pub use access::{Access, Policy};
 pub use change::{Change, Event, Message, Operation, Position, RowChange, Timestamp, Transition};
 pub use composite::{Fields, NotComposite};
+pub use ending::{Disconnect, Ending, Selector};
 pub use ids::{OperationId, SessionId, SubscriptionId};
 pub use lsn::{Lsn, LsnParseError};
 pub use pg_type::{ArrayType, CompositeType, EnumType, PgType};

@@ -19,8 +19,10 @@ pub enum PgType {
     Float4,
     /// `double precision`: GraphQL `Float`, as `Float4`.
     Float8,
-    /// `text`, `varchar`, `char(n)`, `name`, `"char"`, `citext`: GraphQL `String`.
+    /// `text`, `varchar`, `name`, `"char"`, `citext`: GraphQL `String`.
     Text,
+    /// `char(n)`: GraphQL `String`. Blanks at the end are part of its text and do not count where values are compared.
+    Bpchar,
     /// `uuid`: GraphQL `UUID`.
     Uuid,
     /// `date`: GraphQL `Date`.
@@ -91,8 +93,9 @@ impl PgType {
             20 => PgType::Int8,
             21 => PgType::Int2,
             23 => PgType::Int4,
-            // "char", name, text, bpchar, varchar
-            18 | 19 | 25 | 1042 | 1043 => PgType::Text,
+            // "char", name, text, varchar
+            18 | 19 | 25 | 1043 => PgType::Text,
+            1042 => PgType::Bpchar,
             114 | 3802 => PgType::Json,
             700 => PgType::Float4,
             701 => PgType::Float8,
@@ -166,5 +169,14 @@ impl PgType {
             651 => 650,
             _ => return None,
         })
+    }
+
+    /// Whether its values compare by a collation, or its elements do.
+    pub fn is_text(&self) -> bool {
+        match self {
+            PgType::Text | PgType::Bpchar => true,
+            PgType::Array(array) => array.element.is_text(),
+            _ => false,
+        }
     }
 }

@@ -10,8 +10,8 @@ use super::{RowChange, Table, Tuple};
 pub struct RowKey(Arc<[u8]>);
 
 impl RowKey {
-    /// `None` when the table has no primary key, when the change does not carry it, and when an UPDATE changed it:
-    /// then the event is about two rows.
+    /// `None` when the table has no primary key, when the change does not carry it, and for the whole of an UPDATE that
+    /// changed it: that is about two keys, and each of its halves about one.
     pub fn of(change: &RowChange) -> Option<RowKey> {
         let of = |tuple: &Tuple| RowKey::of_tuple(&change.table, tuple);
         match (&change.old, &change.new) {

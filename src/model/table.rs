@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, PgType};
+use super::{Access, PgType, Tuple};
 
 /// Schema and name as the catalog has them: unquoted, case kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +41,9 @@ pub enum Collation {
     Plain,
     /// Equal when the bytes are; how letters fold is not known (Turkish folds `I` to a dotless `ı`).
     Deterministic,
-    /// Not known: a nondeterministic collation, or a type such as `citext` that compares in its own way.
+    /// A nondeterministic collation: texts of different bytes may be equal.
+    Nondeterministic,
+    /// Not known: a type such as `citext` compares in its own way.
     #[default]
     Other,
 }
@@ -63,6 +65,28 @@ pub struct Column {
     pub collation: Collation,
 }
 
+impl Collation {
+    /// Whether two texts are equal exactly when their bytes are.
+    pub fn is_bytewise(self) -> bool {
+        match self {
+            Collation::C | Collation::Plain | Collation::Deterministic => true,
+            Collation::Nondeterministic | Collation::Other => false,
+        }
+    }
+}
+
+impl Column {
+    /// Why PostgreSQL alone can say whether two of its values are equal, though those of its type are compared here.
+    pub fn incomparable(&self) -> Option<&'static str> {
+        match self.collation {
+            _ if !self.pg_type.is_text() => None,
+            Collation::C | Collation::Plain | Collation::Deterministic => None,
+            Collation::Nondeterministic => Some("its collation is not deterministic"),
+            Collation::Other => Some("its type compares text in its own way, as citext does"),
+        }
+    }
+}
+
 /// A table that `rowcast.watch` names. Frozen: a change of its shape makes a new value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -70,7 +94,7 @@ pub struct Table {
     pub oid: u32,
     /// Schema and name.
     pub name: TableName,
-    /// The GraphQL type's name for its rows, such as `Orders`; unique among the watched tables.
+    /// The GraphQL type's name for its rows, such as `Orders`; unique among the tables that are served.
     pub type_name: String,
     /// The GraphQL subscription field it has when nobody names another, such as `orders`.
     pub field: String,
@@ -94,6 +118,14 @@ impl Table {
     /// The index of the column that the catalog calls `name`.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Whether two images of one row are known to have different primary keys, as clients compare them: by their text.
+    pub fn key_differs(&self, old: &Tuple, new: &Tuple) -> bool {
+        self.key
+            .iter()
+            .map(|index| (old.get(*index), new.get(*index)))
+            .any(|(old, new)| old.is_known() && new.is_known() && old != new)
     }
 
     /// The index of the column whose GraphQL name is `field`.

@@ -38,7 +38,7 @@ fn table_of(columns: &[(&str, PgType, bool)]) -> Arc<Table> {
         type_oid: 0,
         pg_type: pg_type.clone(),
         not_null: *not_null,
-        collation: crate::model::Collation::default(),
+        collation: crate::model::Collation::Plain,
     };
     Arc::new(Table {
         oid: 1,

@@ -13,6 +13,24 @@ pub enum PredicateError {
         /// What would have been right.
         expected: Cow<'static, str>,
     },
+    /// A condition on a column that only PostgreSQL can compare.
+    #[error("{path}: column {column} cannot be filtered on, except by isNull: {reason}")]
+    Incomparable {
+        /// Where in the argument.
+        path: String,
+        /// The column.
+        column: String,
+        /// What is special about it.
+        reason: &'static str,
+    },
+    /// Nothing can be decided by the tenant column.
+    #[error("tenant column {column} cannot decide who sees a row: {reason}; choose a column of another type")]
+    TenantColumn {
+        /// Schema, table and column.
+        column: String,
+        /// What is special about it.
+        reason: &'static str,
+    },
     /// The principal's tenant cannot be a value of the tenant column.
     #[error(
         "the principal's tenant cannot be in tenant column {column}: expected {expected}; let `authenticate` return one"
@@ -29,8 +47,8 @@ impl PredicateError {
     /// The stable code for clients.
     pub fn code(&self) -> &'static str {
         match self {
-            PredicateError::Where { .. } => "BAD_WHERE",
-            PredicateError::Tenant { .. } => "BAD_TENANT",
+            PredicateError::Where { .. } | PredicateError::Incomparable { .. } => "BAD_WHERE",
+            PredicateError::Tenant { .. } | PredicateError::TenantColumn { .. } => "BAD_TENANT",
         }
     }
 }

@@ -77,7 +77,7 @@ impl Predicate {
             }),
             Predicate::IsNull { column } => Truth::of(row.is_null(*column)),
             Predicate::Like { column, pattern } => test(row, *column, |found| match found {
-                Scalar::Text(text) => Some(pattern.matches(text)),
+                Scalar::Text(_) => row.text(*column).map(|text| pattern.matches(text)),
                 _ => None,
             }),
             Predicate::Contains { column, part } => test(row, *column, |found| found.contains(part)),

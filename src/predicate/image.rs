@@ -36,7 +36,7 @@ impl<'a> RowImage<'a> {
         match (self.tuple.get(index), self.cells.get(index), self.table.columns.get(index)) {
             (Datum::Null, Some(_), _) => Value::Null,
             (Datum::Text(text), Some(cell), Some(column)) => {
-                let scalar = cell.get_or_init(|| Scalar::of_column(column, text));
+                let scalar = cell.get_or_init(|| Scalar::from_text(&column.pg_type, text));
                 scalar.as_ref().map_or(Value::Unavailable, Value::Known)
             }
             _ => Value::Unavailable,
@@ -48,6 +48,14 @@ impl<'a> RowImage<'a> {
         match self.value(column) {
             Value::Known(scalar) => Some(scalar),
             Value::Null | Value::Unavailable => None,
+        }
+    }
+
+    /// The text as it was sent, which is what a pattern sees: `char(n)` is padded there.
+    pub(crate) fn text(&self, column: u16) -> Option<&str> {
+        match self.tuple.get(usize::from(column)) {
+            Datum::Text(text) => std::str::from_utf8(text).ok(),
+            Datum::Null | Datum::Absent | Datum::Unchanged => None,
         }
     }
 

@@ -1,16 +1,14 @@
 //! JSON documents for `@>` (manual, section 8.14.3 "jsonb Containment and Existence").
 //!
 //! Numbers are numeric, as in `jsonb`: `1`, `1.0` and `1e0` are one number and no digit is lost. Object keys are sorted
-//! and the last of equal keys wins, also as in `jsonb`.
+//! and the last of equal keys wins, also as in `jsonb`. A document is read as deep as an operand may nest: what lies
+//! deeper is contained in nothing, and neither compared nor kept.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
 use super::Numeric;
-
-/// Deeper documents are not read: a condition on them is unavailable.
-const DEPTH_MAX: usize = 128;
 
 /// A JSON value. The order is only for sorting conditions; PostgreSQL has another one, which no operator here uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,12 +25,22 @@ pub enum Json {
     Array(Box<[Json]>),
     /// An object, by key.
     Object(BTreeMap<Box<str>, Json>),
+    /// What lies deeper than any operand.
+    Deeper,
 }
 
 impl Json {
-    /// Reads a document.
+    /// How deep an operand may nest.
+    pub const OPERAND_DEPTH_MAX: usize = 128;
+
+    /// Reads a document of any depth.
     pub fn parse(text: &str) -> Option<Json> {
-        read(text.trim_matches([' ', '\t', '\n', '\r']), 0)
+        read(text.trim_matches(BLANKS), 0, Some(&Json::Deeper))
+    }
+
+    /// Reads what documents are to contain; `None` also where it nests deeper than they are read.
+    pub fn operand(text: &str) -> Option<Json> {
+        read(text.trim_matches(BLANKS), 0, None)
     }
 
     /// Whether `self @> part`.
@@ -59,20 +67,22 @@ impl Json {
     }
 }
 
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// One level at a time, because only the raw text of a number has all its digits.
-fn read(text: &str, depth: usize) -> Option<Json> {
-    if depth > DEPTH_MAX {
-        return None;
+fn read(text: &str, depth: usize, deeper: Option<&Json>) -> Option<Json> {
+    if depth > Json::OPERAND_DEPTH_MAX {
+        return deeper.cloned();
     }
     Some(match text.as_bytes().first()? {
         b'{' => {
             let members: BTreeMap<Box<str>, &RawValue> = serde_json::from_str(text).ok()?;
-            let read = |(key, value): (_, &RawValue)| Some((key, read(value.get(), depth + 1)?));
+            let read = |(key, value): (_, &RawValue)| Some((key, read(value.get(), depth + 1, deeper)?));
             Json::Object(members.into_iter().map(read).collect::<Option<_>>()?)
         }
         b'[' => {
             let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            Json::Array(items.into_iter().map(|item| read(item.get(), depth + 1)).collect::<Option<_>>()?)
+            Json::Array(items.into_iter().map(|item| read(item.get(), depth + 1, deeper)).collect::<Option<_>>()?)
         }
         b'"' => Json::String(serde_json::from_str(text).ok()?),
         b't' | b'f' => Json::Bool(serde_json::from_str(text).ok()?),
@@ -84,7 +94,7 @@ fn read(text: &str, depth: usize) -> Option<Json> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEPTH_MAX, Json};
+    use super::Json;
 
     #[test]
     fn numbers_keep_every_digit() {
@@ -95,11 +105,20 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_too_deep_or_broken_is_not_read() {
-        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(Json::parse(&nested(DEPTH_MAX)).is_some());
-        assert!(Json::parse(&nested(DEPTH_MAX + 2)).is_none());
-        assert!(Json::parse(&nested(100_000)).is_none());
+    fn a_document_contains_an_operand_however_deep_it_nests_itself() {
+        let nested = |depth: usize| "[".repeat(depth) + "1" + &"]".repeat(depth);
+        let deepest = Json::operand(&nested(Json::OPERAND_DEPTH_MAX)).unwrap();
+        let brackets = "[".repeat(128) + &"]".repeat(128);
+        for depth in [Json::OPERAND_DEPTH_MAX, Json::OPERAND_DEPTH_MAX + 1, 10_000] {
+            let document = Json::parse(&nested(depth)).unwrap();
+            assert_eq!(document.contains(&deepest), depth == Json::OPERAND_DEPTH_MAX, "{depth}");
+            assert!(document.contains(&Json::operand(&brackets).unwrap()), "{depth}");
+        }
+        assert_eq!(Json::operand(&nested(Json::OPERAND_DEPTH_MAX + 1)), None);
+    }
+
+    #[test]
+    fn a_broken_document_is_not_read() {
         for text in ["", "{", "nul", "[1,]", "1 2", "-", "{\"a\":}", "\"\\ud800\""] {
             assert_eq!(Json::parse(text), None, "{text}");
         }

@@ -6,9 +6,10 @@
 //! row image cannot tell ([`Truth::Unavailable`]). What is never done: a column that was not sent is not taken for
 //! NULL, a value that cannot be read is not taken for another one, and neither ever matches, negated or not.
 //!
-//! Where this cannot follow PostgreSQL, because the catalog type alone does not tell: `citext` and columns with a
-//! nondeterministic collation compare by code point; a *domain* over `char(n)` keeps its padding; `ilike` folds with
-//! Unicode's simple lower-case mapping whatever the column's collation folds; `json` is compared as if it were `jsonb`.
+//! A column whose values compare in a way that is not known here (`citext`, a nondeterministic collation) offers
+//! `isNull` alone, and a condition on it is refused. Two answers are not those of the column's own collation, and the
+//! README says so: text is ordered by code point, and `ilike` folds with Unicode's simple lower-case mapping. `json` is
+//! compared as if it were `jsonb`.
 
 mod array;
 mod error;
@@ -35,7 +36,7 @@ pub use image::RowImage;
 pub use json::Json;
 pub use like::Like;
 pub use numeric::Numeric;
-pub use operator::{Comparison, Operator, operators};
+pub use operator::{Comparison, Operator, offered, operators};
 pub use parse::FilterLimits;
 pub use scalar::Scalar;
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::PgType;
+use crate::model::{Column, PgType};
 
 /// An operator by its GraphQL name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +90,7 @@ const ORDER: &[Operator] = &[
 /// offers `isNull` alone: a wrong answer would be worse than none.
 pub fn operators(pg_type: &PgType) -> &'static [Operator] {
     match pg_type {
-        PgType::Text => &Operator::ALL,
+        PgType::Text | PgType::Bpchar => &Operator::ALL,
         PgType::Bool => EQUALITY,
         PgType::Int2
         | PgType::Int4
@@ -109,6 +109,11 @@ pub fn operators(pg_type: &PgType) -> &'static [Operator] {
         PgType::Array(array) if operators(&array.element).contains(&Operator::Eq) => CONTAINMENT,
         PgType::Array(_) | PgType::Composite(_) | PgType::Other => NULLNESS,
     }
+}
+
+/// The operators that this column offers: those of its type, unless its values compare in a way that is not known here.
+pub fn offered(column: &Column) -> &'static [Operator] {
+    if column.incomparable().is_some() { NULLNESS } else { operators(&column.pg_type) }
 }
 
 /// A comparison of two values of one type.

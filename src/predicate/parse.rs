@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::like::PATTERN_CHARS_MAX;
-use super::{Comparison, Like, Operator, Predicate, PredicateError, Scalar, operand, operators};
+use super::{Comparison, Like, Operator, Predicate, PredicateError, Scalar, offered, operand};
 use crate::model::{Column, Table};
 
 /// How large one `where` argument may be, as `Settings.filter` has it.
@@ -115,10 +115,13 @@ impl Reader<'_> {
 }
 
 fn operator(column: &Column, name: &str, path: &Path<'_>) -> Result<Operator, PredicateError> {
-    let offered = operators(&column.pg_type);
+    let offered = offered(column);
     offered.iter().copied().find(|operator| operator.name() == name).ok_or_else(|| {
         let names: Vec<_> = offered.iter().map(|operator| operator.name()).collect();
-        path.expected(format!("an operator of this column: {}", names.join(", ")))
+        match column.incomparable() {
+            Some(reason) => path.incomparable(column, reason),
+            None => path.expected(format!("an operator of this column: {}", names.join(", "))),
+        }
     })
 }
 
@@ -145,12 +148,16 @@ fn operation(
         Operator::IsNull => nullness(index, operand, path),
         Operator::Like => pattern(index, operand, path, Like::new),
         Operator::Ilike => pattern(index, operand, path, Like::insensitive),
-        Operator::Contains => Ok(Predicate::contains(index, value(column, operand, path)?)),
+        Operator::Contains => Ok(Predicate::contains(index, part(column, operand, path)?)),
     }
 }
 
 fn value(column: &Column, operand: &Value, path: &Path<'_>) -> Result<Scalar, PredicateError> {
-    operand::scalar(column, operand).ok_or_else(|| path.expected(operand::expected(&column.pg_type)))
+    operand::scalar(&column.pg_type, operand).ok_or_else(|| path.expected(operand::expected(&column.pg_type)))
+}
+
+fn part(column: &Column, operand: &Value, path: &Path<'_>) -> Result<Scalar, PredicateError> {
+    operand::part(&column.pg_type, operand).ok_or_else(|| path.expected(operand::expected(&column.pg_type)))
 }
 
 /// A NULL among the members makes "no" into "unknown".
@@ -218,6 +225,10 @@ impl Path<'_> {
             Path::Key(parent, _) => parent.depth() + 1,
             Path::Index(parent, _) => parent.depth(),
         }
+    }
+
+    fn incomparable(&self, column: &Column, reason: &'static str) -> PredicateError {
+        PredicateError::Incomparable { path: self.to_string(), column: column.name.clone(), reason }
     }
 
     fn expected(&self, expected: impl Into<std::borrow::Cow<'static, str>>) -> PredicateError {

@@ -3,10 +3,7 @@
 use std::mem::discriminant;
 
 use super::{Float, Json, Numeric, array, time};
-use crate::model::{Column, PgType};
-
-const BPCHAR: u32 = 1042;
-const BPCHAR_ARRAY: u32 = 1014;
+use crate::model::PgType;
 
 /// One value. Two values are comparable when they are of one variant; one column has values of one variant only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +49,7 @@ impl Scalar {
             PgType::Float8 => Scalar::Float(Float::parse_double(text)?),
             PgType::Numeric => Scalar::Numeric(Numeric::parse(text)?),
             PgType::Text => Scalar::Text(text.into()),
+            PgType::Bpchar => Scalar::Text(text.trim_end_matches(' ').into()),
             PgType::Uuid => Scalar::Uuid(uuid(text)?),
             PgType::Date => Scalar::Date(time::date(text)?),
             PgType::Time => Scalar::Time(time::time(text)?),
@@ -63,25 +61,6 @@ impl Scalar {
             PgType::Array(array) => Scalar::Array(array::elements(array, text)?),
             PgType::Composite(_) | PgType::Other => return None,
         })
-    }
-
-    /// The same for a value of this column, which knows more than its type: `char(n)` ignores trailing blanks.
-    pub fn of_column(column: &Column, text: &[u8]) -> Option<Scalar> {
-        Scalar::from_text(&column.pg_type, text).map(|scalar| scalar.in_column(column))
-    }
-
-    pub(super) fn in_column(self, column: &Column) -> Scalar {
-        if matches!(column.type_oid, BPCHAR | BPCHAR_ARRAY) { self.without_padding() } else { self }
-    }
-
-    fn without_padding(self) -> Scalar {
-        match self {
-            Scalar::Text(text) if text.ends_with(' ') => Scalar::Text(text.trim_end_matches(' ').into()),
-            Scalar::Array(elements) => {
-                Scalar::Array(elements.into_iter().map(|element| element.map(Scalar::without_padding)).collect())
-            }
-            other => other,
-        }
     }
 
     /// Whether the two may be compared at all.

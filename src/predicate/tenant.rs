@@ -1,7 +1,7 @@
 //! The tenant rule as a condition: the row's tenant is the principal's.
 
 use super::{Operator, Predicate, PredicateError, Scalar, operand, operators};
-use crate::model::Table;
+use crate::model::{Column, Table};
 
 impl Predicate {
     /// `tenant column = tenant`, the text read as the column's type: a UUID in upper case is the same tenant.
@@ -15,11 +15,16 @@ impl Predicate {
             .and_then(|index| Some((index, table.columns.get(index)?)))
             .ok_or_else(|| refused(table.name.to_string(), "a table that is watched with a tenant column".into()))?;
         let name = || format!("{}.{}", table.name, column.name);
-        if !operators(&column.pg_type).contains(&Operator::Eq) {
-            return Err(refused(name(), "a column of a type that offers `eq`".into()));
+        if let Some(reason) = incomparable(column) {
+            return Err(PredicateError::TenantColumn { column: name(), reason });
         }
-        Scalar::of_column(column, tenant.as_bytes())
+        Scalar::from_text(&column.pg_type, tenant.as_bytes())
             .map(|tenant| Predicate::eq(index, tenant))
             .ok_or_else(|| refused(name(), operand::expected(&column.pg_type)))
     }
+}
+
+fn incomparable(column: &Column) -> Option<&'static str> {
+    let equates = operators(&column.pg_type).contains(&Operator::Eq);
+    if equates { column.incomparable() } else { Some("its type is not compared") }
 }

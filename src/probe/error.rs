@@ -39,6 +39,16 @@ pub enum ProbeError {
         /// The SQLSTATE.
         sqlstate: Box<str>,
     },
+    /// What PostgreSQL would evaluate is not what the stored policies say.
+    #[error("the row policies of {table} cannot be bound as they are stored for role {role:?}: {reason}")]
+    Unbound {
+        /// The table.
+        table: String,
+        /// As whom.
+        role: Box<str>,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
     /// The condition cannot be evaluated on any row: something that it names is gone or forbidden.
     #[error("the row policies of {table} cannot be evaluated as role {role:?} (SQLSTATE {sqlstate})")]
     Unanswerable {
@@ -60,6 +70,7 @@ impl ProbeError {
             ProbeError::Busy { .. } => "SERVER_BUSY",
             ProbeError::RoleRefused { .. } => "ROLE_REFUSED",
             ProbeError::SettingRefused { .. } => "SETTING_REFUSED",
+            ProbeError::Unbound { .. } => "POLICY_UNBOUND",
             ProbeError::Unanswerable { .. } => "POLICY_UNANSWERABLE",
         }
     }
@@ -68,9 +79,10 @@ impl ProbeError {
     pub fn is_transient(&self) -> bool {
         match self {
             ProbeError::NoSession { .. } | ProbeError::ConnectionLost { .. } | ProbeError::Busy { .. } => true,
-            ProbeError::RoleRefused { .. } | ProbeError::SettingRefused { .. } | ProbeError::Unanswerable { .. } => {
-                false
-            }
+            ProbeError::RoleRefused { .. }
+            | ProbeError::SettingRefused { .. }
+            | ProbeError::Unbound { .. }
+            | ProbeError::Unanswerable { .. } => false,
         }
     }
 }
@@ -90,6 +102,10 @@ pub(super) enum Trouble {
     Role(Box<str>),
     /// A setting.
     Setting(Box<str>),
+    /// The statement was parsed anew since its meaning was compared.
+    Stale,
+    /// It does not mean what is stored.
+    Unbound(&'static str),
     /// The condition cannot even be parsed.
     Condition(Box<str>),
     /// The condition raised.

@@ -138,11 +138,14 @@ impl Fetch<'_> {
             |sqlstate| ProbeError::Unanswerable { table: self.table.name.to_string(), role: role(), sqlstate };
         match trouble {
             Trouble::Lost(reason) => lost(reason),
-            Trouble::Unanswered => lost("it did not answer".to_owned()),
+            Trouble::Unanswered | Trouble::Stale => lost("it did not answer".to_owned()),
             Trouble::TimedOut => unanswerable("57014".into()),
             Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
             Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role(), sqlstate },
             Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
+            Trouble::Unbound(reason) => {
+                ProbeError::Unbound { table: self.table.name.to_string(), role: role(), reason }
+            }
             Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
         }
     }

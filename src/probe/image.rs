@@ -60,15 +60,6 @@ pub(super) fn array(images: &[Arc<str>], form: Form) -> String {
     }
 }
 
-impl Reads {
-    fn contain(&self, index: usize) -> bool {
-        match self {
-            Reads::Row => true,
-            Reads::Columns(columns) => columns.contains(&index),
-        }
-    }
-}
-
 /// A domain may forbid NULL, and the server holds a row to that even where nobody reads the column.
 fn may_be_domain(column: &Column) -> bool {
     PgType::builtin(column.type_oid).is_none()

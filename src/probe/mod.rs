@@ -10,6 +10,7 @@
 //! leaves no session behind that is in a transaction. What is never done: guessing. An image that lacks what the
 //! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
 
+mod bind;
 mod error;
 mod fetch;
 mod image;

@@ -32,7 +32,13 @@ const MOMENT: &str = "\
      else pg_catalog.pg_current_wal_insert_lsn() end - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, \
     (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8, \
     (select c.relkind operator(pg_catalog.=) 'p' from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1), \
-    pg_catalog.format_type($2, null)";
+    (with recursive based (type) as (select $2::pg_catalog.oid union all \
+     select t.typbasetype from based b join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
+     where t.typtype operator(pg_catalog.=) 'd') \
+     select pg_catalog.format('%I.%I', n.nspname, t.typname) from based b \
+     join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
+     join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.typnamespace \
+     where t.typtype operator(pg_catalog.<>) 'd')";
 /// TRUNCATE and whatever rewrites a table empty it for older snapshots as well: its file is not the one that the snapshot
 /// knows then. Asked once the table is locked.
 const REWRITTEN: &str = "\
@@ -73,6 +79,7 @@ pub struct Pages {
     role: Box<str>,
     columns: usize,
     moment: Moment,
+    process: i32,
 }
 
 /// A row's columns in text form.
@@ -82,6 +89,7 @@ pub type Texts = Vec<Option<String>>;
 struct Begun {
     moment: Moment,
     partitioned: bool,
+    /// What the tenant is compared as: without a length or precision, to which a cast would cut it.
     tenant_type: Option<String>,
 }
 
@@ -101,7 +109,8 @@ impl Probe {
             lease.give_back();
             return Ok(None);
         };
-        Ok(Some(Pages { lease, table, role, columns, moment }))
+        let process = within(process(session)).await.map_err(|trouble| blame(&table, &role, trouble))?;
+        Ok(Some(Pages { lease, table, role, columns, moment, process }))
     }
 }
 
@@ -109,6 +118,11 @@ impl Pages {
     /// Of the snapshot.
     pub fn moment(&self) -> &Moment {
         &self.moment
+    }
+
+    /// The server process that holds it, for `pg_locks`.
+    pub fn process(&self) -> i32 {
+        self.process
     }
 
     /// The next so many rows; fewer when there are no more.
@@ -215,6 +229,11 @@ async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) ->
     done.map(drop).map_err(|error| Trouble::of(&error, refused))
 }
 
+async fn process(session: &Session) -> Result<i32, Trouble> {
+    let rows = session.client.query_typed("select pg_catalog.pg_backend_pid()", &[]).await;
+    first(&rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?, 0)
+}
+
 async fn end(session: &Session) -> Result<(), Trouble> {
     let ended = session.client.execute(&session.end, &[]).await;
     ended.map(drop).map_err(|error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}"))))
@@ -237,11 +256,12 @@ fn blame(table: &str, role: &str, trouble: Trouble) -> ProbeError {
     let unanswerable = |sqlstate| ProbeError::Unanswerable { table: table.to_owned(), role: role.into(), sqlstate };
     match trouble {
         Trouble::Lost(reason) => lost(reason),
-        Trouble::Unanswered => lost("it did not answer".to_owned()),
+        Trouble::Unanswered | Trouble::Stale => lost("it did not answer".to_owned()),
         Trouble::TimedOut => unanswerable("57014".into()),
         Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
         Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role.into(), sqlstate },
         Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
+        Trouble::Unbound(reason) => ProbeError::Unbound { table: table.to_owned(), role: role.into(), reason },
         Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
     }
 }

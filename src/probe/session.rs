@@ -7,11 +7,8 @@ use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::Statement;
 
-use super::statement::{self, Form};
-use super::{ProbeError, Question};
-
-/// Distinct conditions that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
-const PREPARED_MAX: usize = 256;
+use super::bind::Bindings;
+use super::{ProbeError, Question, statement};
 
 /// The names of the settings that a question sets, in lower case: PostgreSQL does not tell cases apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +31,7 @@ pub(super) struct Session {
     pub(super) set: Statement,
     pub(super) next: Statement,
     pub(super) end: Statement,
+    pub(super) bound: Bindings,
     named: BTreeSet<Box<str>>,
 }
 
@@ -48,14 +46,6 @@ impl Session {
         if !names.0.is_subset(&self.named) {
             self.named.extend(names.0.iter().cloned());
         }
-    }
-
-    /// The statement that asks this.
-    pub(super) async fn prepare(&self, question: &Question, form: Form) -> Result<Statement, tokio_postgres::Error> {
-        if self.client.statement_cache.size() >= PREPARED_MAX {
-            self.client.statement_cache.clear();
-        }
-        self.client.prepare_typed_cached(&statement::of(question, form), &[tokio_postgres::types::Type::TEXT]).await
     }
 }
 
@@ -78,6 +68,7 @@ impl Manager for Sessions {
             next: client.prepare(statement::NEXT).await?,
             end: client.prepare(statement::END).await?,
             client,
+            bound: Bindings::default(),
             named: BTreeSet::new(),
         })
     }

@@ -62,6 +62,8 @@ impl<'a> Parts<'a> {
                 self.fail(part, |question| ProbeError::RoleRefused { role: question.role.clone(), sqlstate });
             }
             Err(Trouble::Setting(sqlstate)) => self.fail(part, |_| ProbeError::SettingRefused { sqlstate }),
+            Err(Trouble::Stale) => self.waiting.push(part.clone()),
+            Err(Trouble::Unbound(reason)) => self.fail(part, |question| unbound(question, reason)),
             Err(Trouble::Condition(sqlstate)) => self.fail(part, |question| unanswerable(question, sqlstate)),
         }
     }
@@ -114,6 +116,10 @@ fn check(ask: &Ask) -> Result<Vec<Verdict>, ProbeError> {
 
 fn unanswerable(question: &Question, sqlstate: Box<str>) -> ProbeError {
     ProbeError::Unanswerable { table: question.table.to_string(), role: question.role.clone(), sqlstate }
+}
+
+fn unbound(question: &Question, reason: &'static str) -> ProbeError {
+    ProbeError::Unbound { table: question.table.to_string(), role: question.role.clone(), reason }
 }
 
 fn split(part: &Part) -> impl Iterator<Item = Part> + use<> {

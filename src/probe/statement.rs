@@ -10,6 +10,10 @@ use super::Question;
 ///
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
 /// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table: it is parsed anew.
+///
+/// What is parsed anew may mean something else, so it decides nothing: `now` is the time when the statement was parsed, `$2`
+/// the one whose meaning was compared with the stored policies. Both are constants of the statement: where they differ,
+/// PostgreSQL evaluates nothing else.
 pub(super) fn of(question: &Question, form: Form) -> String {
     let name = quoted(&question.table.name);
     let table = format!("{}.{name}", quoted(&question.table.schema));
@@ -18,8 +22,46 @@ pub(super) fn of(question: &Question, form: Form) -> String {
         Form::Objects => format!("pg_catalog.json_populate_recordset(null::{table}, $1::pg_catalog.json) as {name}"),
         Form::Pairs => pairs(&table, &name, &relation),
     };
-    format!("select exists (select where {}\n) from {rows} where {relation} is not null", question.condition)
+    let condition = &question.condition;
+    format!(
+        "select exists (select where {condition}\n) from {rows} where {relation} is not null \
+         and (extract(epoch from 'now'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8 = $2{}",
+        names(question, &table)
+    )
 }
+
+/// Columns that must be there under these names. They are those of no row, so this is always true.
+fn names(question: &Question, table: &str) -> String {
+    let columns = question.binding.iter().flat_map(|binding| &binding.columns);
+    columns.map(|column| format!(" and (null::{table}).{} is null", quoted(column))).collect()
+}
+
+/// When the transaction began, as [`of`] has it in its text.
+pub(super) const NOW: &str =
+    "select (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8";
+
+/// A function whose tree shows what the condition means. It is made, looked at and rolled back.
+pub(super) fn specimen(question: &Question) -> String {
+    let name = quoted(&question.table.name);
+    let table = format!("{}.{name}", quoted(&question.table.schema));
+    format!(
+        "create function pg_temp.rowcast_specimen(pg_catalog.json) returns setof pg_catalog.bool begin atomic \
+         select true from pg_catalog.json_populate_recordset(null::{table}, $1) as {name} where {}\n; end",
+        question.condition
+    )
+}
+
+/// Its tree.
+pub(super) const TREE: &str = "select p.prosqlbody::pg_catalog.text from pg_catalog.pg_proc p \
+                               where p.pronamespace = pg_catalog.pg_my_temp_schema() and p.proname = 'rowcast_specimen'";
+/// For [`specimen`].
+pub(super) const WRITE: &str = "begin transaction isolation level read committed, read write";
+/// Makes the session's temporary schema for good. It would else be made and rolled back with each specimen, and then
+/// PostgreSQL parses every prepared statement anew.
+pub(super) const ROOM: &str =
+    "begin transaction read write; create temporary table rowcast_room (); drop table pg_temp.rowcast_room; commit";
+/// As whom a statement is parsed that reads tables with row security: PostgreSQL parses it anew for another role.
+pub(super) const AS: &str = "select pg_catalog.set_config('role', $1, true)";
 
 /// What the elements of `$1` are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +97,13 @@ pub(super) const END: &str = "rollback";
 /// What holds in a session from its beginning. A backend whose client has gone looks up from a statement that is still
 /// running.
 ///
-/// The policies' texts are qualified, but the functions that they call may count on the database's own `search_path`.
-/// Schemas in which everybody may create are taken out of it: as the texts are parsed anew, somebody's operator on his
-/// own types could get before PostgreSQL's.
+/// Only `pg_catalog` is searched, and temporary relations last: what has no schema in a text is PostgreSQL's own. The
+/// functions that policies call see the same unless they set a `search_path` of their own.
 pub(super) fn setup(timeout_ms: u128) -> String {
     format!(
-        "set application_name = 'rowcast policy'; set standard_conforming_strings = on; set row_security = on; set jit = off; \
-         select pg_catalog.set_config('search_path', coalesce((
-             select pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ' order by n)
-             from pg_catalog.unnest(pg_catalog.current_schemas(false)) with ordinality as path (s, n)
-             where not pg_catalog.has_schema_privilege('public', s, 'CREATE')), ''), false); \
-         set statement_timeout = {timeout_ms}; set lock_timeout = 0; set default_transaction_read_only = on; \
-         set client_min_messages = error; set idle_in_transaction_session_timeout = '10s'; set idle_session_timeout = 0; \
+        "set application_name = 'rowcast policy'; \
+         set statement_timeout = {timeout_ms}; set default_transaction_read_only = on; \
+         set client_min_messages = error; set idle_in_transaction_session_timeout = '10s'; \
          set client_connection_check_interval = '200ms'"
     )
 }

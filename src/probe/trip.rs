@@ -8,12 +8,14 @@ use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::{Error, Row};
 
+use super::bind::Bound;
 use super::error::Trouble;
 use super::image::{array, form};
 use super::session::{Lease, Names, Session};
 use super::split::Part;
+use super::statement::Form;
 use super::{Ask, Question};
 
 /// For each image of a part: whether it may be seen.
@@ -48,19 +50,31 @@ fn blame(answers: &mut Vec<Answer>) {
     }
 }
 
-async fn travel(session: &Session, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
-    let mut prepared = HashMap::new();
+async fn travel(session: &mut Session, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
+    let mut prepared = Prepared::new();
     for index in parts.iter().map(|part| part.ask) {
         if let Entry::Vacant(place) = prepared.entry(index) {
             let form = form(asks[index].images.iter());
-            let statement = session.prepare(&asks[index].question, form).await;
-            place.insert((statement.map_err(|error| Trouble::of(&error, Trouble::Condition)), form));
+            let bound = session.bound.bind(&session.client, &asks[index].question, form).await;
+            place.insert((bound, form));
         }
     }
+    exchange(session, asks, parts, &prepared, answers).await;
+    for (part, answer) in parts.iter().zip(&*answers).filter(|(part, _)| !part.images.is_empty()) {
+        if matches!(answer, Ok(_) | Err(Trouble::Stale)) {
+            let stale = matches!(answer, Err(Trouble::Stale));
+            session.bound.note(&asks[part.ask].question, prepared[&part.ask].1, stale);
+        }
+    }
+}
+
+type Prepared = HashMap<usize, (Result<Bound, Trouble>, Form)>;
+
+async fn exchange(session: &Session, asks: &[&Ask], parts: &[Part], prepared: &Prepared, answers: &mut Vec<Answer>) {
     let steps = parts.iter().map(|part| {
-        let (ask, (statement, form)) = (asks[part.ask], prepared[&part.ask].clone());
-        let images = array(&ask.images[part.images.clone()], form);
-        Sent::new(step(session, &ask.question, statement, images))
+        let (ask, (bound, form)) = (asks[part.ask], prepared[&part.ask].clone());
+        let images = &ask.images[part.images.clone()];
+        Sent::new(step(session, &ask.question, bound, array(images, form), images.len()))
     });
     let mut steps: Vec<_> = steps.collect();
     let mut begun = [Sent::new(session.client.execute(&session.begin, &[]))];
@@ -90,16 +104,17 @@ async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> 
 async fn step(
     session: &Session,
     question: &Question,
-    statement: Result<Statement, Trouble>,
+    bound: Result<Bound, Trouble>,
     images: String,
+    count: usize,
 ) -> (Answer, Result<(), Trouble>) {
-    let statement = match statement {
-        Ok(statement) => statement,
+    let Bound { statement, at } = match bound {
+        Ok(bound) => bound,
         Err(trouble) => return (Err(trouble), Ok(())),
     };
     let (names, values) = settings(question);
     let set: [&(dyn ToSql + Sync); 2] = [&names, &values];
-    let tell: [&(dyn ToSql + Sync); 1] = [&images];
+    let tell: [&(dyn ToSql + Sync); 2] = [&images, &at];
     let (set, told, next) = tokio::join!(
         biased;
         session.client.query(&session.set, &set),
@@ -108,7 +123,7 @@ async fn step(
     );
     let set = set.map_err(|error| Trouble::of(&error, refused));
     let told = told.map_err(|error| Trouble::of(&error, Trouble::Raised));
-    let answer = set.and(told).and_then(|rows| read(&rows).map_err(|error| Trouble::Lost(error.to_string())));
+    let answer = set.and(told).and_then(|rows| read(&rows, count));
     (answer, next.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy)))
 }
 
@@ -126,8 +141,13 @@ fn settings(question: &Question) -> (Vec<&str>, Vec<&str>) {
     role.chain(question.settings.iter().map(|(name, value)| (&**name, &**value))).unzip()
 }
 
-fn read(rows: &[Row]) -> Result<Vec<bool>, Error> {
-    rows.iter().map(|row| row.try_get(0)).collect()
+/// A statement that was parsed anew gives no row.
+fn read(rows: &[Row], images: usize) -> Answer {
+    if rows.is_empty() && images > 0 {
+        return Err(Trouble::Stale);
+    }
+    let visible = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>();
+    visible.map_err(|error| Trouble::Lost(error.to_string()))
 }
 
 /// Requests on their way.

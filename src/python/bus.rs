@@ -3,8 +3,9 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::capture::CaptureMode;
+use crate::capture::{CaptureMode, Conninfo};
 use crate::config::{Bus, PostgreSqlBus, Rehearsal};
+use crate::error::Error;
 use crate::model::Timestamp;
 
 /// See `_engine.pyi`.
@@ -26,9 +27,9 @@ impl EventBusConfig {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (url = None, *, slot = "rowcast", publication = "rowcast", capture = "auto"))]
-    fn postgresql(url: Option<String>, slot: &str, publication: &str, capture: &str) -> PyResult<Self> {
-        let (slot, publication) = (slot.to_owned(), publication.to_owned());
+    #[pyo3(signature = (url = None, *, slot = None, publication = "rowcast", capture = "auto"))]
+    fn postgresql(url: Option<String>, slot: Option<String>, publication: &str, capture: &str) -> PyResult<Self> {
+        let publication = publication.to_owned();
         let capture = match capture {
             "auto" => None,
             "wal" => Some(CaptureMode::Wal),
@@ -46,6 +47,17 @@ impl EventBusConfig {
         match self.0 {
             Bus::Memory | Bus::Rehearsal(_) => "memory",
             Bus::PostgreSql(_) => "postgresql",
+        }
+    }
+
+    #[getter]
+    fn database(&self) -> PyResult<Option<String>> {
+        match &self.0 {
+            Bus::Memory | Bus::Rehearsal(_) => Ok(None),
+            Bus::PostgreSql(bus) => {
+                let conninfo = Conninfo::resolve(bus.url.as_deref()).map_err(Error::from)?;
+                Ok(Some(conninfo.to_string()))
+            }
         }
     }
 

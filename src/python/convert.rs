@@ -70,7 +70,7 @@ fn value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<Bound
             Some(hex) => py.get_type::<pyo3::types::PyBytes>().call_method1("fromhex", (hex,)),
             None => text.into_bound_py_any(py),
         },
-        PgType::Text | PgType::Enum(_) | PgType::Other => text.into_bound_py_any(py),
+        PgType::Text | PgType::Bpchar | PgType::Enum(_) | PgType::Other => text.into_bound_py_any(py),
     }
 }
 

@@ -25,11 +25,11 @@ use super::principal;
 use super::request;
 use super::session::Session;
 use crate::config::Settings;
-use crate::engine::{Engine, Inquiry, PullQueue, Selector, Unsettled};
+use crate::engine::{Engine, Inquiry, PullQueue, Unsettled};
 use crate::error::Error;
-use crate::model::{Operation, SubscriptionId, Timestamp};
+use crate::model::{Operation, Selector, SubscriptionId, Timestamp};
 use crate::session::Dialect;
-use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, WatchRequest};
+use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, Uninstall, WatchRequest};
 
 /// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
 const SIGNALS: Duration = Duration::from_millis(100);
@@ -112,6 +112,14 @@ impl SubscriptionExecutor {
         Ok(json!({ "checks": lines.into_iter().map(check).collect::<Vec<_>>() }).to_string())
     }
 
+    #[pyo3(signature = (*, dry_run = false))]
+    fn uninstall(&self, py: Python<'_>, dry_run: bool) -> PyResult<String> {
+        let runtime = self.runtime()?;
+        let Uninstall { obstacles, statements, slots, leaves } =
+            py.detach(|| runtime.block_on(self.engine.uninstall(dry_run)))?;
+        Ok(json!({ "obstacles": obstacles, "statements": statements, "slots": slots, "leaves": leaves }).to_string())
+    }
+
     #[pyo3(signature = (table, principal, *, row = None, old = None, operation = None, field = None))]
     #[allow(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn explain(
@@ -179,9 +187,9 @@ impl SubscriptionExecutor {
         tenant_id: Option<String>,
         role: Option<String>,
     ) -> PyResult<usize> {
-        self.home.check()?;
+        let runtime = self.runtime()?;
         let who = Selector { user_id, tenant_id, role };
-        Ok(py.detach(|| self.engine.revoke(&who))?)
+        Ok(py.detach(|| runtime.block_on(self.engine.revoke(who)))?)
     }
 
     #[pyo3(signature = (*, user_id = None, tenant_id = None, role = None, code = 1012, reason = "Service restart"))]
@@ -194,9 +202,9 @@ impl SubscriptionExecutor {
         code: u16,
         reason: &str,
     ) -> PyResult<usize> {
-        self.home.check()?;
+        let runtime = self.runtime()?;
         let who = Selector { user_id, tenant_id, role };
-        Ok(py.detach(|| self.engine.disconnect(&who, code, reason))?)
+        Ok(py.detach(|| runtime.block_on(self.engine.disconnect(who, code, reason)))?)
     }
 
     fn resolve_on(&self, hub: &Bound<'_, Hub>) {

@@ -94,7 +94,7 @@ mod tests {
             type_oid: 0,
             pg_type,
             not_null: true,
-            collation: crate::model::Collation::default(),
+            collation: crate::model::Collation::Plain,
         };
         Table {
             oid: 1,

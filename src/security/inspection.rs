@@ -62,7 +62,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// The event as this admission may see it. The image that is delivered is the one that is judged: the new one of a
-    /// row in view, the old one of a row that left.
+    /// row in view, the old one of a row that left. An UPDATE of hidden columns alone is not shown: it would tell of them.
     pub fn visible<'v>(&self, admission: &'v Admission, transition: Transition, judged: Judged) -> Option<Visible<'v>>
     where
         'a: 'v,
@@ -81,7 +81,8 @@ impl<'a> Inspection<'a> {
                 Rule::Rows(_) | Rule::Topic(_),
             ) => return None,
         };
-        Some(Visible::new(self.event, image, transition, admission.columns(), seen_before))
+        let visible = Visible::new(self.event, image, transition, admission.columns(), seen_before);
+        (!visible.is_hidden_update()).then_some(visible)
     }
 
     /// Whether the image before may be compared with: what changed tells of it as well. An image that is not carried whole

@@ -28,7 +28,7 @@ pub use gate::Gate;
 pub use inspection::{Inspection, Judged, Standing};
 pub use refusal::{Module, Refusal};
 pub use row_policy::{
-    Explanation, PolicyClass, PolicyExplanation, PolicyRefusal, Question, Reads, Reason, RowRule, TablePolicies, Why,
-    predicate_sql,
+    Binding, Explanation, PolicyClass, PolicyExplanation, PolicyRefusal, Question, Reads, Reason, RowRule,
+    TablePolicies, Why, predicate_sql,
 };
 pub use visible::{Image, Visible};

@@ -1,4 +1,5 @@
-//! Why a principal may not subscribe. Names tables, columns and roles, never values of rows or settings.
+//! Why a principal may not subscribe. A refusal names tables, columns, policies and roles for the operator, never values
+//! of rows or settings; a client gets less.
 
 use super::federation::FederationRefusal;
 use super::row_policy::PolicyRefusal;
@@ -96,6 +97,31 @@ impl Refusal {
         }
     }
 
+    /// Whether a client gets no reason but the code, so that the log must have it.
+    pub fn is_for_the_operator(&self) -> bool {
+        matches!(
+            self,
+            Refusal::TenantInvalid(_)
+                | Refusal::NotPublic { .. }
+                | Refusal::RoleUnknown { .. }
+                | Refusal::TableForbidden { .. }
+                | Refusal::Policy(_)
+        )
+    }
+
+    /// What a client gets beside the code: nothing of roles, grants, policies and settings.
+    pub fn to_client(&self) -> String {
+        match self {
+            Refusal::Federation(_) | Refusal::Scope(_) => self.to_string(),
+            Refusal::TenantRequired { .. } => "this field needs a principal with a tenant".to_owned(),
+            Refusal::RoleRequired { .. } => "this field needs a principal with a role".to_owned(),
+            Refusal::ColumnForbidden { column, .. } => {
+                format!("column {column} may not be read: leave it out of the selection and the filter")
+            }
+            _ => "the principal may not use this field; the server's log has the reason".to_owned(),
+        }
+    }
+
     /// The stable code for clients.
     pub fn code(&self) -> &'static str {
         match self {
@@ -109,6 +135,38 @@ impl Refusal {
             Refusal::TableForbidden { .. } => "TABLE_FORBIDDEN",
             Refusal::ColumnForbidden { .. } => "COLUMN_FORBIDDEN",
             Refusal::Policy(refusal) => refusal.code(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gets_no_name_of_a_role_a_grant_a_policy_or_a_setting() {
+        let name = || "inner_name".to_owned();
+        let of_policies = [
+            PolicyRefusal::OfTheSession { table: name(), policy: name(), what: name() },
+            PolicyRefusal::NotSent { table: name(), policy: name(), what: name() },
+            PolicyRefusal::SettingMissing { table: name(), setting: name() },
+            PolicyRefusal::SettingInvalid { table: name(), setting: name(), expected: name() },
+            PolicyRefusal::Raises { table: name(), expected: name() },
+            PolicyRefusal::SettingForbidden { setting: name() },
+            PolicyRefusal::RoleNotSettable { table: name(), role: name() },
+        ];
+        let others = [
+            Refusal::TenantRequired { what: name() },
+            Refusal::NotPublic { what: name() },
+            Refusal::RoleRequired { what: name() },
+            Refusal::RoleUnknown { role: name() },
+            Refusal::TableForbidden { what: name(), role: name() },
+            Refusal::ColumnForbidden { what: name(), column: "secret".to_owned() },
+        ];
+        for refusal in of_policies.into_iter().map(Refusal::from).chain(others) {
+            let told = refusal.to_client();
+            assert!(!told.contains("inner_name") && !told.contains("grant"), "{told}");
+            assert!(refusal.to_string().contains("inner_name"), "the operator gets it: {refusal}");
         }
     }
 }

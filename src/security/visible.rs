@@ -1,7 +1,7 @@
 //! The witness that an event passed the gate for somebody, and with which image.
 
 use super::Columns;
-use crate::model::{Datum, Event, RowChange, Transition, Tuple};
+use crate::model::{Datum, Event, Operation, RowChange, Transition, Tuple};
 
 /// What of the event may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,25 @@ impl<'a> Visible<'a> {
     /// Whether the image before was visible as well.
     pub fn seen_before(&self) -> bool {
         self.seen_before
+    }
+
+    /// Whether it is an UPDATE that changed nothing of what may be read. A column of which that is not known counts as
+    /// changed, and so does every column of a row that was not visible before.
+    pub(super) fn is_hidden_update(&self) -> bool {
+        let (Image::Row(RowChange { operation: Operation::Update, old: Some(old), .. }, new), Transition::Stay) =
+            (self.image, self.transition)
+        else {
+            return false;
+        };
+        let unchanged = |index: usize| match (old.get(index), new.get(index)) {
+            (_, Datum::Unchanged) => true,
+            (old, new) => old.is_known() && new.is_known() && old == new,
+        };
+        let indexes = || 0..new.values().len();
+        self.seen_before
+            && !self.columns.is_all()
+            && indexes().any(|index| !self.columns.contains(index))
+            && indexes().filter(|index| self.columns.contains(*index)).all(unchanged)
     }
 
     /// The readable columns that an UPDATE changed, as far as both images tell. None when the image before was not

@@ -6,7 +6,7 @@
 //!
 //! A row that leaves the view is always told, since a reader who missed it would keep the row for ever; what came before
 //! it is folded into it, what comes after stays beside it: two frames of one row at most. A frame that is not about one
-//! row (a TRUNCATE, a message, an error, a changed key) is never folded, and nothing is folded across it.
+//! row (a TRUNCATE, a message, an error) is never folded, and nothing is folded across it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

@@ -28,6 +28,12 @@ use super::state::Lane;
 use crate::model::{OperationId, Position};
 use crate::payload::Frame;
 
+/// A few large frames may exceed the bound in bytes, up to [`LEEWAY`] times, while the sender comes for them: as long as it
+/// came within a [`DRAINING_PART`] of the bound in age.
+const FEW: usize = 16;
+const LEEWAY: usize = 16;
+const DRAINING_PART: u32 = 4;
+
 /// A burst may leave this much room behind (about 9 KiB); more is given back when the queue runs empty.
 const IDLE_CAPACITY_MAX: usize = 64;
 
@@ -40,6 +46,8 @@ pub struct Queue {
     data: VecDeque<Queued>,
     bytes: usize,
     progress: Progress,
+    /// When something was queued first after the sender came.
+    stirred: Option<Instant>,
     door: Door,
     /// A frame that may be folded came in since the last time.
     foldable: bool,
@@ -103,6 +111,7 @@ impl Queue {
             data: VecDeque::new(),
             bytes: 0,
             progress: Progress::default(),
+            stirred: None,
             door: Door::Open,
             foldable: false,
             folded: 0,
@@ -158,6 +167,7 @@ impl Queue {
     /// The same, with the position at which each may be resumed.
     pub fn take_each(&mut self, frames_max: usize, bytes_max: usize, mut each: impl FnMut(Frame, Option<Position>)) {
         let mut bytes = 0;
+        self.stirred = None;
         for _ in 0..frames_max {
             if bytes >= bytes_max {
                 break;
@@ -203,10 +213,13 @@ impl Queue {
     /// Housekeeping: frees the queue if its oldest frame has waited too long and none of the later ones stands for it.
     /// A client that stopped reading when nothing more happens is found here alone. Wake the sender on `Some`.
     pub fn overdue(&mut self, now: Instant) -> Option<Overflow> {
-        if self.is_overdue(now) {
+        if self.is_overdue(now) || self.is_too_large(now) {
             self.fold();
         }
-        self.is_overdue(now).then(|| self.overflow(Bound::Age))
+        if self.is_overdue(now) {
+            return Some(self.overflow(Bound::Age));
+        }
+        self.is_too_large(now).then(|| self.overflow(Bound::Bytes))
     }
 
     /// How many frames a later one stands for, since this was asked last.
@@ -239,26 +252,36 @@ impl Queue {
         if !matches!(self.door, Door::Open) {
             return Pushed::Shut;
         }
-        let bound = self.bound_reached(queued.cost(), queued.since);
-        let pushed = if self.is_empty() { Pushed::First } else { Pushed::More };
+        let (pushed, since) = (if self.is_empty() { Pushed::First } else { Pushed::More }, queued.since);
+        let is_overdue = !self.foldable && self.is_overdue(since);
+        self.stirred.get_or_insert(since);
         self.bytes += queued.cost();
         let lane = if queued.operation.is_some() { &mut self.data } else { &mut self.control };
         lane.push_back(queued);
-        match bound {
+        match self.bound_reached(since, is_overdue) {
             None => pushed,
             Some(Bound::Bytes) if self.fold_well() => pushed,
             Some(bound) => Pushed::Overflow(self.overflow(bound)),
         }
     }
 
-    /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again
-    /// after each resume.
-    fn bound_reached(&self, cost: usize, now: Instant) -> Option<Bound> {
-        if !self.is_empty() && self.bytes.saturating_add(cost) > self.bytes_max {
+    /// What may still be folded is left to housekeeping: a push does not fold each time that a frame grows too old.
+    fn bound_reached(&self, now: Instant, is_overdue: bool) -> Option<Bound> {
+        if self.is_too_large(now) {
             return Some(Bound::Bytes);
         }
-        // What may still be folded is left to housekeeping: a push does not fold each time that a frame grows too old.
-        (!self.foldable && self.is_overdue(now)).then_some(Bound::Age)
+        is_overdue.then_some(Bound::Age)
+    }
+
+    /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again after each
+    /// resume. A client that reads them promptly gets several of these, which one row of some megabytes is.
+    fn is_too_large(&self, now: Instant) -> bool {
+        let is_few = self.len() <= FEW && self.bytes <= self.bytes_max.saturating_mul(LEEWAY);
+        self.bytes > self.bytes_max && self.len() > 1 && !(is_few && self.is_draining(now))
+    }
+
+    fn is_draining(&self, now: Instant) -> bool {
+        self.stirred.is_none_or(|since| now.saturating_duration_since(since) <= self.age_max / DRAINING_PART)
     }
 
     /// Whether folding makes room for more than the next frame.

@@ -4,16 +4,39 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, IsolationLevel};
 
 use super::StoreError;
-use crate::model::Lsn;
+use crate::model::{Ending, Lsn};
 
-/// For [`watch`]. The name is read as SQL reads it: the session's `search_path`, folding and quotes apply.
-const WATCH: &str = "select rowcast.watch($1::text::regclass, $2::text::name, $3, $4)";
+/// For [`watch`]. The name is read as SQL reads it: folding, quotes and the configured `search_path` apply. No statement
+/// runs with that path, on which there may be operators and functions of anybody: it is taken apart here, and a name
+/// without a schema is looked up in its schemas, in their order.
+const WATCH: &str = r#"
+    select rowcast.watch(coalesce((
+        select c.oid::regclass
+        from pg_catalog.pg_settings s
+        cross join lateral pg_catalog.regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^",\s]+)', 'g') with ordinality p (part, nth)
+        join pg_catalog.pg_namespace n on n.nspname = case
+                when coalesce(p.part[1], p.part[2]) = '$user' then current_user
+                else coalesce(pg_catalog.replace(p.part[1], '""', '"'), pg_catalog.lower(p.part[2]))
+            end
+        join pg_catalog.pg_class c on c.relnamespace = n.oid
+        where s.name = 'search_path'
+          and case when $1::text ~ '^[0-9]+$' then false else array[c.relname] = pg_catalog.parse_ident($1::text)::name[] end
+          and pg_catalog.has_schema_privilege(n.oid, 'usage')
+        order by p.nth
+        limit 1
+    ), $1::text::regclass), $2::text::name, $3, $4)"#;
+
+/// For [`relation`]: the name is read as [`watch`] reads it.
+const RELATION: &str = "select $1::text::regclass::oid";
 
 /// For [`unwatch`]: the overload for names, which also finds tables that are gone.
 const UNWATCH: &str = "select rowcast.unwatch($1::text)";
 
 /// For [`publish`]. The payload goes as text, so the server is its one judge.
 const PUBLISH: &str = "select rowcast.publish($1, $2::text::jsonb, $3)";
+
+/// For [`close_sessions`].
+const CLOSE_SESSIONS: &str = "select rowcast.close_sessions($1::text::jsonb)";
 
 /// For [`status`].
 const STATUS: &str = "select name, value, ok, hint from rowcast.status()";
@@ -81,6 +104,11 @@ pub async fn watch(client: &Client, request: &WatchRequest) -> Result<bool, Stor
     call(client, WATCH, &[relation, tenant_column, public, &replica_identity.sql()]).await
 }
 
+/// The number of the table that [`watch`] would follow.
+pub async fn relation(client: &Client, relation: &str) -> Result<u32, StoreError> {
+    call(client, RELATION, &[&relation]).await
+}
+
 /// Stop following a table, also one that is gone; whether it was followed.
 pub async fn unwatch(client: &Client, relation: &str) -> Result<bool, StoreError> {
     call(client, UNWATCH, &[&relation]).await
@@ -89,6 +117,13 @@ pub async fn unwatch(client: &Client, relation: &str) -> Result<bool, StoreError
 /// Send JSON text to the subscribers of a topic; where the message is in the WAL.
 pub async fn publish(client: &Client, topic: &str, payload: &str, tenant: Option<&str>) -> Result<Lsn, StoreError> {
     let lsn: PgLsn = call(client, PUBLISH, &[&topic, &payload, &tenant]).await?;
+    Ok(Lsn(lsn.into()))
+}
+
+/// Ask every engine of the database to close sessions; where the message is in the WAL.
+pub async fn close_sessions(client: &Client, ending: &Ending) -> Result<Lsn, StoreError> {
+    let request = serde_json::to_string(ending).map_err(|_| StoreError::InvalidJson)?;
+    let lsn: PgLsn = call(client, CLOSE_SESSIONS, &[&request]).await?;
     Ok(Lsn(lsn.into()))
 }
 

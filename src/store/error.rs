@@ -25,6 +25,12 @@ pub enum StoreError {
         /// As it is embedded, or `none`.
         embedded: String,
     },
+    /// Engines still run, or objects that are not rowcast's would be dropped; nothing was removed.
+    #[error("rowcast was not removed from this database: {obstacles}")]
+    UninstallBlocked {
+        /// What has to end or go first, each with what to do.
+        obstacles: String,
+    },
     /// A migration failed; nothing of this run was kept.
     #[error("migration {name} failed and was rolled back: {source}")]
     MigrationFailed {
@@ -100,10 +106,10 @@ pub enum StoreError {
     Protocol(#[source] tokio_postgres::Error),
 }
 
-const DIVERGENT_REMEDY: &str =
-    "an applied migration must never change; restore the rowcast version that applied it, or repair rowcast.migration";
+const DIVERGENT_REMEDY: &str = "a development version made this schema. Stop the engines, run `rowcast uninstall` and then \
+    `rowcast migrate`, and watch the tables again; or use the version that made it";
 
-/// Which rule of `rowcast.watch` or `rowcast.publish` refused.
+/// Which rule of `rowcast.watch`, `rowcast.publish` or `rowcast.close_sessions` refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// RC001: the relation is no permanent, local, ordinary table.
@@ -114,7 +120,7 @@ pub enum Refusal {
     NoReplicaIdentity,
     /// RC004: another member of the partition tree is watched.
     PartitionTree,
-    /// RC005: an argument is out of range or contradicts another.
+    /// RC005: an argument is missing, out of range or contradicts another.
     Argument,
     /// RC006: topic, tenant or payload is missing or too long.
     Message,
@@ -151,6 +157,7 @@ impl StoreError {
         match self {
             StoreError::SchemaNewer { .. } => "SCHEMA_NEWER",
             StoreError::SchemaDivergent { .. } => "SCHEMA_DIVERGENT",
+            StoreError::UninstallBlocked { .. } => "UNINSTALL_BLOCKED",
             StoreError::MigrationFailed { .. } => "MIGRATION_FAILED",
             StoreError::NotMigrated { .. } => "NOT_MIGRATED",
             StoreError::PermissionDenied { .. } => "PERMISSION_DENIED",
@@ -180,6 +187,7 @@ impl StoreError {
             StoreError::MigrationFailed { source, .. } => source.is_transient(),
             StoreError::SchemaNewer { .. }
             | StoreError::SchemaDivergent { .. }
+            | StoreError::UninstallBlocked { .. }
             | StoreError::NotMigrated { .. }
             | StoreError::PermissionDenied { .. }
             | StoreError::UnknownTable { .. }
@@ -243,7 +251,8 @@ fn remedy(message: &str) -> String {
     } else if message.contains("must be owner") {
         "grant <the owner's role> to <role>, or connect as the owner"
     } else {
-        "select rowcast.grant_engine('<role>') for an engine, select rowcast.grant_publisher('<role>') for an application"
+        "select rowcast.grant_engine('<role>') for an engine, select rowcast.grant_publisher('<role>') or \
+         rowcast.grant_revoker('<role>') for an application"
     };
     format!("As the owner of rowcast, run: {statement}")
 }

@@ -20,27 +20,28 @@ mod embedded {
 
 /// Held until the end of the transaction by [`migrate`]. The first number is "rowc" in ASCII; (1919907683, 1) is
 /// `rowcast.watch`'s.
-const LOCK: &str = "select pg_advisory_xact_lock(1919907683, 0)";
+pub(super) const LOCK: &str = "select pg_catalog.pg_advisory_xact_lock(1919907683, 0)";
 
-/// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us; unless somebody has set
-/// it. In milliseconds.
-const LOCK_TIMEOUT: &str = "
+/// What a migration creates is bound to what its names mean then: to PostgreSQL's own, whatever stands in other schemas.
+const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp";
+
+/// Sooner than the server looks for deadlocks, in which it might choose one of those who wait for us. In milliseconds.
+pub(super) const LOCK_TIMEOUT: &str = "
     select set_config('lock_timeout',
-        greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)
-    from current_setting('lock_timeout') s where s = '0'";
+        greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true)";
 
 /// How long [`migrate`] tries where tables are in use, and how long between two attempts.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// For [`history`]: whether there is one. `to_regclass` answers null also for a schema that is missing.
-const HISTORY_EXISTS: &str = "select to_regclass('rowcast.migration') is not null";
+const HISTORY_EXISTS: &str = "select pg_catalog.to_regclass('rowcast.migration') is not null";
 
 /// For [`history`]; by its primary key.
 const HISTORY: &str = "select version, name, checksum from rowcast.migration order by version";
 
 /// For [`prepare`]: the schema may have been made by an administrator for a role that may not create one.
-const SCHEMA_EXISTS: &str = "select to_regnamespace('rowcast') is not null";
+const SCHEMA_EXISTS: &str = "select pg_catalog.to_regnamespace('rowcast') is not null";
 
 /// For [`prepare`].
 const CREATE_SCHEMA: &str = include_str!("../../sql/schema.sql");
@@ -84,6 +85,7 @@ async fn migrate_once(client: &mut Client) -> Result<Vec<String>, StoreError> {
         return Ok(Vec::new());
     }
     let transaction = client.transaction().await?;
+    transaction.batch_execute(SEARCH_PATH).await?;
     transaction.batch_execute(LOCK).await?;
     transaction.batch_execute(LOCK_TIMEOUT).await?;
     prepare(&transaction).await?;
@@ -105,6 +107,20 @@ pub async fn pending(client: &Client) -> Result<Vec<Migration>, StoreError> {
 /// Every embedded migration in order.
 pub fn migrations() -> Vec<Migration> {
     embedded().iter().map(described).collect()
+}
+
+/// Names of the tables and views that the migrations make in schema `rowcast`.
+pub(super) fn relations() -> Vec<String> {
+    let sql: Vec<String> = migrations().into_iter().map(|migration| migration.sql).collect();
+    let statements = sql.iter().flat_map(|sql| sql.lines()).chain(CREATE_HISTORY.lines());
+    statements.filter_map(created).map(str::to_owned).collect()
+}
+
+/// The name in the first line of a statement such as `create table rowcast.watched (`.
+fn created(line: &str) -> Option<&str> {
+    let (kind, rest) = line.strip_prefix("create ")?.split_once(" rowcast.")?;
+    let name = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next();
+    name.filter(|_| kind.ends_with("table") || kind.ends_with("view"))
 }
 
 fn described(migration: &refinery::Migration) -> Migration {

@@ -8,10 +8,12 @@
 mod calls;
 mod error;
 mod migrate;
+mod uninstall;
 
 pub use calls::{
-    ReplicaIdentityChoice, StatusLine, WatchRequest, ensure_publication, mend_publication, note_coverage, publish,
-    start_outbox, status, unwatch, wal_position, watch,
+    ReplicaIdentityChoice, StatusLine, WatchRequest, close_sessions, ensure_publication, mend_publication,
+    note_coverage, publish, relation, start_outbox, status, unwatch, wal_position, watch,
 };
 pub use error::{Refusal, StoreError};
 pub use migrate::{Migration, migrate, migrations, pending};
+pub use uninstall::{Uninstall, uninstall};

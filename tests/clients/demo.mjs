@@ -23,7 +23,7 @@ export async function startDemo() {
   await chmod(home, 0o755); // PostgreSQL may run as another user
   const demo = spawn(`${ROOT}/.venv/bin/python`, ["examples/demo/run.py"], {
     cwd: ROOT,
-    env: { ...process.env, PORT: "0", DEMO_WRITER: "off", DEMO_FOLDER: `${home}/data`, PYTHONUNBUFFERED: "1" },
+    env: { ...process.env, PORT: "0", DEMO_WRITER: "off", DEMO_FOLDER: `${home}/data` },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lines = createInterface({ input: demo.stdout });

@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     // The catalog reads the view that the store's migrations made: it fails as the store's own calls do. What is
     // confirmed to the server is the journal's word alone.
     ("capture", &["model", "store::StoreError", "journal::Durable"]),
-    ("probe", &["model", "security::Question", "security::Reads"]),
+    ("probe", &["model", "security::Question", "security::Reads", "security::Binding"]),
     ("adapter", &[]),
     ("metrics", &[]),
 ];

@@ -32,6 +32,8 @@ mod capture {
     mod outage;
     /// The same of the outbox, and how much of it is held at once.
     mod outbox;
+    /// Whatever a role or a database has set, rowcast's sessions have the same settings.
+    pub(crate) mod pinned;
     /// A consumer as the engine is one, for the tests of capture.
     mod reader;
     /// What a capture promises while nothing goes wrong.
@@ -68,6 +70,10 @@ mod engine {
     mod explain;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
+    /// Whatever others do to the engine's role, database and cluster.
+    mod hostile;
+    /// Rows whose key changes.
+    mod keys;
     /// Rows that move from one partition to another.
     mod moves;
     /// Triggers, cascades and savepoints in one transaction.
@@ -78,8 +84,12 @@ mod engine {
     mod outbox;
     /// A subscriber who comes back is told exactly what followed.
     mod resume;
+    /// Withdrawn access: in every process, in the order of commits, whatever hooks are being asked.
+    mod revoke;
     /// Tables change their shape, come and go while subscriptions are live.
     mod schema;
+    /// What an engine serves is what it declares; one table that cannot be served stops no other.
+    mod served;
     /// Many, slow and hostile sessions and resolvers, and what they may not do to others.
     mod sessions;
     /// Slots that are shared, lost, given up and left behind.
@@ -128,6 +138,8 @@ mod store {
     mod publish;
     /// Each thing that can be wrong has a line, and each bad line says what to do.
     mod status;
+    /// A database is as it was before rowcast, or nothing is removed.
+    mod uninstall;
     /// Watching and unwatching do what they say, once.
     mod watch;
     /// Watching refuses before it could harm the table's owner.

@@ -1,6 +1,7 @@
 """The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
 
-Exit codes: 0 done, 1 it failed (one line with the error's code on stderr, never a traceback) or ``status`` has bad
+A line on stderr names the database, without the password.
+Exit codes: 0 done, 1 it failed (a line with the error's code on stderr, never a traceback) or ``status`` has bad
 news, 2 wrong arguments, 130 Ctrl-C. ``explain`` answers with its exit code: 0 told, 1 not told, 2 it failed.
 """
 
@@ -53,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
     unwatch = _command(every, "unwatch", commands.unwatch, "stop publishing a table's changes")
     unwatch.add_argument("table")
 
+    uninstall = _command(every, "uninstall", commands.uninstall, "remove everything that rowcast made in the database")
+    uninstall.add_argument("--dry-run", action="store_true", help="only show the statements")
+    uninstall.add_argument(
+        "--slot", metavar="NAME", help="the pool of slots to drop: the manager's slot=, if it has one"
+    )
+
     publish = _command(every, "publish", commands.publish, "publish a message to a topic")
     publish.add_argument("topic")
     publish.add_argument("payload", metavar="JSON", help="the message; - reads it from standard input")
@@ -63,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _explain_arguments(every)
 
     schema = _command(every, "schema", commands.schema, "print the GraphQL schema of an application", database=False)
+    schema.description = _SCHEMA
     schema.add_argument(
         "manager", metavar="MODULE:MANAGER", help="where the SubscriptionManager is, e.g. app.main:manager"
     )
@@ -93,6 +101,10 @@ def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument("--field-service", metavar="NAME", help="the field's service=")
     command.add_argument("--service", metavar="NAME", help="the manager's service=")
 
+
+_SCHEMA = """\
+Print the GraphQL schema of an application: every field that its manager declares, as the engine's role sees the tables,
+whatever a client may subscribe to. Tables that are declared and not watched yet are watched for it."""
 
 _EXPLAIN = """\
 example:

@@ -6,16 +6,15 @@ import argparse
 import asyncio
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from rowcast._engine import EventBusConfig, SubscriptionExecutor
+from rowcast._engine import SubscriptionExecutor
 from rowcast.cli.answer import Answer
+from rowcast.cli.database import database_of
 from rowcast.errors import ConfigurationError, PublishError
 from rowcast.manager import SubscriptionManager
-from rowcast.source import VARIABLE
 
 Command = Callable[[argparse.Namespace], Answer]
 
@@ -36,8 +35,25 @@ def watch(options: argparse.Namespace) -> Answer:
 
 def unwatch(options: argparse.Namespace) -> Answer:
     """Stop publishing a table's changes."""
-    _engine(options).unwatch(options.table)
+    if not _engine(options).unwatch(options.table):
+        raise ConfigurationError(
+            f"{options.table} is not watched; `rowcast status` lists the tables that are", code="NOT_WATCHED"
+        )
     return Answer(f"no longer watching {options.table}", {"unwatched": options.table})
+
+
+def uninstall(options: argparse.Namespace) -> Answer:
+    """Remove what rowcast made, or show the statements that would."""
+    found: dict[str, list[str]] = json.loads(_engine(options).uninstall(dry_run=options.dry_run))
+    lines = [f"-- first: {obstacle}" for obstacle in found["obstacles"]]
+    lines += _script(found["statements"], found["slots"]) or ["-- nothing to remove"]
+    lines += [f"-- stays: {left}" for left in found["leaves"]]
+    return Answer("\n".join(lines), found)
+
+
+def _script(statements: list[str], slots: list[str]) -> list[str]:
+    transaction = ["begin", *statements, "commit"] if statements else []
+    return [f"{statement};" for statement in (*transaction, *slots)]
 
 
 def publish(options: argparse.Namespace) -> Answer:
@@ -73,8 +89,8 @@ def schema(options: argparse.Namespace) -> Answer:
 
 
 def _engine(options: argparse.Namespace) -> SubscriptionExecutor:
-    """An engine that is not started; unset parts of the URL come from ``PG*``."""
-    return SubscriptionExecutor(EventBusConfig.postgresql(options.database_url or os.environ.get(VARIABLE)))
+    """An engine that is not started."""
+    return SubscriptionExecutor(database_of(options))
 
 
 def _manager(path: str) -> SubscriptionManager:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rowcast._engine import EventBusConfig, SubscriptionExecutor
+from rowcast._engine import SubscriptionExecutor
 from rowcast.cli.answer import Answer
+from rowcast.cli.database import database_of
 from rowcast.errors import ConfigurationError, PrincipalError
 from rowcast.principal import Principal
-from rowcast.source import VARIABLE
 
 Told = dict[str, Any]
 
@@ -23,8 +22,7 @@ def explain(options: argparse.Namespace) -> Answer:
     principal = _principal(_text(options.principal, "--as"))
     row, old = _text(options.row, "--row"), _text(options.old, "--old")
     settings = {} if options.service is None else {"service": options.service}
-    bus = EventBusConfig.postgresql(options.database_url or os.environ.get(VARIABLE))
-    engine = SubscriptionExecutor(bus, settings=json.dumps(settings))
+    engine = SubscriptionExecutor(database_of(options), settings=json.dumps(settings))
     operation = options.operation and options.operation.upper()
     answer = engine.explain(options.table, principal, row=row, old=old, operation=operation, field=_field(options))
     told: Told = json.loads(answer)
@@ -135,6 +133,9 @@ def _row(row: Told) -> Iterator[str]:
     if row["told"] is None:
         yield f"  nothing is told: {row['why_not']}"
         return
+    if row["left"] is not None:
+        yield f"  LEAVE: the key alone is told: {_list(row['left']['columns'])}"
+        yield f"  {json.dumps(row['left']['payload'], ensure_ascii=False)}"
     told = row["told"]
     what = "the row" if told["what"] == "row" else "the key alone"
     yield f"  {row['transition']}: {what} is told: {_list(told['columns'])}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rowcast._engine import EventBusConfig
 from rowcast.connection import Connection, Headers, Payload, parse_cookies
-from rowcast.conversation import Authenticate, principal_of
 from rowcast.errors import ConfigurationError, Forbidden
+from rowcast.hook import Authenticate, checked, principal_of
 from rowcast.manager import STOP_WAIT_S, SubscriptionManager, json_text
 from rowcast.principal import Principal
 from rowcast.settings import Settings
@@ -241,6 +241,7 @@ class MemoryManager(SubscriptionManager):
             PrincipalError: An attribute is wrong.
             Exception: What else the hook raises, as it is; a served client would see 4500.
         """
+        checked(authenticate)
         await self.start()
         bridge = self.bridge()
         client = Client(self, self.executor.connect(bridge.hub), bridge)

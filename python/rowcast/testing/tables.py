@@ -141,11 +141,18 @@ class Table:
         return {"name": name, "type": type_name, "labels": list(labels), "not_null": name in self.required}
 
     def _check(self) -> None:
+        given: Mapping[str, object] = self.columns
+        kinds = [name for name, kind in given.items() if not isinstance(kind, str | Enumeration)]
         named = [*self.key, *self.required, *(name for columns in self.grants.values() for name in columns)]
         missing = [name for name in named if name not in self.columns]
         problem = None
         if not self.columns:
             problem = 'it has no columns: Table("orders", id="bigint", total="numeric", key="id")'
+        elif kinds:
+            problem = (
+                f"{kinds[0]}={self.columns[kinds[0]]!r} is taken for a column, whose type must be text such as "
+                '"bigint" or an enum(…); public=, tenant= and scopes= belong to the subscription'
+            )
         elif missing:
             problem = f"column {missing[0]!r} is named and is not among its columns"
         elif self.replica_identity not in ("full", "default"):

@@ -1,6 +1,6 @@
 //! Who may read what of a table: its access lists and its policies, as PostgreSQL has them.
 //!
-//! What comes in: the session of [`queries`](super::queries), inside its snapshot and with an empty `search_path`: what
+//! What comes in: the session of [`queries`](super::queries), inside its snapshot and with nothing but `pg_catalog` on its `search_path`: what
 //! `pg_get_expr` prints is qualified then, whoever reads it. What is promised: nothing is resolved here, a grant to a
 //! group stays a grant to the group; [`roles`](super::roles) knows who belongs to it.
 
@@ -36,7 +36,7 @@ const ACCESS: &str = "
 /// more than those that USING names, never less.
 const POLICIES: &str = "
     select y.polrelid as table, y.polname as name, y.polpermissive as permissive, y.polroles as roles,
-           pg_catalog.pg_get_expr(y.polqual, y.polrelid) as condition,
+           pg_catalog.pg_get_expr(y.polqual, y.polrelid) as condition, y.polqual::text as tree,
            array(
                select a.attname::text
                from pg_catalog.pg_depend d
@@ -102,6 +102,7 @@ fn policy_row(row: &Row) -> Result<(u32, Policy), tokio_postgres::Error> {
         permissive: row.try_get("permissive")?,
         roles: row.try_get::<_, Vec<u32>>("roles")?.into(),
         using: row.try_get::<_, Option<String>>("condition")?.map(Into::into),
+        tree: row.try_get::<_, Option<String>>("tree")?.unwrap_or_default().into(),
         columns: columns.into_iter().map(Into::into).collect(),
     };
     Ok((row.try_get("table")?, policy))

@@ -1,4 +1,5 @@
-//! From catalog rows to tables: pure. Decides which tables can be served and which names collide.
+//! From catalog rows to tables: pure. Decides which tables can be served. One that cannot is left out alone; whether two
+//! tables have one name in GraphQL is for the schema to find out, which need not have both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub(super) fn tables(catalog: Catalog, naming: Naming, mode: CaptureMode) -> Res
     };
     for row in catalog.tables {
         let columns = columns.remove(&row.oid).unwrap_or_default();
-        tables.coverage.insert(row.oid, row.coverage.clone());
-        let problems = known_problems(&row, mode);
+        let (problems, planned) = (known_problems(&row, mode), row.coverage.is_none());
+        tables.coverage.extend(row.coverage.clone().map(|coverage| (row.oid, coverage)));
         let unserved = problems.iter().any(|problem| problem.unserved);
         tables.problems.extend(problems);
         if unserved {
@@ -72,15 +73,15 @@ pub(super) fn tables(catalog: Catalog, naming: Naming, mode: CaptureMode) -> Res
         let access = access.remove(&row.oid).unwrap_or_default();
         let (sent, unsent): (Vec<ColumnRow>, Vec<ColumnRow>) = columns.into_iter().partition(|column| column.sent);
         let access = access::with_columns(access, &sent, &unsent);
-        match table(row, &sent, access, &types, naming, mode)? {
+        match table(row, &sent, access, &types, naming, mode) {
             Assembled::Served { table, problem } => {
                 tables.problems.extend(problem);
                 tables.insert(*table);
             }
+            Assembled::Unserved(problem) if planned => return Err(CatalogError::NotServed(Box::new(problem))),
             Assembled::Unserved(problem) => tables.problems.push(problem),
         }
     }
-    refuse_collisions(&tables)?;
     Ok(tables)
 }
 
@@ -119,18 +120,21 @@ fn table(
     types: &Types,
     naming: Naming,
     mode: CaptureMode,
-) -> Result<Assembled, CatalogError> {
+) -> Assembled {
     let index = |attnum: i16| sent.iter().position(|column| column.attnum == attnum);
     let name = table_name(&row);
     // The tenant rule on a column that the stream lacks would find no tenant and no reason to hide.
     let tenant = row.tenant_attnum.map(index);
     if tenant == Some(None) {
-        return Ok(Assembled::Unserved(not_sent(&name, "tenant column", true)));
+        return Assembled::Unserved(not_sent(&name, "tenant column", true));
     }
     let key: Option<Box<[usize]>> = row.key_attnums.iter().map(|attnum| index(*attnum)).collect();
     let problem = key.is_none().then(|| not_sent(&name, "primary key", false));
     let columns: Box<[Column]> = sent.iter().map(|column| model_column(column, types, naming)).collect();
-    refuse_column_collisions(&name, &columns)?;
+    let undecidable = || tenant.flatten().and_then(|index| undecidable_tenant(&name, &columns[index]));
+    if let Some(problem) = no_columns(&name, &columns).or_else(|| collision(&name, &columns)).or_else(undecidable) {
+        return Assembled::Unserved(problem);
+    }
     let table = Table {
         oid: row.oid,
         type_name: naming.type_name(&row.name),
@@ -147,7 +151,20 @@ fn table(
         comment: row.comment,
         name,
     };
-    Ok(Assembled::Served { table: Box::new(table), problem })
+    Assembled::Served { table: Box::new(table), problem }
+}
+
+/// Where equality is not decided here, no row would be anybody's.
+fn undecidable_tenant(table: &TableName, column: &Column) -> Option<TableProblem> {
+    column.incomparable().map(|reason| TableProblem {
+        table: table.clone(),
+        code: "TENANT_COLUMN_INCOMPARABLE".to_owned(),
+        hint: format!(
+            "The tenant column {} cannot decide who sees a row: {reason}. Choose a column of another type.",
+            column.name
+        ),
+        unserved: true,
+    })
 }
 
 fn not_sent(table: &TableName, what: &str, unserved: bool) -> TableProblem {
@@ -177,6 +194,7 @@ fn collation(word: &str) -> Collation {
         "c" => Collation::C,
         "plain" => Collation::Plain,
         "deterministic" => Collation::Deterministic,
+        "nondeterministic" => Collation::Nondeterministic,
         _ => Collation::Other,
     }
 }
@@ -190,24 +208,22 @@ fn identity(letter: &str) -> ReplicaIdentity {
     }
 }
 
-fn refuse_column_collisions(table: &TableName, columns: &[Column]) -> Result<(), CatalogError> {
-    let named = columns.iter().map(|column| (column.field.as_str(), format!("column {}.{}", table, column.name)));
-    refuse_equal(named)
+fn no_columns(table: &TableName, columns: &[Column]) -> Option<TableProblem> {
+    let hint = "GraphQL has no type without fields: add a column, or publish one, and run rowcast.watch again.";
+    columns.is_empty().then(|| unserved(table, "NO_COLUMNS", hint.to_owned()))
 }
 
-/// Types and fields are two name spaces: `order_items` and `OrderItems` collide in both, but are told once.
-fn refuse_collisions(tables: &Tables) -> Result<(), CatalogError> {
-    let all = || tables.by_name.values();
-    refuse_equal(all().map(|table| (table.type_name.as_str(), format!("table {}", table.name))))?;
-    refuse_equal(all().map(|table| (table.field.as_str(), format!("table {}", table.name))))
+fn collision(table: &TableName, columns: &[Column]) -> Option<TableProblem> {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    let (first, second) =
+        columns.iter().find_map(|column| Some((seen.insert(&column.field, &column.name)?, column)))?;
+    let hint = format!(
+        "The columns {table}.{first} and {table}.{} are both named {} in GraphQL: rename one, or choose naming=\"database\".",
+        second.name, second.field
+    );
+    Some(unserved(table, "NAME_COLLISION", hint))
 }
 
-fn refuse_equal<'a>(named: impl Iterator<Item = (&'a str, String)>) -> Result<(), CatalogError> {
-    let mut seen: HashMap<&str, String> = HashMap::new();
-    for (name, second) in named {
-        if let Some(first) = seen.insert(name, second.clone()) {
-            return Err(CatalogError::NameCollision { first, second, name: name.to_owned() });
-        }
-    }
-    Ok(())
+fn unserved(table: &TableName, code: &str, hint: String) -> TableProblem {
+    TableProblem { table: table.clone(), code: code.to_owned(), hint, unserved: true }
 }

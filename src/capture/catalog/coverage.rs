@@ -21,13 +21,15 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+    /// `None` for a table that is not watched.
+    pub(super) fn read(row: &Row) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some(depends_on) = row.try_get::<_, Option<String>>("coverage")? else { return Ok(None) };
         let whole_since: Option<PgLsn> = row.try_get("whole_since")?;
-        Ok(Coverage {
-            depends_on: row.try_get::<_, String>("coverage")?.into(),
+        Ok(Some(Coverage {
+            depends_on: depends_on.into(),
             is_noted: row.try_get("is_noted")?,
             whole_since: Lsn(whole_since.map_or(0, u64::from)),
-        })
+        }))
     }
 
     /// What was known before holds on where nothing has changed and the database does not say since when.

@@ -1,8 +1,9 @@
 //! Finding a table by what somebody wrote: `orders`, `public.orders`, `"My Schema"."T"`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{CatalogError, Tables};
+use super::{CatalogError, TableProblem, Tables};
 use crate::model::{Table, TableName};
 
 /// One part of a written name.
@@ -19,14 +20,15 @@ impl Tables {
 
     /// The table that `written` names. Quoted parts are taken as they are; others are folded to lower case as SQL does,
     /// and if nothing has that name, taken as they are: who writes `Orders` in Python means the table `Orders`. Without
-    /// a schema, `public` comes first, then the only table of that name in any schema.
+    /// a schema, `public` comes first, then the only table of that name in any schema. A table that cannot be served is
+    /// found as well and is an error: another one of the same name does not take its place.
     pub fn find(&self, written: &str) -> Result<&Arc<Table>, CatalogError> {
         let unknown = || CatalogError::UnknownTable(written.to_owned());
         let parts = parse(written).ok_or_else(unknown)?;
         for fold in [true, false] {
             let names: Vec<String> = parts.iter().map(|part| part.name(fold)).collect();
             if let Some(found) = self.named(written, &names)? {
-                return Ok(found);
+                return self.served(found);
             }
         }
         Err(unknown())
@@ -37,26 +39,43 @@ impl Tables {
         self.by_name.values()
     }
 
-    fn named(&self, written: &str, names: &[String]) -> Result<Option<&Arc<Table>>, CatalogError> {
+    /// What keeps tables from being served.
+    pub(crate) fn unserved(&self) -> impl Iterator<Item = &TableProblem> {
+        self.problems.iter().filter(|problem| problem.unserved)
+    }
+
+    fn served(&self, name: &TableName) -> Result<&Arc<Table>, CatalogError> {
+        let problem = || self.unserved().find(|problem| problem.table == *name);
+        self.by_name.get(name).ok_or_else(|| match problem() {
+            Some(problem) => CatalogError::NotServed(Box::new(problem.clone())),
+            None => CatalogError::UnknownTable(name.to_string()),
+        })
+    }
+
+    fn named(&self, written: &str, names: &[String]) -> Result<Option<&TableName>, CatalogError> {
         match names {
-            [schema, name] => Ok(self.by_name(schema, name)),
+            [schema, name] => Ok(self.names().find(|known| known.schema == *schema && known.name == *name)),
             [name] => self.unqualified(written, name),
             _ => Ok(None),
         }
     }
 
-    fn unqualified(&self, written: &str, name: &str) -> Result<Option<&Arc<Table>>, CatalogError> {
-        if let Some(table) = self.by_name("public", name) {
-            return Ok(Some(table));
+    fn names(&self) -> impl Iterator<Item = &TableName> {
+        self.by_name.keys().chain(self.unserved().map(|problem| &problem.table))
+    }
+
+    fn unqualified(&self, written: &str, name: &str) -> Result<Option<&TableName>, CatalogError> {
+        let fitting: BTreeSet<&TableName> = self.names().filter(|known| known.name == name).collect();
+        if let Some(public) = fitting.iter().find(|known| known.schema == "public") {
+            return Ok(Some(public));
         }
-        let mut fitting = self.iter().filter(|table| table.name.name == name);
-        match (fitting.next(), fitting.next()) {
-            (Some(first), Some(second)) => Err(CatalogError::AmbiguousTable {
+        match (fitting.first(), fitting.last()) {
+            (Some(first), Some(second)) if first != second => Err(CatalogError::AmbiguousTable {
                 name: written.to_owned(),
-                first: first.name.clone(),
-                second: second.name.clone(),
+                first: (*first).clone(),
+                second: (*second).clone(),
             }),
-            (only, _) => Ok(only),
+            (only, _) => Ok(only.copied()),
         }
     }
 }

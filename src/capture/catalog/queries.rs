@@ -9,10 +9,12 @@ use super::fingerprint::Fingerprint;
 use super::{CatalogError, access, roles, settings};
 use crate::model::{Access, Roles, Seen};
 
-/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. With an empty
-/// `search_path` PostgreSQL prints a policy's expression with every name qualified, and nobody's objects get in between.
+/// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Where only
+/// `pg_catalog` is searched, and temporary relations last, PostgreSQL prints a policy's expression with every other name
+/// qualified, and nobody's objects get in between.
 /// No jit: see `sql/functions/watch.sql`.
-const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; set local search_path = ''";
+const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; \
+                     set local search_path = pg_catalog, pg_temp";
 
 /// For [`read`], before its snapshot: what one that is older sees, and the transactions that hold the lock on their own number. One of them may be visible to it
 /// although sessions have not heard yet that their caches of the catalog are stale, from which `pg_get_expr` answers: that is
@@ -21,7 +23,8 @@ const OPEN: &str = "
     select pg_catalog.pg_current_snapshot()::text,
            array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
 
-/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`.
+/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`; the tables of `$1` by `pg_class_oid_index` as they
+/// would be if they were watched.
 const TABLES: &str = "
     select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,
            t.problems,
@@ -35,13 +38,22 @@ const TABLES: &str = "
     from rowcast.tables t
     join rowcast.watched w on w.relation = t.oid
     join rowcast.coverage c on c.relation = t.oid
-    order by t.schema, t.name";
+    union all
+    select c.oid, n.nspname, c.relname, 'f',
+           array(select k.attnum from pg_catalog.pg_index i
+                 cross join lateral pg_catalog.unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+                 where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts order by k.place),
+           null, false, null, '{}', '{}', null, null, null
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = any ($1::oid[]) and not exists (select from rowcast.watched w where w.relation = c.oid)
+    order by 2, 3";
 
 /// For [`read`]: by `pg_attribute_relid_attnum_index`. `sent` follows pgoutput: a column list decides when there is one
 /// (15 and newer), else generated columns are left out unless the publication asks for stored ones (18); virtual ones
 /// are never sent. The two catalog columns are reached by name so that one query serves 14 to 18. A NOT NULL constraint
 /// that is not validated (18) promises nothing. A collation is PostgreSQL's or its database's, of libc or of another
-/// provider, each with a column of its own in each version; Turkish and Azeri have their own idea of `lower('I')`.
+/// provider, each with a column of its own in each version; text without one is `"char"`, one byte; Turkish and Azeri have their own idea of `lower('I')`.
 const COLUMNS: &str = "
     select a.attrelid, a.attnum, a.attname, a.atttypid,
            a.attnotnull and not exists (
@@ -58,7 +70,8 @@ const COLUMNS: &str = "
                select distinct g.grantee from pg_catalog.aclexplode(a.attacl) g where g.privilege_type = 'SELECT' order by 1
            ) as to_select,
            case
-               when co.oid is null or not co.collisdeterministic then 'other'
+               when co.oid is null then 'c'
+               when not co.collisdeterministic then 'nondeterministic'
                when l.letters ~* '^(tr|az)' then 'deterministic'
                when l.sorts in ('C', 'POSIX') then 'c'
                else 'plain'
@@ -125,7 +138,8 @@ pub(super) struct TableRow {
     pub(super) comment: Option<String>,
     pub(super) problems: Vec<String>,
     pub(super) hints: Vec<String>,
-    pub(super) coverage: Coverage,
+    /// `None` where somebody only wants to know what would be if it were watched.
+    pub(super) coverage: Option<Coverage>,
 }
 
 /// A live column.
@@ -170,11 +184,11 @@ pub(super) struct Catalog {
 
 /// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
 /// must drop the client too.
-pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
+pub(super) async fn read(client: &Client, planned: &[u32]) -> Result<Catalog, CatalogError> {
     let open = client.query_one(OPEN, &[]).await?;
     let (snapshot, open): (String, Vec<String>) = (open.try_get(0)?, open.try_get(1)?);
     client.batch_execute(BEGIN).await?;
-    let answer = ask(client).await;
+    let answer = ask(client, planned).await;
     let ended = client.batch_execute("rollback").await;
     let mut catalog = answer?;
     ended?;
@@ -185,8 +199,8 @@ pub(super) async fn read(client: &Client) -> Result<Catalog, CatalogError> {
     Ok(catalog)
 }
 
-async fn ask(client: &Client) -> Result<Catalog, tokio_postgres::Error> {
-    let tables = rows(&client.query(TABLES, &[]).await?, table_row)?;
+async fn ask(client: &Client, planned: &[u32]) -> Result<Catalog, tokio_postgres::Error> {
+    let tables = rows(&client.query(TABLES, &[&planned]).await?, table_row)?;
     let oids: Vec<u32> = tables.iter().map(|table: &TableRow| table.oid).collect();
     let columns = rows(&client.query(COLUMNS, &[&oids]).await?, column_row)?;
     let type_oids: Vec<u32> = columns.iter().map(|column: &ColumnRow| column.type_oid).collect();

@@ -10,9 +10,8 @@ use crate::model::{ArrayType, CompositeType, EnumType, PgType};
 /// of somebody's `create type` statements; beyond this bound a type is shown as PostgreSQL's text.
 const DEPTH_MAX: u8 = 32;
 
-const BPCHAR: u32 = 1042;
-/// `text`, `varchar`, `name`, and arrays of the first two.
-const PLAIN_TEXT: [u32; 5] = [25, 1043, 19, 1009, 1015];
+/// `text`, `varchar`, `char(n)`, `name`, `"char"`, and arrays of them.
+const PLAIN_TEXT: [u32; 10] = [25, 1043, 1042, 19, 18, 1009, 1015, 1014, 1003, 1002];
 
 /// The types that a catalog named, by OID.
 pub(super) struct Types(HashMap<u32, TypeRow>);
@@ -33,11 +32,14 @@ impl Types {
         std::iter::successors(self.0.get(&oid), base).take(DEPTH_MAX.into()).any(|row| row.not_null)
     }
 
-    /// Whether its text compares by its collation alone: not so `citext` and, unless the column itself is one, `char(n)`.
+    /// Whether its text, or that of its elements, compares by its collation alone: not so `citext`.
     pub(super) fn is_plain_text(&self, oid: u32) -> bool {
-        let base = |oid: &u32| self.0.get(oid).filter(|row| row.kind == "d").map(|row| row.base);
-        let last = std::iter::successors(Some(oid), base).take(DEPTH_MAX.into()).last();
-        oid == BPCHAR || last.is_some_and(|last| PLAIN_TEXT.contains(&last))
+        let made_of = |oid: &u32| match self.0.get(oid)? {
+            row if row.kind == "d" => Some(row.base),
+            row => (row.element != 0).then_some(row.element),
+        };
+        let mut parts = std::iter::successors(Some(oid), made_of).take(DEPTH_MAX.into());
+        parts.any(|oid| PLAIN_TEXT.contains(&oid))
     }
 
     fn resolve_to(&self, oid: u32, depth: u8) -> PgType {

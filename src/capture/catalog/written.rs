@@ -165,7 +165,7 @@ impl Writing {
             comment: None,
             problems: Vec::new(),
             hints: Vec::new(),
-            coverage: Coverage::default(),
+            coverage: Some(Coverage::default()),
         });
         Ok(())
     }
@@ -238,6 +238,7 @@ impl Writing {
             permissive: policy.permissive,
             roles: if roles.is_empty() { [PUBLIC].into() } else { roles },
             using: Some(policy.using.as_str().into()),
+            tree: Box::default(),
             columns: table.columns.iter().filter(named).map(|column| column.name.as_str().into()).collect(),
         })
     }

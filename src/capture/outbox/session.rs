@@ -26,18 +26,14 @@ use crate::model::Lsn;
 const SETUP: &str = "
     set synchronous_commit = local;
     set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
-    set plan_cache_mode = force_generic_plan; set jit = off; set max_parallel_workers_per_gather = 0; set statement_timeout = 0; set idle_session_timeout = 0;
-    select pg_catalog.set_config(s.name, '0', false) from pg_catalog.pg_settings s
-        where s.name in ('lock_timeout', 'transaction_timeout');
+    set plan_cache_mode = force_generic_plan; set max_parallel_workers_per_gather = 0;
     set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; set tcp_user_timeout = 60000;
-    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
-    set search_path = pg_catalog;
     listen rowcast";
 
 const IS_STANDBY: &str = "select pg_catalog.pg_is_in_recovery()";
 
 const OPEN: &str = "
-    select system_id, timeline, begins_at, newest, timelines, lasts, notifies from rowcast.open_outbox($1)";
+    select system_id, timeline, begins_at, newest, timelines, lasts, notifies, database from rowcast.open_outbox($1)";
 
 const CLOSE: &str = "select seen::text, newest from rowcast.close_window()";
 
@@ -135,6 +131,7 @@ fn read_outbox(row: &Row) -> Result<Outbox, Error> {
     Ok(Outbox {
         identity: ServerIdentity {
             system_id: system_id.cast_unsigned(),
+            database: row.try_get(7)?,
             timeline: timeline.cast_unsigned() | TIMELINE,
             left,
         },

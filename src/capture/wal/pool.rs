@@ -5,6 +5,9 @@
 //! that has to be made begins as a copy of one that is whole, so that a cursor which one process gave out is good at the
 //! next. One that the server has invalidated is dropped and made anew: whoever counted on it is told by the engine.
 //!
+//! Slots belong to the cluster, and their names with them: so the name of a pool has the database's OID in it unless somebody
+//! says otherwise, and a name that another database, plugin or kind of slot has is passed over.
+//!
 //! What is never done: a slot that somebody else streams from, or of another database or plugin, is not touched.
 
 use std::time::{Duration, Instant};
@@ -15,6 +18,7 @@ use super::settings::WalSettings;
 use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::Capture;
 use crate::capture::error::CaptureError;
+use crate::store::StoreError;
 
 /// Processes that start at the same time choose the same slot, and all but one choose again.
 const ATTEMPTS: usize = 64;
@@ -25,12 +29,17 @@ const CROWDED: Duration = Duration::from_secs(5);
 /// How long between two looks meanwhile.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// The slots of the pool; those that hold most come first.
-const SLOTS: &str = r"select slot_name::text, active_pid is not null, coalesce(wal_status = 'lost', false)
+/// The slots with a name of the pool; those that hold most come first.
+const SLOTS: &str = r"select slot_name::text, active_pid is not null, coalesce(wal_status = 'lost', false),
+        coalesce(plugin = 'pgoutput' and database = pg_catalog.current_database() and not temporary, false)
     from pg_catalog.pg_replication_slots
-    where plugin = 'pgoutput' and database = pg_catalog.current_database() and not temporary
-        and (slot_name = $1::text or slot_name ~ ('^' || $1::text || '_[0-9]+$'))
+    where slot_name = $1::text or slot_name ~ ('^' || $1::text || '_[0-9]+$')
     order by confirmed_flush_lsn";
+
+/// The OID and not the name: a database that is renamed keeps its slots. Behind a letter, so that it is not one of the pool
+/// `rowcast`.
+const NAME: &str =
+    "select 'rowcast_db' || oid::text from pg_catalog.pg_database where datname = pg_catalog.current_database()";
 
 const COPY: &str = "select pg_catalog.pg_copy_logical_replication_slot($1::text::name, $2::text::name)";
 
@@ -54,12 +63,28 @@ struct Pooled {
     name: String,
     active: bool,
     lost: bool,
+    /// Else it only has the name.
+    ours: bool,
+}
+
+impl Pooled {
+    fn is_free(&self) -> bool {
+        self.ours && !self.active
+    }
 }
 
 impl SlotPool {
     /// `settings.slot` is the pool's name.
     pub fn new(conninfo: Conninfo, settings: WalSettings) -> Self {
         SlotPool { conninfo, settings }
+    }
+
+    /// The name of a pool: as given, or else after the database.
+    pub async fn name(client: &Client, given: Option<&str>) -> Result<String, StoreError> {
+        match given {
+            Some(name) => Ok(name.to_owned()),
+            None => Ok(client.query_one(NAME, &[]).await?.try_get(0)?),
+        }
     }
 
     /// Streams from a slot that is free, and is made if there is none; with the settings that name it.
@@ -120,9 +145,9 @@ impl IdleSlots {
     }
 
     fn due(&mut self, slots: &[Pooled], now: Instant) -> Vec<String> {
-        let idle = |name: &str| slots.iter().any(|slot| slot.name == name && !slot.active);
+        let idle = |name: &str| slots.iter().any(|slot| slot.name == name && slot.is_free());
         self.since.retain(|(name, _)| idle(name));
-        for slot in slots.iter().filter(|slot| !slot.active) {
+        for slot in slots.iter().filter(|slot| slot.is_free()) {
             if self.since.iter().all(|(name, _)| *name != slot.name) {
                 self.since.push((slot.name.clone(), now));
             }
@@ -132,11 +157,17 @@ impl IdleSlots {
     }
 }
 
+/// Names of the pool's slots that this database has.
+pub async fn pool_slots(client: &Client, pool: &str) -> Vec<String> {
+    look(client, pool).await.into_iter().filter(|slot| slot.ours).map(|slot| slot.name).collect()
+}
+
 /// Nothing when the server does not say: then the claim itself will say why.
 async fn look(client: &Client, pool: &str) -> Vec<Pooled> {
     let rows = client.query(SLOTS, &[&pool]).await.unwrap_or_default();
     let read = |row: &tokio_postgres::Row| {
-        Some(Pooled { name: row.try_get(0).ok()?, active: row.try_get(1).ok()?, lost: row.try_get(2).ok()? })
+        let flag = |at: usize| row.try_get(at).ok();
+        Some(Pooled { name: row.try_get(0).ok()?, active: flag(1)?, lost: flag(2)?, ours: flag(3)? })
     };
     rows.iter().filter_map(read).collect()
 }
@@ -146,8 +177,8 @@ fn choose(pool: &str, slots: &[Pooled]) -> String {
     let name = |number: usize| if number == 1 { pool.to_owned() } else { format!("{pool}_{number}") };
     let known = |name: &String| slots.iter().find(|slot| slot.name == *name);
     let names = || (1..=slots.len() + 1).map(name);
-    let free = names().find(|name| known(name).is_some_and(|slot| !slot.active));
-    let other = || slots.iter().find(|slot| !slot.active).map(|slot| slot.name.clone());
+    let free = names().find(|name| known(name).is_some_and(Pooled::is_free));
+    let other = || slots.iter().find(|slot| slot.is_free()).map(|slot| slot.name.clone());
     free.or_else(other).or_else(|| names().find(|name| known(name).is_none())).unwrap_or_else(|| pool.to_owned())
 }
 
@@ -158,7 +189,7 @@ async fn prepare(client: &Client, slots: &[Pooled], name: &str) {
         let dropped = client.execute(DISCARD, &[&name]).await;
         tracing::warn!(slot = name, ?dropped, "the slot was invalidated by the server and is made anew");
     }
-    let source = slots.iter().find(|slot| !slot.lost && slot.name != name);
+    let source = slots.iter().find(|slot| slot.ours && !slot.lost && slot.name != name);
     if let Some(source) = source.filter(|_| there.is_none_or(|slot| slot.lost)) {
         let copied = client.execute(COPY, &[&source.name, &name]).await;
         tracing::debug!(slot = name, source = source.name, ?copied, "a slot was copied");
@@ -172,7 +203,7 @@ mod tests {
     use super::{IdleSlots, Pooled, choose};
 
     fn slot(name: &str, active: bool) -> Pooled {
-        Pooled { name: name.to_owned(), active, lost: false }
+        Pooled { name: name.to_owned(), active, lost: false, ours: true }
     }
 
     #[test]
@@ -182,6 +213,14 @@ mod tests {
         assert_eq!(choose("feed", &[slot("feed_2", false), slot("feed", false)]), "feed");
         assert_eq!(choose("feed", &[slot("feed", true), slot("feed_7", false)]), "feed_7");
         assert_eq!(choose("feed", &[slot("feed", true), slot("feed_3", true)]), "feed_2");
+    }
+
+    #[test]
+    fn a_name_that_another_database_has_is_passed_over() {
+        let foreign = |name| Pooled { ours: false, ..slot(name, false) };
+        assert_eq!(choose("feed", &[foreign("feed")]), "feed_2");
+        assert_eq!(choose("feed", &[slot("feed", true), foreign("feed_2")]), "feed_3");
+        assert!(IdleSlots::new("feed", Duration::ZERO).due(&[foreign("feed")], Instant::now()).is_empty());
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl Opening<'_> {
             let version = self.link.version.clone();
             return Err(CaptureError::ServerTooOld { place: self.place(), version });
         }
-        let wal_sender_timeout = self.check_settings().await?;
-        let identity = self.check_identity().await?;
+        let (wal_sender_timeout, database) = self.check_settings().await?;
+        let identity = self.check_identity(database).await?;
         self.check_publication().await?;
         let found = self.find_slot().await?;
         let (created, confirmed) = match found {
@@ -90,14 +90,14 @@ impl Opening<'_> {
         Ok(Opened { link: self.link, identity, begins_at, confirmed, created, wal_sender_timeout })
     }
 
-    async fn check_identity(&mut self) -> Result<ServerIdentity, CaptureError> {
+    async fn check_identity(&mut self, database: u32) -> Result<ServerIdentity, CaptureError> {
         let row = self.one_row("IDENTIFY_SYSTEM").await?;
         let number = |at: usize| row.get(at).and_then(Option::as_deref).and_then(|text| text.parse::<u64>().ok());
         let (Some(system_id), Some(timeline)) = (number(0), number(1)) else {
             return Err(self.link.session.violation("IDENTIFY_SYSTEM names no system and timeline".to_owned()));
         };
         let left = if timeline > 1 { self.history(timeline).await? } else { Vec::new() };
-        let now = ServerIdentity { system_id, timeline: timeline as u32, left: left.into() };
+        let now = ServerIdentity { system_id, database, timeline: timeline as u32, left: left.into() };
         match &self.purpose {
             Purpose::Again { identity, seen, .. } => match now.check_follows(identity, *seen) {
                 Ok(()) => Ok(now),
@@ -112,9 +112,11 @@ impl Opening<'_> {
         Ok(switch_points(row.get(1).and_then(Option::as_deref).unwrap_or_default()))
     }
 
-    async fn check_settings(&mut self) -> Result<Duration, CaptureError> {
-        let settings = "select current_setting('wal_level'), setting, pg_catalog.pg_is_in_recovery() \
-                        from pg_catalog.pg_settings where name = 'wal_sender_timeout'";
+    /// How long the server waits for us, and the database's OID.
+    async fn check_settings(&mut self) -> Result<(Duration, u32), CaptureError> {
+        let settings = "select current_setting('wal_level'), s.setting, pg_is_in_recovery(), d.oid \
+                        from pg_settings s, pg_database d \
+                        where s.name = 'wal_sender_timeout' and d.datname = current_database()";
         let row = self.one_row(settings).await?;
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         if text(2) == "t" {
@@ -123,7 +125,7 @@ impl Opening<'_> {
         if text(0) != "logical" {
             return Err(CaptureError::WalLevelNotLogical { place: self.place(), wal_level: text(0) });
         }
-        Ok(Duration::from_millis(text(1).parse().unwrap_or(0)))
+        Ok((Duration::from_millis(text(1).parse().unwrap_or(0)), text(3).parse().unwrap_or(0)))
     }
 
     async fn check_publication(&mut self) -> Result<(), CaptureError> {

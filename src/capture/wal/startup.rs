@@ -14,26 +14,14 @@ use postgres_protocol::message::frontend;
 use super::link::{Link, Session};
 use crate::capture::conninfo::{ChannelBinding, Conninfo, Endpoint};
 use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::pinned::{LATER, STARTUP};
+use crate::capture::refusal::check_encoding;
 use crate::capture::socket::{Found, Stream};
 use crate::capture::wire::{Frames, Incoming};
 
-/// The walsender prints values by its session's settings, which roles and databases may change: these are pinned. No
-/// timeout of an ordinary session may end a stream.
-const PINNED: [(&str, &str); 13] = [
-    ("replication", "database"),
-    ("client_encoding", "UTF8"),
-    ("client_min_messages", "notice"),
-    ("TimeZone", "UTC"),
-    ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
-    ("bytea_output", "hex"),
-    ("extra_float_digits", "1"),
-    ("standard_conforming_strings", "on"),
-    ("statement_timeout", "0"),
-    ("lock_timeout", "0"),
-    ("idle_in_transaction_session_timeout", "0"),
-    ("idle_session_timeout", "0"),
-];
+/// Beside what every session pins: the walsender prints values by its session's settings.
+const REPLICATION: [(&str, &str); 3] =
+    [("replication", "database"), ("client_encoding", "UTF8"), ("search_path", "pg_catalog, pg_temp")];
 
 /// Connects in replication mode and authenticates.
 pub(super) async fn connect(info: &Conninfo, usual_timeout: Duration) -> Result<Link, CaptureError> {
@@ -61,22 +49,44 @@ async fn start(
     let own =
         [("user", info.user.as_str()), ("database", &info.database), ("application_name", &info.application_name)];
     let options = info.options.as_deref().map(|options| ("options", options));
-    let parameters = own.into_iter().chain(options).chain(PINNED);
+    let parameters = own.into_iter().chain(options).chain(REPLICATION).chain(STARTUP);
     frontend::startup_message(parameters, &mut out).map_err(|error| link.session.violation(error.to_string()))?;
     link.send(&out).await?;
     Login { info, password: at.password.as_ref().map(|secret| secret.0.as_str()), link: &mut link }.run().await?;
-    let mut is_standby = false;
-    loop {
-        match link.receive().await? {
-            Incoming::Other(Message::ParameterStatus(status)) if matches!(status.name(), Ok("server_version")) => {
-                status.value().unwrap_or_default().clone_into(&mut link.version);
+    let is_standby = link.become_ready().await?;
+    link.pin().await?;
+    Ok(Found { session: link, is_standby })
+}
+
+impl Link {
+    /// Whether it is a standby.
+    async fn become_ready(&mut self) -> Result<bool, CaptureError> {
+        let mut is_standby = false;
+        loop {
+            match self.receive().await? {
+                Incoming::Other(Message::ParameterStatus(status)) => {
+                    let value = status.value().unwrap_or_default();
+                    match status.name().unwrap_or_default() {
+                        "server_version" => value.clone_into(&mut self.version),
+                        "server_encoding" => check_encoding(&self.session.place, Some(value))?,
+                        "in_hot_standby" => is_standby = value == "on",
+                        _ => {}
+                    }
+                }
+                Incoming::Other(Message::BackendKeyData(key)) => self.key = Some((key.process_id(), key.secret_key())),
+                Incoming::Other(Message::ReadyForQuery(_)) => return Ok(is_standby),
+                other => self.session.expect_chatter(other)?,
             }
-            Incoming::Other(Message::ParameterStatus(status)) if matches!(status.name(), Ok("in_hot_standby")) => {
-                is_standby = matches!(status.value(), Ok("on"));
-            }
-            Incoming::Other(Message::BackendKeyData(key)) => link.key = Some((key.process_id(), key.secret_key())),
-            Incoming::Other(Message::ReadyForQuery(_)) => return Ok(Found { session: link, is_standby }),
-            other => link.session.expect_chatter(other)?,
+        }
+    }
+
+    async fn pin(&mut self) -> Result<(), CaptureError> {
+        match self.query(LATER).await?.last().and_then(|row| row.first()?.as_deref()) {
+            Some("on") => Ok(()),
+            _ => Err(CaptureError::PoolerBetween {
+                place: self.session.place.clone(),
+                reason: "it drops startup parameters".to_owned(),
+            }),
         }
     }
 }

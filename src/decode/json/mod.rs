@@ -108,7 +108,7 @@ pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
 
 fn value(pg_type: &PgType, text: &[u8], out: &mut Vec<u8>, depth: usize) -> Result<Written, ValueError> {
     match pg_type {
-        PgType::Text | PgType::Enum(_) | PgType::Other => string::write(text, out),
+        PgType::Text | PgType::Bpchar | PgType::Enum(_) | PgType::Other => string::write(text, out),
         PgType::Bool => boolean(text, out)?,
         PgType::Int2 | PgType::Int4 => number::integer(text, out)?,
         PgType::Int8 => number::big_integer(text, out)?,

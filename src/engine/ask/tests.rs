@@ -156,6 +156,7 @@ impl Office {
             settings: Box::new([("app.user".into(), user.to_string().into())]),
             condition: condition.into(),
             reads: Reads::Row,
+            binding: None,
         }))
     }
 

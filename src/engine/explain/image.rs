@@ -10,10 +10,8 @@ use super::{Inquiry, invalid};
 use crate::error::Error;
 use crate::model::{Datum, Operation, ReplicaIdentity, Table, Tuple};
 
-/// The formats of the replication stream, nobody's objects before PostgreSQL's own, and nothing written.
-const PINNED: &str = "begin read only; set local timezone = 'UTC'; set local datestyle = 'ISO'; set local search_path = ''; \
-                      set local intervalstyle = 'postgres'; set local bytea_output = 'hex'; set local extra_float_digits = 1; \
-                      set local statement_timeout = '10s'";
+/// Nothing is written, and an input function may not take for ever.
+const BEGIN: &str = "begin read only; set local statement_timeout = '10s'";
 
 /// One change.
 pub(super) struct Sent {
@@ -48,7 +46,12 @@ fn operation(inquiry: &Inquiry) -> Result<Option<Operation>, Error> {
         Operation::Insert => row && !old,
         Operation::Update => row,
         Operation::Delete => old && !row,
-        Operation::Truncate | Operation::Message | Operation::Snapshot | Operation::SnapshotEnd => false,
+        Operation::Departure
+        | Operation::Arrival
+        | Operation::Truncate
+        | Operation::Message
+        | Operation::Snapshot
+        | Operation::SnapshotEnd => false,
     };
     if fits {
         return Ok(Some(operation));
@@ -98,7 +101,7 @@ async fn populate(client: &Client, table: &Table, json: &str) -> Result<Vec<Opti
         "select {} from pg_catalog.json_populate_record(null::{from}, $1::pg_catalog.json) as t",
         columns.join(", ")
     );
-    client.batch_execute(PINNED).await?;
+    client.batch_execute(BEGIN).await?;
     let rows = client.query_typed(&statement, &[(&json, Type::TEXT)]).await;
     client.batch_execute("rollback").await?;
     let rows = rows?;

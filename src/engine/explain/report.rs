@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::model::Transition;
+
 /// One principal before one table, and before one change of it.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -112,7 +114,7 @@ pub(super) struct Condition {
     pub(super) asked: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Row {
     pub(super) operation: &'static str,
     pub(super) notes: Vec<String>,
@@ -120,6 +122,10 @@ pub(super) struct Row {
     pub(super) new: Option<Image>,
     /// `ENTER`, `STAY`, `LEAVE`, or none.
     pub(super) transition: Option<&'static str>,
+    #[serde(skip)]
+    pub(super) meant: Option<Transition>,
+    /// What is delivered first where the key changed: the old key alone.
+    pub(super) left: Option<Told>,
     pub(super) told: Option<Told>,
     /// Why nothing is told.
     pub(super) why_not: Option<String>,

@@ -64,15 +64,7 @@ impl Case<'_> {
     /// What is told of the change, and if nothing is, by whose word.
     pub(super) async fn row(&self, sent: Sent, probe: &Probe) -> Row {
         let Sent { operation, old, new, notes } = sent;
-        let mut row = Row {
-            operation: operation.name(),
-            notes,
-            old: None,
-            new: None,
-            transition: None,
-            told: None,
-            why_not: None,
-        };
+        let mut row = Row { operation: operation.name(), notes, ..Row::default() };
         let modules = self.modules();
         if let Some(module) = modules.iter().find(|module| !module.admitted) {
             row.why_not = Some(format!("module {} refuses the subscription", module.name));
@@ -81,11 +73,25 @@ impl Case<'_> {
         match self.subscription() {
             Ok(subscription) => {
                 let change = RowChange { table: Arc::clone(&self.table), operation, old, new };
-                self.judge(&subscription, change, probe, &mut row).await;
+                self.judge(&subscription, change.clone(), probe, &mut row).await;
+                if let (Some(Transition::Stay), Some(halves)) = (row.meant, change.halves()) {
+                    self.judge_halves(&subscription, halves, probe, &mut row).await;
+                }
             }
             Err(failure) => row.why_not = Some(format!("{failure} ({})", failure.code())),
         }
         row
+    }
+
+    /// A row that is in view before and after under another key each is delivered twice.
+    async fn judge_halves(&self, subscription: &Subscription, halves: [RowChange; 2], probe: &Probe, row: &mut Row) {
+        let [mut departure, mut arrival] = [Row::default(), Row::default()];
+        let [before, after] = halves;
+        self.judge(subscription, before, probe, &mut departure).await;
+        self.judge(subscription, after, probe, &mut arrival).await;
+        (row.left, row.told) = (departure.told, arrival.told);
+        row.transition = arrival.transition;
+        row.notes.push("the key changed: the row leaves under its old key and enters under its new one".to_owned());
     }
 
     async fn judge(&self, subscription: &Subscription, change: RowChange, probe: &Probe, row: &mut Row) {
@@ -111,7 +117,8 @@ impl Case<'_> {
             }
             _ => Some(why_not(change.operation, old.as_ref(), new.as_ref())),
         };
-        row.transition = visible.as_ref().map(|visible| visible.transition().name());
+        row.meant = visible.as_ref().map(Visible::transition);
+        row.transition = row.meant.map(Transition::name);
         row.told = visible.map(|visible| self.told(subscription, &visible));
         (row.old, row.new) = (old.map(|old| old.image), new.map(|new| new.image));
     }

@@ -28,6 +28,7 @@ impl SessionHandle {
         while let Some(action) = conversation.machine.poll_action() {
             match action {
                 Action::Authenticate { payload } => {
+                    conversation.requests = self.core.revocations.in_force();
                     credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
                 }
                 Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
@@ -69,6 +70,9 @@ impl SessionHandle {
         let head = self.dialect.next_head(id);
         let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head };
         self.core.check_subscribe(conversation.key)?;
+        if self.core.live()?.schema.introspects(&request) {
+            self.core.check_introspection(conversation.key)?;
+        }
         match self.core.subscribe(&principal, &Arc::new(request), sink)? {
             Subscribed::Live(subscription) => {
                 conversation.operations.insert(id.clone(), subscription);

@@ -18,14 +18,7 @@ pub(super) fn array(element: PgType) -> PgType {
 
 pub(super) fn column(name: &str, pg_type: PgType, not_null: bool) -> Column {
     let field = super::super::name::camel_case(name);
-    Column {
-        name: name.to_owned(),
-        field,
-        type_oid: 0,
-        pg_type,
-        not_null,
-        collation: crate::model::Collation::default(),
-    }
+    Column { name: name.to_owned(), field, type_oid: 0, pg_type, not_null, collation: crate::model::Collation::Plain }
 }
 
 pub(super) fn table(name: &str, columns: Vec<Column>, key: &[usize], comment: Option<&str>) -> Arc<Table> {

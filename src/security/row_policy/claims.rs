@@ -75,10 +75,15 @@ pub(super) fn text(document: &Json) -> Result<Value, Stop> {
         Json::Null => Ok(Value::Null),
         Json::String(text) => Ok(Value::text(text)),
         Json::Bool(value) => Ok(Value::text(if *value { "true" } else { "false" })),
-        Json::Number(number) if number.is_i64() || number.is_u64() => Ok(Value::text(&number.to_string())),
+        Json::Number(number) if is_printed_alike(number) => Ok(Value::text(number.as_str())),
         Json::Number(_) => Err(Stop::Asked(Why::Spelling("as an integer".into()))),
         Json::Array(_) | Json::Object(_) => Err(Stop::Asked(Why::Form("the text of a JSON array or object"))),
     }
+}
+
+/// Whether `jsonb` prints it as it is written: an integer, and not `-0`.
+fn is_printed_alike(number: &serde_json::Number) -> bool {
+    (number.is_i64() || number.is_u64()) && number.as_str() != "-0"
 }
 
 /// `document ? word`

@@ -10,7 +10,7 @@ use super::constant::{Constant, Value};
 use super::types::Type;
 use super::why::Why;
 use crate::model::{ArrayType, PgType};
-use crate::predicate::{Float, Numeric, Scalar};
+use crate::predicate::{Float, Json, Numeric, Scalar};
 
 /// Reads an expression that names no column.
 pub(super) fn constant(expr: &Expr) -> Result<Constant, Why> {
@@ -120,6 +120,7 @@ fn printed(text: &str, to: &Type) -> Option<Value> {
                 _ => None,
             }
         }
+        Type::Jsonb => Json::operand(text).map(|json| Value::Scalar(Scalar::Json(Box::new(json)))),
         to => Scalar::from_text(&to.pg_type()?, text.as_bytes()).map(Value::Scalar),
     }
 }

@@ -26,6 +26,7 @@ mod scan;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod types;
 mod why;
 
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 pub use explain::{Explanation, PolicyClass, PolicyExplanation, sql as predicate_sql};
 pub use policies::TablePolicies;
-pub use question::{Question, Reads};
+pub use question::{Binding, Question, Reads};
 pub use refusal::PolicyRefusal;
 pub use why::{Reason, Why};
 

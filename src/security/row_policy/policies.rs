@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::bind::{Binder, Broken};
 use super::bounds::Bounds;
 use super::constant::Bound;
-use super::question::{Question, Reads};
+use super::question::{Binding, Question, Reads};
 use super::scan::{Scan, scan};
 use super::template::Node;
-use super::{PolicyRefusal, RowRule, read};
+use super::why::{Reason, Why};
+use super::{PolicyRefusal, RowRule, read, tree};
 use crate::model::{Policy, Principal, Role, Table};
 use crate::predicate::Predicate;
 
@@ -32,11 +33,23 @@ pub(super) struct Template {
     pub(super) scan: Scan,
 }
 
+impl Template {
+    /// Its text does not say which operators or casts are meant, and the role may lack the right to call them.
+    fn hiding(policy: &Policy, using: Box<str>) -> Self {
+        let node = Node::Asked(Reason { why: Why::Hidden, text: using.clone() });
+        let scan = Scan { privileged: true, ..scan(&using) };
+        Template { policy: policy.clone(), using, node, scan }
+    }
+}
+
 impl TablePolicies {
     /// Reads them. What cannot be read is asked or refused when somebody subscribes.
     pub fn of(table: &Table) -> Self {
         let template = |policy: &Policy| {
             let using = policy.using.clone()?;
+            if tree::hides(&policy.tree) {
+                return Some(Template::hiding(policy, using));
+            }
             let (node, scan) = (read::policy(table, &using), scan(&using));
             Some(Template { policy: policy.clone(), using, node, scan })
         };
@@ -163,7 +176,15 @@ impl<'t> Applying<'t> {
             settings: principal.settings.iter().map(|(name, value)| (&**name, &**value)).map(boxed).collect(),
             condition: self.condition().into(),
             reads: self.reads(table),
+            binding: Some(self.binding(table)),
         }
+    }
+
+    fn binding(&self, table: &Table) -> Binding {
+        let reads = self.reads(table);
+        let names = table.columns.iter().enumerate().filter(|(index, _)| reads.contain(*index));
+        let columns = names.map(|(_, column)| column.name.as_str().into()).collect();
+        Binding::of(columns, self.all().map(|template| &*template.policy.tree))
     }
 
     fn condition(&self) -> String {

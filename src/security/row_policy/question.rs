@@ -1,5 +1,6 @@
 //! What PostgreSQL is asked about a row image, where a policy was not compiled.
 
+use super::tree;
 use crate::model::TableName;
 
 /// The columns of the table that the condition reads.
@@ -9,6 +10,16 @@ pub enum Reads {
     Row,
     /// These, by index.
     Columns(Box<[usize]>),
+}
+
+impl Reads {
+    /// Whether it reads the column of this index.
+    pub fn contain(&self, index: usize) -> bool {
+        match self {
+            Reads::Row => true,
+            Reads::Columns(columns) => columns.contains(&index),
+        }
+    }
 }
 
 /// One condition, as one role with certain settings. Equal questions have equal answers for equal images, so everybody
@@ -25,4 +36,29 @@ pub struct Question {
     pub condition: Box<str>,
     /// What an image must carry for the answer to be certain.
     pub reads: Reads,
+    /// What the text must mean; `None` for a condition that no policy has.
+    pub binding: Option<Binding>,
+}
+
+/// A condition's text is parsed again, so what it calls then is compared with what is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The columns that must still have these names.
+    pub columns: Box<[Box<str>]>,
+    stored: Box<[(Box<str>, u32)]>,
+}
+
+impl Binding {
+    /// Of the stored trees, in the order in which their texts stand in the condition.
+    pub fn of<'t>(columns: Box<[Box<str>]>, trees: impl Iterator<Item = &'t str>) -> Self {
+        let stored = trees.flat_map(tree::foreign).map(|(field, oid)| (field.into(), oid)).collect();
+        Binding { columns, stored }
+    }
+
+    /// Whether a query over one row of the table calls what is stored: its tree begins with the type of the row.
+    pub fn is_of(&self, tree: &str) -> bool {
+        let found = tree::foreign(tree);
+        let stored = self.stored.iter().map(|(field, oid)| (&**field, *oid));
+        !found.is_empty() && found.into_iter().skip(1).eq(stored)
+    }
 }

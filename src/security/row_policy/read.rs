@@ -138,7 +138,7 @@ impl Reader<'_> {
             Collation::C => true,
             Collation::Plain => equality,
             Collation::Deterministic => equality && !folds,
-            Collation::Other => false,
+            Collation::Nondeterministic | Collation::Other => false,
         };
         known.then_some(()).ok_or_else(|| Why::Collation(column.name.as_str().into()))
     }
@@ -165,7 +165,8 @@ impl Reader<'_> {
         match op {
             BinaryOperator::PGLikeMatch | BinaryOperator::PGNotLikeMatch => {
                 let subject = self.subject(left)?;
-                if subject.of != Type::Text || subject.view != View::Plain {
+                let padded = self.table.columns[subject.column].pg_type == PgType::Bpchar;
+                if subject.of != Type::Text || subject.view != View::Plain || padded {
                     return Err(unowned(op));
                 }
                 self.collates(&subject, true)?;
@@ -273,7 +274,7 @@ impl Reader<'_> {
         let subject = self.subject(expr)?;
         let column = &self.table.columns[subject.column];
         match subject.of {
-            Type::Array(element) if *element == Type::Text && column.collation == Collation::Other => {
+            Type::Array(element) if *element == Type::Text && !column.collation.is_bytewise() => {
                 Err(Why::Collation(column.name.as_str().into()))
             }
             Type::Array(element) if !matches!(*element, Type::Named(_)) => Ok((subject.column, *element)),

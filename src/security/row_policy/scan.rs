@@ -56,7 +56,7 @@ fn reads_tables(tokens: &[&Token]) -> bool {
     })
 }
 
-/// With an empty `search_path` PostgreSQL prints the schema of every function but its own.
+/// Where only `pg_catalog` is searched PostgreSQL prints the schema of every function but its own.
 fn calls_foreign(tokens: &[&Token]) -> bool {
     tokens.windows(3).any(|three| matches!(three, [Token::Period, Token::Word(_), Token::LParen]))
 }

@@ -33,6 +33,7 @@ fn table(policies: &[(&str, bool, &str)]) -> Table {
         permissive: *permissive,
         roles: [PUBLIC].into(),
         using: Some((*using).into()),
+        tree: Box::default(),
         columns: ["owner".into()].into(),
     };
     Table {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::model::{Collation, Column, PgType};
+use crate::model::{Column, PgType};
 
+const CHAR: u32 = 18;
 const NAME: u32 = 19;
 const CHARS: u32 = 1002;
 const NAMES: u32 = 1003;
@@ -69,14 +70,14 @@ impl Type {
     pub(super) fn of(column: &Column) -> Option<Type> {
         match (&column.pg_type, column.type_oid) {
             (PgType::Text, TEXT | VARCHAR) => Some(Type::Text),
-            (PgType::Text, BPCHAR) => Some(Type::Bpchar),
+            (PgType::Bpchar, BPCHAR) => Some(Type::Bpchar),
             (PgType::Text, NAME) => Some(Type::Name),
+            // These, and elements of these, pad, cut or fold.
+            (PgType::Text, CHAR) | (PgType::Array(_), CHARS | NAMES | BPCHARS) => None,
             // A domain: the catalog vouches for its text when it knows how that compares.
-            (PgType::Text, _) => (column.collation != Collation::Other).then_some(Type::Text),
+            (PgType::Text, _) => column.collation.is_bytewise().then_some(Type::Text),
             (PgType::Json, JSONB) => Some(Type::Jsonb),
             (PgType::Enum(of), _) => Some(Type::Named(of.name.as_str().into())),
-            // Elements of these pad, cut or fold.
-            (PgType::Array(_), CHARS | NAMES | BPCHARS) => None,
             (PgType::Array(array), _) => Type::of_element(&array.element).map(|of| Type::Array(Box::new(of))),
             (plain, _) => Type::plain(plain),
         }
@@ -142,7 +143,8 @@ impl Type {
             Type::Int8 => PgType::Int8,
             Type::Numeric => PgType::Numeric,
             Type::Double => PgType::Float8,
-            Type::Text | Type::Name | Type::Bpchar => PgType::Text,
+            Type::Text | Type::Name => PgType::Text,
+            Type::Bpchar => PgType::Bpchar,
             Type::Uuid => PgType::Uuid,
             Type::Date => PgType::Date,
             Type::Timestamp => PgType::Timestamp,

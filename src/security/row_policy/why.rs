@@ -6,6 +6,9 @@ pub enum Why {
     /// It cannot be read as an expression, or is nested too deeply.
     #[error("it is not an expression that is read here")]
     Syntax,
+    /// It has an operator or a cast that is not PostgreSQL's own, and its text may not show which.
+    #[error("an operator or a cast of the user's own")]
+    Hidden,
     /// It reads other tables.
     #[error("it contains a query")]
     Subquery,

@@ -67,33 +67,51 @@ async fn names_may_stay_as_in_the_database() {
 }
 
 #[tokio::test]
-async fn names_that_come_out_the_same_are_an_error_that_names_both() {
-    for (setup, first, second) in [
-        (
-            "create table t (id int primary key, user_id int, \"userId\" int); select rowcast.watch('t')",
-            "public.t.user_id",
-            "public.t.userId",
-        ),
-        (
-            "create table order_items (id int primary key); create table \"OrderItems\" (id int primary key);
-             select rowcast.watch('order_items'), rowcast.watch('\"OrderItems\"')",
-            "public.OrderItems",
-            "public.order_items",
-        ),
-        (
-            "create schema a; create table a.t (id int primary key); create table t (id int primary key);
-             select rowcast.watch('a.t'), rowcast.watch('t')",
-            "a.t",
-            "public.t",
-        ),
-    ] {
-        let (_database, client) = Database::migrated().await;
-        client.batch_execute(setup).await.unwrap();
-        let error = Tables::load(&client).await.unwrap_err();
-        assert_eq!(error.code(), "NAME_COLLISION");
-        let told = error.to_string();
-        assert!(told.contains(first) && told.contains(second), "{told}");
+async fn a_table_that_makes_no_graphql_type_is_left_out_alone_with_its_reason() {
+    let (_database, client) = Database::migrated().await;
+    let setup = "
+        create table t (id int primary key, user_id int, \"userId\" int); create table empty (); create table u (id int);
+        create schema other; create table other.t (id int);
+        select rowcast.watch('t'), rowcast.watch('empty'), rowcast.watch('u'), rowcast.watch('other.t')";
+    let tables = load(&client, setup).await;
+    assert_eq!(tables.iter().map(|table| table.name.to_string()).collect::<Vec<_>>(), ["other.t", "public.u"]);
+    for (written, code, named) in [("t", "NAME_COLLISION", "public.t.userId"), ("empty", "NO_COLUMNS", "column")] {
+        let problem = tables.problems.iter().find(|problem| problem.unserved && problem.table.name == written).unwrap();
+        assert!(problem.code == code && problem.hint.contains(named), "{problem:?}");
+        let error = tables.find(written).unwrap_err();
+        assert_eq!(error.code(), "TABLE_NOT_SERVED", "no other table of that name takes its place");
+        assert!(error.to_string().contains(code), "{error}");
     }
+    let tables = Tables::load_named(&client, Naming::Database, CaptureMode::Wal).await.unwrap();
+    assert!(tables.find("t").is_ok());
+}
+
+#[tokio::test]
+async fn tables_of_one_name_in_graphql_are_both_known() {
+    let (_database, client) = Database::migrated().await;
+    let setup = "
+        create table order_items (id int primary key); create table \"OrderItems\" (id int primary key);
+        select rowcast.watch('order_items'), rowcast.watch('\"OrderItems\"')";
+    let tables = load(&client, setup).await;
+    assert_eq!(tables.find("order_items").unwrap().field, tables.find("OrderItems").unwrap().field);
+}
+
+#[tokio::test]
+async fn a_table_is_read_as_if_it_were_watched() {
+    let (_database, client) = Database::migrated().await;
+    let setup =
+        "create table t (id int, part int, v text, primary key (part, id)); create table bad (v int, \"V\" int)";
+    client.batch_execute(setup).await.unwrap();
+    let planned = rowcast::store::relation(&client, "t").await.unwrap();
+    let load = |oid| Tables::load_with(&client, Naming::Camel, CaptureMode::Wal, std::slice::from_ref(oid));
+    let before = load(&planned).await.unwrap();
+    client.batch_execute("select rowcast.watch('t')").await.unwrap();
+    let after = Tables::load(&client).await.unwrap();
+    let shape =
+        |tables: &Tables| tables.find("t").map(|t| (t.oid, t.columns.clone(), t.key.clone(), t.identity)).unwrap();
+    assert_eq!(shape(&before), shape(&after));
+    let bad = rowcast::store::relation(&client, "bad").await.unwrap();
+    assert_eq!(load(&bad).await.unwrap_err().code(), "TABLE_NOT_SERVED");
 }
 
 #[tokio::test]
@@ -140,6 +158,23 @@ async fn a_lost_tenant_column_never_makes_a_table_open() {
     let tables = load(&client, setup).await;
     assert!(tables.by_oid.is_empty());
     assert_eq!(tables.problems[0].code, "TENANT_COLUMN_LOST");
+}
+
+#[tokio::test]
+async fn a_tenant_column_that_only_postgresql_can_compare_serves_no_table() {
+    let (_database, client) = Database::migrated().await;
+    let setup = "
+        create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        create domain team as char(4);
+        create table folds (id int primary key, tenant text collate folded);
+        create table fits (id int primary key, tenant team);
+        select rowcast.watch(t, 'tenant') from unnest('{folds,fits}'::regclass[]) t";
+    let tables = load(&client, setup).await;
+    assert_eq!(tables.iter().map(|table| table.name.name.as_str()).collect::<Vec<_>>(), ["fits"]);
+    let problems: Vec<_> = tables.problems.iter().filter(|problem| problem.unserved).collect();
+    assert_eq!(problems.iter().map(|problem| problem.table.name.as_str()).collect::<Vec<_>>(), ["folds"]);
+    assert!(problems.iter().all(|problem| problem.code == "TENANT_COLUMN_INCOMPARABLE"));
+    assert!(problems[0].hint.contains("not deterministic") && problems[0].hint.contains("tenant"));
 }
 
 /// Generated ones, before 18.

@@ -68,7 +68,7 @@ fn a_transaction_becomes_numbered_events_between_begin_and_commit() {
     assert_eq!(decoder.decode(relation(ORDERS, "orders", b'f', COLUMNS)), Ok(Decoded::Nothing));
     for ordinal in 0..2 {
         let event = event(decoder.decode(insert(ORDERS, &order("1"))).unwrap());
-        assert_eq!(event.position, Position { commit_lsn: lsn, ordinal });
+        assert_eq!(event.position, Position { commit_lsn: lsn, ordinal: ordinal * Event::NUMBERS });
         assert_eq!((event.xid, event.committed_at), (727, committed_at));
     }
     let end_lsn = Lsn(COMMIT_LSN + 48);
@@ -127,8 +127,8 @@ fn ordinals_do_not_depend_on_who_watches_what() {
     assert_eq!(decoder.decode(message(false, "rowcast.publish", b"{}")), Ok(Decoded::Nothing));
     let Decoded::Events(events) = decoder.decode(truncate(&[ITEMS, OTHER, ORDERS])).unwrap() else { panic!() };
     let ordinals: Vec<_> = events.iter().map(|event| event.position.ordinal).collect();
-    assert_eq!(ordinals, [2, 4]);
-    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 5);
+    assert_eq!(ordinals, [4, 8]);
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 10);
 }
 
 #[test]
@@ -168,6 +168,29 @@ fn a_malformed_publication_is_set_aside_and_stops_nothing() {
     }
     let answer = decoder.decode(message(true, "rowcast.publish", b"{\"topic\": \"\xff\"}")).unwrap();
     assert_eq!(answer, Decoded::Ignored(Ignored::NotUtf8));
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 18);
+}
+
+#[test]
+fn a_malformed_request_to_close_sessions_is_set_aside_and_stops_nothing() {
+    let mut decoder = ready();
+    let whole = br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null, "sender": null}"#;
+    assert!(
+        matches!(decoder.decode(message(true, "rowcast.close", whole)), Ok(Decoded::Ending(position, _)) if position.ordinal == 0)
+    );
+    for content in [
+        &b""[..],
+        b"{}",
+        b"\xff",
+        br#"{"who": {"user_id": "1", "tenant_id": null}, "disconnect": null, "sender": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": null, "sender": null, "more": 1}"#,
+        br#"{"who": {"user_id": 1, "tenant_id": null, "role": null}, "disconnect": null, "sender": null}"#,
+        br#"{"who": {"user_id": "1", "tenant_id": null, "role": null}, "disconnect": {"code": 99999, "reason": ""}, "sender": null}"#,
+    ] {
+        let answer = decoder.decode(message(true, "rowcast.close", content)).unwrap();
+        assert!(matches!(answer, Decoded::Ignored(Ignored::NotAnEnding { .. })), "{answer:?}");
+    }
     assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9);
 }
 

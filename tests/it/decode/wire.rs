@@ -102,7 +102,7 @@ pub(crate) fn table(oid: u32, name: &str, identity: ReplicaIdentity, columns: &[
         type_oid,
         pg_type: PgType::builtin(type_oid).unwrap_or(PgType::Other),
         not_null: index == 0,
-        collation: rowcast::model::Collation::default(),
+        collation: rowcast::model::Collation::Plain,
     };
     Arc::new(Table {
         oid,

@@ -62,7 +62,7 @@ pub(crate) fn skips_outbox(why: &str) -> bool {
 pub(crate) fn bus(server: &Server) -> Bus {
     Bus::PostgreSql(PostgreSqlBus {
         url: Some(server.url()),
-        slot: "rowcast_it".to_owned(),
+        slot: Some("rowcast_it".to_owned()),
         publication: "rowcast".to_owned(),
         capture: Some(capture()),
     })
@@ -70,12 +70,19 @@ pub(crate) fn bus(server: &Server) -> Bus {
 
 /// An engine that serves a server with these fields.
 pub(crate) async fn serving(server: &Server, fields: &Value) -> Arc<Engine> {
-    // Tests look when they like, and the machine may be busy: no client is slow by accident.
-    let patient =
-        Settings { queue_bytes_max: 1 << 28, queue_age_max_s: 600.0, pong_timeout_s: 600.0, ..Settings::default() };
-    let engine = Arc::new(Engine::new(bus(server), patient));
+    serving_with(server, fields, patient()).await
+}
+
+/// The same with these settings.
+pub(crate) async fn serving_with(server: &Server, fields: &Value, settings: Settings) -> Arc<Engine> {
+    let engine = Arc::new(Engine::new(bus(server), settings));
     engine.start(&fields.to_string()).await.unwrap();
     engine
+}
+
+/// Tests look when they like, and the machine may be busy: no client is slow by accident.
+pub(crate) fn patient() -> Settings {
+    Settings { queue_bytes_max: 1 << 28, queue_age_max_s: 600.0, pong_timeout_s: 600.0, ..Settings::default() }
 }
 
 /// An engine without a database.

@@ -358,3 +358,14 @@ fn statement(old: Option<&Value>, new: Option<&Value>) -> String {
         (None, None) => String::new(),
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_key_is_explained_as_the_two_events_that_it_is() {
+    let server = prepared("create policy own on docs using (owner = current_setting('app.user'))").await;
+    let told = told(&server, &user("app", "ann"), &change(Some(doc(1, "ann")), Some(doc(2, "ann")))).await;
+    let row = &told["row"];
+    let event = |name: &str| row[name]["payload"]["data"]["docs"].clone();
+    assert_eq!((&event("left")["transition"], &event("left")["key"]), (&json!("LEAVE"), &json!({ "id": 1 })));
+    assert_eq!((&event("told")["transition"], &event("told")["key"]), (&json!("ENTER"), &json!({ "id": 2 })));
+    assert_eq!((&row["left"]["what"], &row["transition"]), (&json!("key"), &json!("ENTER")));
+}

@@ -221,6 +221,43 @@ async fn row_security_comes_and_goes_at_its_place_in_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_columns_that_the_role_may_not_read_is_not_delivered_to_it() {
+    for policy in [OWN, ASKED] {
+        let server = prepared(policy).await;
+        server.sql("revoke select on docs from app; grant select (id, owner, title) on docs to app").await;
+        let engine = serving(
+            &server,
+            &json!([{ "table": "docs" }, { "table": "docs", "name": "commits", "transactions": true }]),
+        )
+        .await;
+        let (mut app, mut auditor) =
+            (Client::connect(&engine, user("app", "ann")), Client::connect(&engine, user("auditor", "ann")));
+        add(&server, 1, "ann").await;
+        let changed = "subscription { docs(operations: [UPDATE]) { transition key { id } row { id } changed } }";
+        let commits = "subscription { commits(operations: [UPDATE]) { changes { operation key { id } changed } } }";
+        app.subscribe("1", changed);
+        auditor.subscribe("1", changed);
+        app.subscribe("2", commits);
+        server.sql("update docs set secret = 'x'").await;
+        server.sql("update docs set title = 'new', secret = 'y'").await;
+        let first = auditor.next().await;
+        assert_eq!(
+            (&first["transition"], &first["changed"]),
+            (&json!("STAY"), &json!(["secret"])),
+            "who may read it is told"
+        );
+        assert_eq!(auditor.next().await["changed"], json!(["title", "secret"]));
+        let mut frames = [app.frame().await, app.frame().await];
+        frames.sort_by_key(|frame| frame["id"].to_string());
+        let due = json!([{ "operation": "UPDATE", "key": { "id": 1 }, "changed": ["title"] }]);
+        assert_eq!(frames[0]["payload"]["data"]["docs"]["changed"], json!(["title"]), "{frames:?}");
+        assert_eq!(frames[1]["payload"]["data"]["commits"]["changes"], due, "{frames:?}");
+        app.is_quiet().await;
+        engine.stop(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_that_the_role_may_not_read_is_refused_and_never_named() {
     let server = prepared("create policy all_of_it on docs using (true)").await;
     server.sql("revoke select on docs from app; grant select (id, title) on docs to app").await;

@@ -28,7 +28,7 @@ async fn following(sql: &str) -> (Server, Arc<Engine>, Client) {
     server.sql(sql).await;
     let engine = serving(&server, &json!([{ "table": "t", "public": true }])).await;
     let client = Client::of(&engine, "acme");
-    client.subscribe("1", "subscription { t { operation key { id } row { n } } }");
+    client.subscribe("1", "subscription { t { transition key { id } row { n } } }");
     (server, engine, client)
 }
 

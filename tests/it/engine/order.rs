@@ -302,7 +302,7 @@ pub(super) async fn replica(client: &mut Client, about: &str) -> HashMap<i64, i6
             Some(n) => rows.insert(id, n),
             None => rows.remove(&id),
         };
-        assert_eq!(known.is_some(), event["operation"] != "INSERT", "{about}: {event}");
+        assert_eq!(known.is_some(), event["transition"] != "ENTER", "{about}: {event}");
         if id == 99 {
             return rows;
         }
@@ -327,7 +327,7 @@ async fn whatever_triggers_do_to_each_other_a_client_ends_with_what_the_table_ha
     let engine = serving(&server, &json!([{ "table": "t", "public": true }, { "table": "c", "public": true }])).await;
     let mut clients = ["t", "c"].map(|table| (table, Client::of(&engine, "acme")));
     for (table, client) in &clients {
-        client.subscribe("1", &format!("subscription {{ {table} {{ operation key {{ id }} row {{ n }} }} }}"));
+        client.subscribe("1", &format!("subscription {{ {table} {{ transition key {{ id }} row {{ n }} }} }}"));
     }
     let writer = server.admin().await;
     writer.batch_execute(&format!("select setseed({})", f64::from(seed % 1_000_000) / 1e6)).await.unwrap();

@@ -176,7 +176,7 @@ impl Relay {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port);
         let bus = PostgreSqlBus {
             url: Some(url),
-            slot: "rowcast_it".to_owned(),
+            slot: Some("rowcast_it".to_owned()),
             publication: "rowcast".to_owned(),
             capture: Some(capture()),
         };

@@ -26,7 +26,7 @@ pub(super) async fn prepared(settings: &[&str]) -> Server {
 }
 
 async fn captured(server: &Server, capture: Option<CaptureMode>, settings: Settings) -> Arc<Engine> {
-    let (url, slot, publication) = (Some(server.url()), "unused".to_owned(), "rowcast".to_owned());
+    let (url, slot, publication) = (Some(server.url()), None, "rowcast".to_owned());
     let bus = Bus::PostgreSql(PostgreSqlBus { url, slot, publication, capture });
     let engine = Arc::new(Engine::new(bus, settings));
     engine.start(&fields().to_string()).await.unwrap();
@@ -40,7 +40,7 @@ pub(super) async fn serving(server: &Server) -> Arc<Engine> {
 /// What a role may capture.
 pub(super) fn engine_as(server: &Server, role: &str) -> Arc<Engine> {
     let url = Some(server.url_as(role, "postgres"));
-    let (slot, publication) = ("unused".to_owned(), "rowcast".to_owned());
+    let (slot, publication) = (None, "rowcast".to_owned());
     let bus = Bus::PostgreSql(PostgreSqlBus { url, slot, publication, capture: None });
     Arc::new(Engine::new(bus, Settings::default()))
 }

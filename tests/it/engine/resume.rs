@@ -48,13 +48,16 @@ fn inserts(ids: impl IntoIterator<Item = i64>) -> Vec<(String, i64)> {
 async fn who_comes_back_is_told_what_followed_also_from_the_middle_of_a_transaction() {
     let server = prepared().await;
     let engine = serving(&server, &fields()).await;
-    let mut client = Client::of(&engine, "acme");
+    let (mut client, mut witness) = (Client::of(&engine, "acme"), Client::of(&engine, "globex"));
     client.subscribe("1", IDS);
+    witness.subscribe("1", IDS);
     server.sql("insert into t select generate_series(1, 3)").await;
     let (_, cursor) = told(&mut client, 2).await;
     client.session.disconnect();
     server.sql("update t set note = 'x' where id = 2; delete from t where id = 1").await;
     server.sql("insert into t values (4, 'globex')").await;
+    // Whatever is replayed was captured before: the stream has passed the last insert.
+    assert_eq!(told(&mut witness, 1).await.0, inserts(4..5));
 
     let mut back = Client::of(&engine, "acme");
     back.send("1", &after(&cursor));

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rowcast::config::Settings;
 use rowcast::engine::Engine;
 use rowcast::store::{ReplicaIdentityChoice, WatchRequest};
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, metric, serving, skips_outbox, until};
+use crate::engine::client::{Client, PATIENCE, metric, patient, serving, serving_with, skips_outbox, until};
 use crate::postgres::Server;
 
 const IDS: &str = "subscription { t { row { id } } }";
@@ -82,7 +83,8 @@ async fn a_subscription_that_asks_for_a_column_that_is_gone_ends_with_the_reason
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_is_watched_later_can_be_subscribed_and_one_that_is_unwatched_ends() {
     let server = prepared().await;
-    let engine = serving(&server, &fields()).await;
+    let settings = Settings { serve_watched: true, ..patient() };
+    let engine = serving_with(&server, &fields(), settings).await;
     server.sql("create table later (id int primary key)").await;
     assert!(!has(&engine, "Later"));
     assert!(engine.watch(&public("later")).await.unwrap());
@@ -184,12 +186,10 @@ async fn a_catalog_that_could_not_be_read_is_read_later() {
 /// A commit is in the stream before other sessions see it: always by a hair, here by a standby that does not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_streamed_before_it_is_visible_is_not_overlooked() {
-    let server = Server::with(&["wal_level=logical", "synchronous_commit=local"]);
+    let server = Server::with(&["wal_level=logical", "synchronous_commit=local", "synchronous_standby_names=nobody"]);
     server.sql("create table t (id int primary key, a text, b text); create table u (id int primary key)").await;
     let engine = serving(&server, &fields()).await;
     let admin = server.admin().await;
-    admin.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.unwrap();
-    admin.batch_execute("select pg_reload_conf()").await.unwrap();
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", IDS);
     let writer = server.admin().await;

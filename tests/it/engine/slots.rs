@@ -156,8 +156,25 @@ async fn a_slot_that_nobody_claims_is_dropped_and_ours_is_not() {
         assert!(tokio::time::Instant::now() < deadline, "{}", slots(&server).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    until("the health of ours", || metric(&first, "slot_safe_bytes") == u64::MAX).await;
     first.stop(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_until_the_slot_is_lost_are_told_where_there_is_a_limit_and_only_there() {
+    if skips_outbox("an outbox has no slot") {
+        return;
+    }
+    let server = prepared(&["wal_level=logical"]).await;
+    let engine = Engine::new(bus(&server), Settings { slot_idle_s: 0.5, ..Settings::default() });
+    engine.start(&fields().to_string()).await.unwrap();
+    let safe_bytes = || engine.metrics().iter().find(|(name, _)| *name == "slot_safe_bytes").map(|(_, bytes)| *bytes);
+    server.sql("insert into t values (1)").await;
+    until("a look at the slot", || metric(&engine, "slot_retained_bytes") > 0).await;
+    assert_eq!(safe_bytes(), None);
+    server.sql("alter system set max_slot_wal_keep_size = '1GB'").await;
+    server.sql("select pg_reload_conf()").await;
+    until("the limit", || safe_bytes().is_some_and(|bytes| bytes > 1 << 20)).await;
+    engine.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

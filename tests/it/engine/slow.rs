@@ -119,7 +119,7 @@ async fn a_row_s_whole_life_is_coalesced_without_losing_how_it_ends() {
         ("insert into orders select n, 'acme', 'new' from generate_series(1, 5) n", 5),
         (updates, 300),
         ("delete from orders where id = 2", 1),
-        ("update orders set id = 30 where id = 3", 1),
+        ("update orders set id = 30 where id = 3", 2),
         ("update orders set tenant = 'globex' where id = 4", 1),
         (updates, 180),
         ("truncate orders", 1),

@@ -121,6 +121,43 @@ async fn conditions_hold_and_what_is_empty_ends_at_once() {
     engine.stop(PATIENCE).await;
 }
 
+/// A cast to a length would cut `abcdef` to the tenant that is there, and `char` alone is one character.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_column_with_a_length_has_the_same_rows_in_the_snapshot_as_live() {
+    let server = Server::logical();
+    server
+        .sql("create domain code as char(4); create domain short_code as code; create domain word as varchar(4)")
+        .await;
+    let types = ["char(4)", "bpchar", "code", "short_code", "varchar(4)", "word", "name"];
+    let names: Vec<_> = (0..types.len()).map(|at| format!("t{at}")).collect();
+    for (name, type_name) in names.iter().zip(types) {
+        server.sql(&format!("create table {name} (id int primary key, tenant {type_name}, v int)")).await;
+        server.sql(&format!("insert into {name} values (1, 'ab'), (2, 'abcd'), (3, 'a')")).await;
+    }
+    let declared: Vec<_> = names.iter().map(|name| json!({ "table": name, "tenant": "tenant" })).collect();
+    let engine = serving(&server, &json!(declared)).await;
+    for (tenant, row) in [("ab", Some(1)), ("abcd", Some(2)), ("abcdef", None)] {
+        let mut client = Client::of(&engine, tenant);
+        for name in &names {
+            client.subscribe(name, &format!("subscription {{ {name}(snapshot: true) {{ operation key {{ id }} }} }}"));
+            let mut told = Vec::new();
+            while let event @ Value::Object(_) = client.next().await
+                && event["operation"] == "SNAPSHOT"
+            {
+                told.push(event["key"]["id"].as_i64().unwrap());
+            }
+            assert_eq!(told, Vec::from_iter(row), "{name} in the snapshot of {tenant}");
+            server.sql(&format!("update {name} set v = coalesce(v, 0) + 1")).await;
+            if let Some(row) = row {
+                assert_eq!(client.next().await["key"]["id"], row, "{name} live of {tenant}");
+            }
+            client.complete(name);
+        }
+        client.is_quiet().await;
+    }
+    engine.stop(PATIENCE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_given_is_refused_with_a_reason() {
     let server = prepared().await;

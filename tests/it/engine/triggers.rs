@@ -26,13 +26,19 @@ async fn rows_of_partitions_are_the_roots_whichever_a_statement_names() {
     server.sql("insert into low (id, note) values (1, 'leaf'); insert into t values (2, 'root')").await;
     server.sql("update t set id = id + 10 where id = 2; delete from high").await;
     let mut told = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         let event = client.next().await;
         told.push(format!("{} {} {}", event["operation"], event["row"]["note"], event["key"]["id"]));
     }
     assert_eq!(
         told,
-        ["\"INSERT\" \"leaf\" 1", "\"INSERT\" \"root\" 2", "\"UPDATE\" \"root\" 12", "\"DELETE\" null 12"]
+        [
+            "\"INSERT\" \"leaf\" 1",
+            "\"INSERT\" \"root\" 2",
+            "\"UPDATE\" null 2",
+            "\"UPDATE\" \"root\" 12",
+            "\"DELETE\" null 12"
+        ]
     );
     engine.stop(PATIENCE).await;
 }

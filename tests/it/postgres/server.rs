@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rowcast::capture::Conninfo;
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
@@ -190,8 +189,16 @@ impl Server {
 
     /// A session of the superuser over the socket, whatever `pg_hba.conf` says of TCP.
     pub(crate) async fn admin(&self) -> Client {
-        let url = format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port);
-        Conninfo::resolve(Some(&url)).unwrap().connect().await.unwrap().0
+        self.session("postgres", "postgres").await
+    }
+
+    /// A user's session over the socket, with the settings that the role and the database have.
+    pub(crate) async fn session(&self, user: &str, database: &str) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.folder.path()).port(self.port).user(user).dbname(database);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     /// Runs statements as the superuser.

@@ -53,6 +53,7 @@ fn question_as(role: &str, condition: &str, settings: &[(&str, &str)]) -> Arc<Qu
         settings: settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         condition: condition.into(),
         reads: Reads::Row,
+        binding: None,
     })
 }
 

@@ -127,6 +127,7 @@ impl Fixture {
             settings,
             condition: condition.into(),
             reads: Reads::Row,
+            binding: None,
         })
     }
 

@@ -65,6 +65,7 @@ fn accounts(using: &str) -> Table {
         permissive: true,
         roles: [PUBLIC].into(),
         using: Some(using.into()),
+        tree: Box::default(),
         columns: Box::default(),
     };
     let access = Access { row_security: true, policies: [policy].into(), ..Access::default() };

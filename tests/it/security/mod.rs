@@ -8,3 +8,5 @@ mod corpus;
 mod generator;
 /// Random worlds: what the engine delivers is what PostgreSQL would have shown.
 mod oracle;
+/// What others create in the schemas that are searched changes nothing.
+mod planted;

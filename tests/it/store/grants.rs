@@ -53,6 +53,7 @@ async fn an_engine_role_may_do_nothing_else() {
         "select rowcast.watch('orders', public => true)",
         "select rowcast.grant_engine(current_user::regrole)",
         "select rowcast.announce('watch', 1)",
+        "select rowcast.grant_revoker(current_user::regrole)",
     ] {
         let error = engine.batch_execute(forbidden).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{forbidden}: {error:?}");
@@ -84,6 +85,38 @@ async fn a_publisher_role_may_publish_even_where_messages_are_restricted() {
     }
     let lines = store::status(&admin).await.unwrap();
     assert_eq!(lines.iter().find(|line| line.name == "publish_privilege").unwrap().value, "restricted");
+}
+
+#[tokio::test]
+async fn a_revoker_role_may_revoke_and_disconnect_and_nothing_else() {
+    let (database, admin) = Database::migrated().await;
+    let (role, nobody) = (database.role("revoker"), database.role("stranger"));
+    admin
+        .batch_execute(&format!(
+            "create role {role} login; select rowcast.grant_revoker('{role}');
+             create role {nobody} login; grant usage on schema rowcast to {nobody}"
+        ))
+        .await
+        .unwrap();
+    let (app, nobody) = (database.connect_as(&role).await, database.connect_as(&nobody).await);
+    let calls = ["select rowcast.revoke(user_id => '1')", "select rowcast.disconnect(tenant_id => '1', code => 4000)"];
+    for call in calls {
+        app.batch_execute(call).await.unwrap();
+        assert_eq!(nobody.batch_execute(call).await.unwrap_err().code().unwrap().code(), "42501", "{call}");
+    }
+    for forbidden in
+        ["select rowcast.close_sessions('{}')", "select rowcast.publish('t', '1')", "select * from rowcast.watched"]
+    {
+        assert_eq!(app.batch_execute(forbidden).await.unwrap_err().code().unwrap().code(), "42501", "{forbidden}");
+    }
+    for refused in [
+        "select rowcast.revoke()",
+        "select rowcast.disconnect()",
+        "select rowcast.disconnect(user_id => '1', code => 1006)",
+        "select rowcast.revoke(user_id => repeat('x', 9000))",
+    ] {
+        assert_eq!(app.batch_execute(refused).await.unwrap_err().code().unwrap().code(), "RC005", "{refused}");
+    }
 }
 
 #[tokio::test]

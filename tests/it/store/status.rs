@@ -99,3 +99,25 @@ async fn a_published_table_that_nobody_watches_is_told() {
     client.batch_execute("create table t (id int primary key); alter publication rowcast add table t").await.unwrap();
     assert!(!line(&client, "unwatched public.t").await.ok);
 }
+
+#[tokio::test]
+async fn an_object_of_rowcast_that_depends_on_somebody_elses_is_named() {
+    let (_database, client) = Database::migrated().await;
+    let strange = "
+        create schema app;
+        create function app.ok(text) returns boolean language sql immutable as 'select true';
+        create function app.fire() returns trigger language plpgsql as 'begin return null; end';
+        create function app.contains(text[], text[]) returns boolean language sql as 'select true';
+        create operator app.@> (leftarg = text[], rightarg = text[], function = app.contains);
+        alter table rowcast.watched add constraint odd check (app.ok(relation_name));
+        create trigger odd after insert on rowcast.watched for each statement execute function app.fire();
+        create view rowcast.odd as select relation_name from rowcast.watched where array[relation_name] operator(app.@>) '{}'";
+    client.batch_execute(strange).await.unwrap();
+    let lines = store::status(&client).await.unwrap();
+    let named: Vec<_> = lines.iter().filter(|line| line.name.starts_with("object ")).collect();
+    assert_eq!(named.len(), 3, "{named:#?}");
+    for (object, on) in [("constraint", "app.ok"), ("trigger", "app.fire"), ("rule", "app.@>")] {
+        assert!(named.iter().any(|line| !line.ok && line.value.contains(on)), "{object}: {named:#?}");
+        assert!(named.iter().all(|line| line.hint.as_deref().is_some_and(|hint| hint.contains("rowcast migrate"))));
+    }
+}

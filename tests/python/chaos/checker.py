@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from chaos.history import Account, History, Told, View
+from chaos.history import Account, History, Row, Told, View
 
 
 @dataclass
@@ -50,7 +50,8 @@ class Transcript:
         return sum(len(segment.heard) for segment in self.segments)
 
 
-WRONGS = ("lost", "repeated", "leaked", "invented", "disordered")
+WRONGS = ("lost", "repeated", "leaked", "invented", "disordered", "stale")
+"""The last: everything owed came, in order and once, and yet a client that keeps a table by it has the wrong rows."""
 
 
 @dataclass
@@ -89,6 +90,7 @@ class Check:
         self._got: set[int] = set()
         self._policies = 0
         self._where = ""
+        self._wronged = False
 
     def run(self) -> None:
         """Segment by segment; the last has to have reached the end."""
@@ -101,6 +103,17 @@ class Check:
             self._where += " at the end"
             self._policies = 1 << 30
             self._skip_to(len(self._account.owed))
+            self._table()
+
+    def _table(self) -> None:
+        """What a client keeps by the documented rules is in the table; without a cursor it begins with nothing."""
+        rows = self._history.rows(self._transcript.view)
+        if rows is None or self._wronged:
+            return
+        for key, row in kept(self._transcript).items():
+            self._verdict.counts["rows compared"] += 1
+            if rows.get(key) != row:
+                self._wrong("stale", f"row {key} is kept as {row} and is {rows.get(key)}")
 
     def _segment(self, segment: Segment) -> None:
         if not segment.resumed:
@@ -172,9 +185,26 @@ class Check:
             self._wrong("invented", f"{told}")
 
     def _wrong(self, what: str, text: str) -> None:
+        self._wronged = True
         self._verdict.counts[what] += 1
         if len(self._verdict.wrongs) < 200:
             self._verdict.wrongs.append(f"{what}: {self._where}: {text}")
+
+
+def kept(transcript: Transcript) -> dict[str, Row]:
+    """What a client has that puts each ENTER and STAY in by its key, takes each LEAVE out, and on a TRUNCATE all."""
+    rows: dict[str, Row] = {}
+    for segment in transcript.segments:
+        if not segment.resumed:
+            rows.clear()
+        for operation, transition, key, rev, body in (heard.told for heard in segment.heard):
+            if operation == "TRUNCATE":
+                rows.clear()
+            elif key is not None and transition == "LEAVE":
+                rows.pop(key, None)
+            elif key is not None:
+                rows[key] = (rev, body)
+    return rows
 
 
 def _lsn(lsn: int) -> str:

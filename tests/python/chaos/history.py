@@ -9,14 +9,17 @@ slot's.
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chaos.world import SLOT
+from chaos.world import SLOT, TABLES
 from rig.postgres import Database
 from rig.server import CAPTURE
 
 Image = dict[str, Any]
+
+Row = tuple[str | None, str | None]
+"""What a client has of a row: its revision and its body (digested)."""
 
 Told = tuple[str, str, str | None, str | None, str | None]
 """What one event says: operation, transition, key, and the row's revision and body (digested)."""
@@ -31,6 +34,12 @@ class Change:
     operation: str
     old: Image | None = None
     new: Image | None = None
+
+    def halves(self) -> "tuple[Change, ...]":
+        """What is delivered of it: a row whose key changed leaves under its old key and enters under its new one."""
+        if self.old is None or self.new is None or self.old["id"] == self.new["id"]:
+            return (self,)
+        return (replace(self, new=None), replace(self, old=None))
 
 
 @dataclass(frozen=True)
@@ -120,13 +129,33 @@ class History:
 
     def account(self, view: View) -> Account:
         """What a subscriber with this view is owed from beginning to end."""
-        owed, policy = [], 0
+        owed: list[Owed] = []
+        policy = 0
         for change in self.changes:
             if change.operation == "POLICY":
                 policy += 1
-            elif change.table == view.table and (event := self._owed(view, change, policy)):
-                owed.append(event)
+            elif change.table == view.table:
+                events = (self._owed(view, half, policy) for half in change.halves())
+                owed.extend(event for event in events if event is not None)
         return Account(view, owed)
+
+    def rows(self, view: View) -> dict[str, Row] | None:
+        """What a subscriber with this view has in the end; unknown where a policy changed in silence."""
+        if view.table == "notes" and self._latest:
+            return None
+        return {key: row(image) for key, image in self.table(view.table).items() if view.sees(image, 0)}
+
+    def table(self, name: str) -> dict[str, Image]:
+        """The rows of a table in the end, by key."""
+        images: dict[str, Image] = {}
+        for change in (change for change in self.changes if change.table == name):
+            if change.operation == "TRUNCATE":
+                images.clear()
+            if change.old is not None:
+                images.pop(str(change.old["id"]), None)
+            if change.new is not None:
+                images[str(change.new["id"])] = change.new
+        return images
 
     def _owed(self, view: View, change: Change, policy: int) -> Owed | None:
         versions = range(policy, self._latest + 1) if view.table == "notes" else (policy,)
@@ -134,15 +163,29 @@ class History:
         return Owed(change.lsn, outcomes) if any(outcomes.values()) else None
 
 
+def row(image: Image) -> Row:
+    """What of it a client keeps."""
+    return (str(image["rev"]), image["body"])
+
+
 def read(database: Database) -> History:
-    """The record, once everything has been written."""
+    """The record, once everything has been written; it has to end with what the tables have."""
     rows = database.execute("select xid::text::bigint & 4294967295, id, tab, op, old, new from chaos.history")
     committed = _ordered(rows, _commits(database))
-    if CAPTURE != "outbox":
-        return History(committed)
-    told = _ordered(rows, _windows(database))
-    _refuse_other_order(committed, told)
-    return History(told)
+    if CAPTURE == "outbox":
+        told = _ordered(rows, _windows(database))
+        _refuse_other_order(committed, told)
+        committed = told
+    history = History(committed)
+    _refuse_other_tables(database, history)
+    return history
+
+
+def _refuse_other_tables(database: Database, history: History) -> None:
+    for table in TABLES:
+        has = database.execute(f"select id::text, rev::text, md5(body) from {table}")
+        recorded = {key: row(image) for key, image in history.table(table).items()}
+        assert recorded == {key: (rev, body) for key, rev, body in has}, f"the record of {table} is not the table"
 
 
 def _ordered(rows: list[Any], transactions: list[tuple[int, int]]) -> list[Change]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos.checker import WRONGS, Heard, Segment, Transcript, check, without
+from chaos.checker import WRONGS, Check, Heard, Segment, Transcript, Verdict, check, without
 from chaos.history import Change, History, Image, View
 
 RED = View("red", "notes")
@@ -14,6 +14,10 @@ RED = View("red", "notes")
 
 def image(key: int, rev: int, owner: str = "red", state: str = "open") -> Image:
     return {"id": key, "rev": rev, "owner": owner, "state": state, "body": f"body-{rev}"}
+
+
+def moved(row: Image, key: int, rev: int) -> Image:
+    return row | {"id": key, "rev": rev}
 
 
 def fresh(because: str, **rest: Any) -> Segment:
@@ -59,6 +63,25 @@ def test_what_was_owed_before_an_open_end_may_still_come_afterwards() -> None:
     transcript.segments = [transcript.segments[0], silent, late]
     assert check(history, [transcript]).clean
     assert check(history, [without(transcript, 2, late.heard[:3] + late.heard[4:])]).counts["lost"] == 1
+
+
+def test_a_client_that_keeps_a_table_has_no_row_under_a_key_that_it_lost() -> None:
+    row = image(1, 1)
+    changes = [
+        Change(10, "notes", "INSERT", None, row),
+        Change(20, "notes", "UPDATE", row, moved(row, 2, 2)),
+        Change(30, "notes", "INSERT", None, image(1, 3)),
+    ]
+    history = History(changes)
+    told = [next(iter(owed.outcomes.values())) for owed in history.account(RED).owed]
+    assert [each[1:3] for each in told if each] == [("ENTER", "1"), ("LEAVE", "1"), ("ENTER", "2"), ("ENTER", "1")]
+    verdict = check(history, [perfect(history, RED, 2)])
+    assert (verdict.clean, verdict.counts["rows compared"]) == (True, 2)
+    # Were a DELETE not owed, the client that gets all that is owed would keep a row that is gone.
+    gone = History([*changes, Change(40, "notes", "DELETE", changes[2].new, None)])
+    verdict = Verdict()
+    Check(gone, history.account(RED), perfect(history, RED, 2), verdict).run()
+    assert verdict.counts["stale"] == 1, verdict.wrongs
 
 
 Mutation = Callable[[list[Heard]], list[Heard]]

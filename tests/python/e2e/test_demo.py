@@ -71,6 +71,28 @@ async def test_it_uses_the_database_that_it_is_given(newest_postgres: Cluster) -
         database.execute("select 1")
 
 
+async def test_its_engine_is_no_superuser_and_owns_nothing() -> None:
+    with demo(DEMO_WRITER="off") as server, psycopg.connect(server.line("postgres "), autocommit=True) as connection:
+        rights = """select distinct a.usename, r.rolsuper, exists (select from pg_class c where c.relowner = r.oid)
+            from pg_stat_activity a join pg_roles r on r.rolname = a.usename
+            where a.pid <> pg_backend_pid() and a.backend_type in ('client backend', 'walsender')"""
+        assert connection.execute(rights).fetchall() == [("rowcast_engine", False, False)]
+        async with signed_in(server.url("ws")) as socket:
+            connection.execute(INSERT, [1, ACME])
+            await socket.subscribe("1", "subscription { orders(snapshot: true) { operation row { id } } }")
+            assert (await socket.next("1"))["data"]["orders"] == {"operation": "SNAPSHOT", "row": {"id": "1"}}
+        assert "ENGINE_IS_SUPERUSER" not in server.output
+
+
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "80 80"])
+def test_a_port_that_is_none_is_one_line(port: str) -> None:
+    server = Server([sys.executable, SCRIPT], {"PORT": port})
+    assert server.process.wait(60) == 1
+    server.stop()
+    assert server.output.startswith(f"demo: PORT is {port!r}; it must be a number from 0")
+    assert len(server.output.splitlines()) == 1
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 async def test_it_leaves_no_process_behind(end: signal.Signals) -> None:
     mark = uuid.uuid4().hex

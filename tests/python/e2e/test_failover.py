@@ -47,7 +47,7 @@ class Pair:
     async def slot_copied(self) -> None:
         """The standby has rowcast's slot. Its copy is kept from where the primary's has moved on a little."""
         at = Database(self.standby, self.shop.database.name)
-        ready = "select count(*) from pg_replication_slots where slot_name = 'rowcast' and synced and not temporary"
+        ready = "select count(*) from pg_replication_slots where slot_name ~ '^rowcast_db' and synced and not temporary"
 
         def look() -> bool:
             self.shop.database.execute("select pg_log_standby_snapshot()")

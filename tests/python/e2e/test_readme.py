@@ -1,19 +1,22 @@
 """The README's quickstart and its section on security, done as they are written.
 
 A fenced block is used when a comment in front of it says for what: ``<!-- quickstart: file app.py -->`` names a file,
-``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see.
+``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see. Of ``shell``
+and ``shell later`` the URLs and the ``rowcast`` command are used, with the test's own server and database in them.
 """
 
 import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from rig.postgres import Database
-from rig.server import ROOT, Server
+from rig.server import CAPTURE, ROOT, Server
 from rig.wait import until
+from rowcast.cli import main
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -35,14 +38,31 @@ def blocks(example: str) -> dict[str, str]:
     return {block["use"]: block["text"] for block in found if block["example"] == example}
 
 
-def does_what_it_says(database: Database, folder: Path, example: str, app: str, client: str) -> None:
-    """Take every step of an example."""
+def exported(shell: str) -> str:
+    """The URL that a shell block sets."""
+    (url,) = re.findall(r"^export \w+_URL=(\S+)$", shell, re.MULTILINE)
+    return str(url)
+
+
+def migrate(shell: str, database: Database) -> None:
+    """Run the block's ``rowcast`` command as it is written, on the test's database."""
+    commands = [line for line in shell.splitlines() if line.startswith("rowcast ")]
+    assert commands == ['rowcast migrate --database-url "$ADMIN_URL"']
+    assert main(["migrate", "--database-url", database.url]) == 0
+
+
+def does_what_it_says(
+    database: Database, folder: Path, example: str, app: str, client: str, url: str | None = None
+) -> str:
+    """Take every step of an example, the engine connecting with ``url``; what the server has printed."""
     steps = blocks(example)
     database.execute(steps["sql"])
+    if CAPTURE == "outbox" and url is not None:
+        database.execute("select rowcast.start_outbox()")  # an engine without rights on the table cannot
     for use, text in steps.items():
         if use.startswith("file "):
             (folder / use.removeprefix("file ")).write_text(text)
-    server = Server([sys.executable, "-m", "rig.serve", app], {"ROWCAST_DATABASE_URL": database.url}, folder)
+    server = Server([sys.executable, "-m", "rig.serve", app], {"ROWCAST_DATABASE_URL": url or database.url}, folder)
     watcher = None
     try:
         watcher = Server([sys.executable, str(folder / client), f"{server.url('ws')}/graphql"])
@@ -56,10 +76,32 @@ def does_what_it_says(database: Database, folder: Path, example: str, app: str, 
         server.stop()
         # What pytest captures, it shows beside the failure.
         print(server.output, "" if watcher is None else watcher.output)  # noqa: T201
+    return server.output
 
 
-def test_the_quickstart_does_what_it_says(database: Database, tmp_path: Path) -> None:
-    does_what_it_says(database, tmp_path, "quickstart", "app:app", "watch.py")
+def test_the_quickstart_does_what_it_says_and_its_engine_is_no_superuser(database: Database, tmp_path: Path) -> None:
+    steps = blocks("quickstart")
+    engine = urlsplit(exported(steps["shell later"]))
+    here = f"{engine.username}:{engine.password}@{urlsplit(database.url).netloc.rpartition('@')[2]}"
+    url = urlsplit(database.url)._replace(netloc=here).geturl()
+    database.execute(f"drop role if exists {engine.username}")
+    migrate(steps["shell"], database)
+    try:
+        output = does_what_it_says(database, tmp_path, "quickstart", "app:app", "watch.py", url)
+        assert "ENGINE_IS_SUPERUSER" not in output
+    finally:
+        database.execute(f"drop owned by {engine.username}; drop role {engine.username}")
+
+
+def test_the_quickstarts_urls_fit_the_server_that_docker_compose_starts() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    (password,) = re.findall(r"POSTGRES_PASSWORD: (\S+)", compose)
+    (address,) = re.findall(r'ports: \["(127\.0\.0\.1:\d+):5432"\]', compose)
+    steps = blocks("quickstart")
+    assert exported(steps["shell"]) == f"postgresql://postgres:{password}@{address}/postgres"
+    assert exported(steps["shell"]) in compose
+    (role, secret) = re.findall(r"create role (\w+) login replication password '(\w+)'", steps["sql"])[0]
+    assert exported(steps["shell later"]) == f"postgresql://{role}:{secret}@{address}/postgres"
 
 
 def test_the_section_on_security_does_what_it_says(database: Database, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rig.client import Socket, signed_in
+from rig.client import ACME, Socket, signed_in
 from rig.postgres import Cluster, Database, free_port, running
 from rig.server import CAPTURE, Server, serve
 from rig.shop import Shop
@@ -41,7 +41,8 @@ class Workers:
     def has_its_slots(self) -> bool:
         """The pool has one for each worker and no other; with an outbox there is none."""
         named = "select slot_name::text from pg_replication_slots where database = current_database() order by 1"
-        due = [] if CAPTURE == "outbox" else ["rowcast", "rowcast_2", "rowcast_3", "rowcast_4"]
+        oid = self.shop.database.execute("select oid::text from pg_database where datname = current_database()")[0][0]
+        due = [] if CAPTURE == "outbox" else [f"rowcast_db{oid}{member}" for member in ("", "_2", "_3", "_4")]
         return [name for (name,) in self.shop.database.execute(named)] == due
 
     def streaming(self) -> int:
@@ -163,6 +164,32 @@ async def test_the_slot_of_a_killed_worker_is_claimed_by_the_next_and_nothing_is
             for each in resumed.values():
                 await told(each, missed)
                 assert [said(payload)[0] for payload in each.nexts("1")] == [missed]
+
+
+async def test_a_revoke_closes_the_sockets_of_every_worker_and_a_rollback_closes_none(served: Workers) -> None:
+    database = served.shop.database
+    url = f"ws://127.0.0.1:{served.port}"
+    async with AsyncExitStack() as stack:
+        gone = [await stack.enter_async_context(signed_in(url)) for _ in range(12)]
+        at: dict[int, Socket] = {}
+        await stack.enter_async_context(served.sockets(at))
+        kept = await stack.enter_async_context(signed_in(url, "globex"))
+        for socket in gone:
+            await socket.subscribe("1", DELIVERED)
+        with database.connect(autocommit=False) as connection:
+            connection.execute("select rowcast.revoke(tenant_id => %s)", (ACME,))
+            connection.rollback()
+        order = await asyncio.to_thread(served.shop.insert)
+        for socket in gone:
+            await told(socket, order)
+        with database.connect(autocommit=False) as connection:
+            connection.execute("select rowcast.revoke(tenant_id => %s)", (ACME,))
+            connection.commit()
+        last = await asyncio.to_thread(served.shop.insert)
+        for socket in [*gone, *at.values()]:
+            assert await socket.closed() == (4403, "Forbidden: credentials revoked")
+            assert last not in [said(payload)[0] for payload in socket.nexts("1")]
+        await kept.fence("the other tenant goes on")
 
 
 @pytest.mark.skipif(CAPTURE == "outbox", reason="an outbox has no slots that could run out")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(60)
 @MOUNTS
 def test_a_mount_carries_a_conversation_answers_schema_queries_and_says_goodbye(run, mount):
     async def work():
-        live, seen = manager(), []
+        live, seen = manager(public_introspection=True), []
         live.subscription(topic="alerts", public=True)
 
         async def authenticate(connection):

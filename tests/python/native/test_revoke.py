@@ -98,12 +98,12 @@ def test_nobody_means_everybody_by_saying_nothing(started, client):
     assert closed(talks) == {}
 
 
-def test_an_engine_that_does_not_run_says_so():
+async def test_an_engine_that_does_not_run_says_so():
     engine = SubscriptionExecutor(EventBusConfig.memory())
     with pytest.raises(NotStarted):
         engine.revoke(user_id="alice")
     with pytest.raises(NotStarted):
-        SubscriptionManager(bus=EventBusConfig.memory()).disconnect(user_id="alice")
+        await SubscriptionManager(bus=EventBusConfig.memory()).disconnect(user_id="alice")
 
 
 def test_revoke_wakes_a_reader_and_may_be_called_from_any_thread(started):
@@ -130,8 +130,8 @@ async def test_the_manager_takes_identities_as_a_principal_does():
     manager.subscription(topic="alerts", public=True)
     async with manager:
         manager.executor.register("1", ALERTS, principal=Principal(user_id=7))
-        assert manager.revoke(user_id=7) == 0
-        assert manager.disconnect(tenant_id=7, code=1013, reason="later") == 0
+        assert await manager.revoke(user_id=7) == 0
+        assert await manager.disconnect(tenant_id=7, code=1013, reason="later") == 0
         with pytest.raises(SubscriptionEnded):
             manager.executor.next_event("1")
 
@@ -155,3 +155,12 @@ def test_a_token_that_has_ended_registers_nothing(started):
         engine.register("1", ALERTS, principal=Principal(expires_at=time.time() - 1))
     assert refused.value.code == "TOKEN_EXPIRED"
     assert engine.metrics()["subscriptions"] == 0
+
+
+def test_a_client_whose_hook_answers_after_the_revoke_is_closed(started, client):
+    engine = started(topic("alerts"))
+    asked = client(engine)
+    assert asked.session.receive_text('{"type":"connection_init"}') == "null"
+    assert engine.revoke(user_id="alice") == 0
+    asked.session.accept(Principal(user_id="alice"))
+    assert asked.session.closing()[0] == 4403

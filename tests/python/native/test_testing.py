@@ -408,6 +408,8 @@ async def test_a_table_that_nobody_described_is_named():
         lambda: Table("orders"),
         lambda: Table("orders", id="bigint", key="nr"),
         lambda: Table("orders", id="bigint", replica_identity="nothing"),
+        lambda: Table("orders", id="bigint", public=True),
+        lambda: Table("orders", id="bigint", scopes=["read"]),
         lambda: enum("state"),
     ],
 )

@@ -66,6 +66,13 @@ class Page:
         answer = await self._call("Page.captureScreenshot", {"format": "png"})
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
+    async def look(self, width: int = 1280, height: int = 1000, scheme: str = "light") -> None:
+        """Have the tab this size, and its reader prefer this colour scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        await self._call("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self._call("Emulation.setEmulatedMedia", {"features": features})
+
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
         await self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))

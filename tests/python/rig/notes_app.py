@@ -51,10 +51,10 @@ def token(user: str, seconds: float | None = None) -> str:
 
 
 @app.post("/revoke/{user}")
-def revoke(user: str) -> int:
+async def revoke(user: str) -> int:
     """How many sockets of the user were closed."""
     revocations[user] += 1
-    return manager.revoke(user_id=user)
+    return await manager.revoke(user_id=user)
 
 
 @app.get("/metrics")

@@ -99,9 +99,11 @@ def serve(app: str, environment: dict[str, str] | None = None) -> Server:
 def _environment() -> dict[str, str]:
     """Ours without what would point a server at somebody's database, and with the tests' modules importable.
 
-    ``ROWCAST_TEST_CAPTURE=outbox`` has the same promises kept over the other way to capture.
+    ``ROWCAST_TEST_CAPTURE=outbox`` has the same promises kept over the other way to capture. Output stays buffered: an
+    unbuffered `print` writes a text and its line end apart, and another worker's line gets in between.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PG", "DEMO_"))}
+    foreign = ("ROWCAST_", "PG", "DEMO_", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     if CAPTURE is not None:
         kept["ROWCAST_CAPTURE"] = CAPTURE
-    return kept | {"PYTHONPATH": str(ROOT / "tests" / "python"), "PYTHONUNBUFFERED": "1"}
+    return kept | {"PYTHONPATH": str(ROOT / "tests" / "python")}

@@ -49,16 +49,16 @@ def metrics() -> dict[str, int]:
 
 
 @app.post("/revoke/{user}")
-def revoke(user: str) -> int:
+async def revoke(user: str) -> int:
     """Lets the user see nothing any more."""
     refused.add(user)
-    return manager.revoke(user_id=user)
+    return await manager.revoke(user_id=user)
 
 
 @app.post("/disconnect/{user}")
-def disconnect(user: str) -> int:
+async def disconnect(user: str) -> int:
     """Ends the user's streams, which may come back."""
-    return manager.disconnect(user_id=user)
+    return await manager.disconnect(user_id=user)
 
 
 @app.get("/page")

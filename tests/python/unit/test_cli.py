@@ -17,6 +17,7 @@ from rowcast.errors import MigrationError
         ["watch", "public.orders", "--tenant", "tenant_id"],
         ["watch", "orders", "--public", "--json"],
         ["unwatch", "orders"],
+        ["uninstall", "--dry-run", "--slot", "shop", "--json"],
         ["publish", "alerts", "{}", "--tenant", "acme"],
         ["status", "--json"],
         ["explain", "--table", "orders", "--as", "{}"],
@@ -113,6 +114,23 @@ def test_a_principal_that_is_none_is_refused_before_anything_is_connected(princi
     output = capsys.readouterr()
     assert output.err.endswith(f"[{code}]\n")
     assert len(output.err.splitlines()) == 1
+
+
+def test_a_line_on_stderr_names_the_database_and_never_the_password(capsys, monkeypatch):
+    monkeypatch.setenv("ROWCAST_DATABASE_URL", "postgresql://ann:secret@127.0.0.1:1/shop")
+    assert main(["status", "--json"]) == 1
+    told, *_ = capsys.readouterr().err.splitlines()
+    assert told == "rowcast: database ann@127.0.0.1:1/shop (from ROWCAST_DATABASE_URL)"
+    assert main(["status", "--database-url", "host=127.0.0.1 port=1 user=bob password=secret dbname=shop"]) == 1
+    told, *rest = capsys.readouterr().err.splitlines()
+    assert told == "rowcast: database bob@127.0.0.1:1/shop (from --database-url)"
+    assert "secret" not in "".join(rest)
+    monkeypatch.delenv("ROWCAST_DATABASE_URL")
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    assert main(["status"]) == 1
+    assert "127.0.0.1:1/" in (told := capsys.readouterr().err.splitlines()[0])
+    assert told.endswith("(from PG* variables and defaults)")
 
 
 def test_no_connection_is_no_answer(capsys):

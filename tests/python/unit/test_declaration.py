@@ -64,6 +64,20 @@ def test_fields_are_named_by_name_then_function_then_table():
     assert names == ["explicit", "secondOne", "bigAlerts"]
 
 
+@pytest.mark.parametrize(("naming", "name"), [("camel", "taskCards"), ("database", "task_cards")])
+def test_one_rule_makes_names_whoever_gave_them(naming, name):
+    @subscription("orders")
+    async def task_cards(event, variables): ...
+
+    given = (
+        task_cards,
+        subscription("orders", name="task_cards"),
+        subscription("task_cards"),
+        subscription(topic="task_cards"),
+    )
+    assert {declarations_in(each)[0].field(naming) for each in given} == {name}
+
+
 def test_a_module_gives_what_it_contains_each_once():
     @subscription("orders")
     async def orders(event, variables): ...

@@ -14,6 +14,7 @@ import pytest
 from rowcast import ConfigurationError, postgres_programs
 from rowcast.embedded import Cluster, EmbeddedPostgres
 from rowcast.postgres_programs import Account, Programs
+from rowcast.source import Source
 
 HOLD = "import sys; from pathlib import Path; from rowcast.embedded import EmbeddedPostgres\n"
 HOLD += "print(EmbeddedPostgres.start(Path(sys.argv[1])).url, flush=True); sys.stdin.read()"
@@ -127,6 +128,34 @@ def test_a_pid_file_that_names_another_process_is_forgotten(folder):
     server = EmbeddedPostgres.start(folder)
     assert query(server.url, "select 1") == 1
     server.stop()
+
+
+def test_a_manager_without_a_url_says_which_database_it_uses(folder, monkeypatch, caplog):
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.delenv("ROWCAST_DATABASE_URL", raising=False)
+    source = Source(None, None, slot="s", publication="p")
+    source.open()
+    try:
+        (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+        assert "ROWCAST_DATABASE_URL is not set" in record.getMessage()
+        assert str(folder) in record.getMessage()
+        assert source.url.rpartition("@")[2] in record.getMessage()
+        assert source.url.partition("postgres:")[2].partition("@")[0] not in record.getMessage()
+    finally:
+        source.close()
+
+
+def test_a_manager_with_a_url_says_which_database_it_uses(monkeypatch, caplog):
+    caplog.set_level("INFO", "rowcast")
+    url = "postgresql://ann:secret@db.example:6543/shop"
+    Source(url, None, slot="s", publication="p").open()
+    monkeypatch.setenv("ROWCAST_DATABASE_URL", url)
+    Source(None, None, slot="s", publication="p").open()
+    place = "database ann@db.example:6543/shop (from "
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{place}database_url)",
+        f"{place}ROWCAST_DATABASE_URL)",
+    ]
 
 
 def test_settings_of_another_server_do_not_reach_it(folder, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from rowcast import EventBusConfig, SubscriptionManager, http
 from rowcast.connection import Headers
+from rowcast.conversation import Rules
 
 GRAPHQL = "application/graphql-response+json"
 
@@ -129,5 +130,5 @@ def live():
 )
 async def test_what_pythons_json_reads_and_ours_does_not_is_the_clients_mistake(body):
     async with live() as manager:
-        answered = await http.answer(manager, request(), body)
+        answered = await http.answer(manager, request(), body, Rules(None, 1.0, debug=False))
     assert (answered.status, json.loads(answered.body)["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST")

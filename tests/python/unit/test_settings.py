@@ -6,7 +6,7 @@ import pytest
 
 from rowcast import ConfigurationError, EventBusConfig, RequestLimits, SubscriptionExecutor
 from rowcast.settings import Settings
-from rowcast.source import CAPTURE_VARIABLE, Source
+from rowcast.source import CAPTURE_VARIABLE, SLOT_VARIABLE, Source
 
 
 def test_unset_bounds_are_left_to_the_engine():
@@ -32,6 +32,8 @@ def test_unset_bounds_are_left_to_the_engine():
         ("pong_timeout_s", "12"),
         ("resolver_timeout_s", float("nan")),
         ("introspection", 1),
+        ("public_introspection", "yes"),
+        ("serve_watched", 1),
         ("debug", None),
         ("slot", "Row-cast"),
         ("slot", ""),
@@ -63,7 +65,15 @@ def test_a_wrong_setting_is_refused_by_name(name, wrong):
 
 
 def test_the_engine_is_told_nothing_that_it_does_not_know():
-    known = {"naming", "introspection", "auto_migrate", "queue_bytes_max", "queue_age_max_s", "init_wait_s"}
+    known = {
+        "naming",
+        "introspection",
+        "auto_migrate",
+        "serve_watched",
+        "queue_bytes_max",
+        "queue_age_max_s",
+        "init_wait_s",
+    }
     known |= {"held_bytes_max", "request", "filter", "slow_client"}
     known |= {"ping_interval_s", "pong_timeout_s", "operations_max", "message_bytes_max", "resolver_backlog_bytes_max"}
     bounds = {
@@ -117,4 +127,14 @@ def test_how_changes_are_captured_is_said_by_name_in_the_environment_or_left_to_
         source.open()
     assert caught.value.code == "SETTING_INVALID"
     monkeypatch.setenv(CAPTURE_VARIABLE, "outbox")
+    assert source.open().kind == "postgresql"
+
+
+def test_the_slot_may_be_named_in_the_environment_and_a_name_that_postgresql_refuses_is_refused(monkeypatch):
+    source = Source("postgresql://nobody@127.0.0.1:1/none", None, slot=None, publication="p")
+    monkeypatch.setenv(SLOT_VARIABLE, "Not-A-Slot")
+    with pytest.raises(ConfigurationError, match=SLOT_VARIABLE) as caught:
+        source.open()
+    assert caught.value.code == "SETTING_INVALID"
+    monkeypatch.setenv(SLOT_VARIABLE, "feed")
     assert source.open().kind == "postgresql"

@@ -50,6 +50,30 @@ async fn who_reads_nothing_of_its_snapshot_is_given_up_and_the_transaction_ends(
     engine.stop(PATIENCE).await;
 }
 
+/// A DDL statement waits for every reader of its table, and every later reader waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_not_read_gives_way_to_a_statement_that_needs_the_table() {
+    let server = prepared().await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 100) from generate_series(1, 20000) n").await;
+    let small = Settings { queue_bytes_max: 50_000, ..Settings::default() };
+    let engine = Arc::new(Engine::new(bus(&server), small));
+    engine.start(&fields().to_string()).await.unwrap();
+    let (_, pulled) = engine.register(&principal("acme").into(), &request(ALL)).unwrap();
+    until_value(&server, READERS, 1).await;
+    let began = tokio::time::Instant::now();
+    server.sql("alter table t add column extra int").await;
+    assert!(began.elapsed() < Duration::from_secs(20), "it waited for {:?}", began.elapsed());
+    let code = tokio::task::spawn_blocking(move || {
+        loop {
+            if let Err(failure) = pulled.next(Some(PATIENCE)) {
+                return failure.code().to_owned();
+            }
+        }
+    });
+    assert_eq!(code.await.unwrap(), "SNAPSHOT_INTERRUPTED");
+    engine.stop(PATIENCE).await;
+}
+
 /// A server that crashed may give the number of a transaction that was seen, and is lost, to another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_before_the_stream_has_passed_the_snapshot_ends_it() {

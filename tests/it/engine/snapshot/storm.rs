@@ -32,7 +32,7 @@ const CONDITIONS: [(&str, &str, i64); 3] = [
 /// One change.
 fn statement(dice: &mut StdRng) -> String {
     let (id, v) = (dice.random_range(0..KEYS), dice.random_range(0..100));
-    match dice.random_range(0..12) {
+    match dice.random_range(0..14) {
         0..4 => format!("insert into t values ({id}, 'acme', {v}) on conflict (id) do update set v = excluded.v"),
         4..6 => format!("update t set v = {v} where id between {id} and {} and id < 900", id + 3),
         6..8 => format!("delete from t where id between {id} and {}", id + 2),
@@ -41,6 +41,14 @@ fn statement(dice: &mut StdRng) -> String {
         10 => {
             format!("insert into t select n, 'acme', {v} from generate_series({id}, {id} + 9) n on conflict do nothing")
         }
+        11 => format!("update t set id = {v} where id = {id} and not exists (select from t where id = {v})"),
+        // Keys that move up by one, each when the next has gone.
+        12 => format!(
+            "do $$ declare r record; begin for r in select id from t where id between {id} and {} order by id desc loop
+                 update t set id = id + 1 where id = r.id and not exists (select from t where id = r.id + 1);
+             end loop; end $$",
+            id + 4
+        ),
         _ => format!("delete from t where id = {id}; insert into t values ({id}, 'acme', {v}) on conflict do nothing"),
     }
 }

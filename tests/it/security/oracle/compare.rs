@@ -52,13 +52,16 @@ impl Case<'_> {
             return shows.then(|| format!("it ended with {}: {ended}", ended.code()));
         }
         let mut frames = self.listener.frames.iter().peekable();
-        for (number, change) in self.judgement.changes.iter().enumerate() {
-            let due = self.due(*change);
+        let changes = self.judgement.changes.iter().enumerate();
+        for (number, change) in
+            changes.flat_map(|(number, change)| change.parts().into_iter().map(move |part| (number, part)))
+        {
+            let due = self.due(change);
             let fits = frames.peek().is_some_and(|told| due.iter().flatten().any(|due| due == *told));
             if fits {
                 tally.told(frames.next());
             } else if !due.contains(&None) {
-                return Some(self.describe(number, *change, &due, frames.peek().copied()));
+                return Some(self.describe(number, change, &due, frames.peek().copied()));
             }
         }
         frames.next().map(|told| format!("nothing was due any more, but it was told\n  {told}"))
@@ -70,12 +73,7 @@ impl Case<'_> {
         if !self.listener.filter.operations.contains(&change.operation()) {
             return vec![None];
         }
-        let (old, new) = match change {
-            Change::Insert(new) => (None, Some(new)),
-            Change::Update(old, new, _) => (Some(old), Some(new)),
-            Change::Delete(old) => (Some(old), None),
-            Change::Truncate => (None, None),
-        };
+        let (old, new) = change.images();
         let news = new.map_or(vec![Truth::Untold], |new| self.truths(new));
         let olds = match (old.map(|old| self.truths(old)), Carried::of(table, change)) {
             (None, _) | (_, Carried::Nothing) => vec![Truth::Untold],
@@ -87,7 +85,7 @@ impl Case<'_> {
         for (old_truth, new) in olds.iter().flat_map(|old| news.iter().map(move |new| (*old, *new))) {
             let transition = transition(change, old_truth, new);
             for seen in self.seen(carried, old, old_truth) {
-                let frame = transition.map(|transition| {
+                let frame = transition.and_then(|transition| {
                     frame(table, &self.rights.readable, &self.judgement.images, change, transition, seen)
                 });
                 if !due.contains(&frame) {
@@ -143,12 +141,9 @@ impl Case<'_> {
             let selected = self.judgement.selected[self.listener.principal][image];
             format!("{} ({selected:?}, {:?} with filter)", self.judgement.images[image].text, self.truths(image))
         };
-        let images = match change {
-            Change::Insert(new) => format!("new {}", image(new)),
-            Change::Update(old, new, _) => format!("old {}\n  new {}", image(old), image(new)),
-            Change::Delete(old) => format!("old {}", image(old)),
-            Change::Truncate => String::new(),
-        };
+        let (old, new) = change.images();
+        let named = [("old", old), ("new", new)].into_iter().filter_map(|(name, image)| Some((name, image?)));
+        let images = named.map(|(name, at)| format!("{name} {}", image(at))).collect::<Vec<_>>().join("\n  ");
         let due: Vec<_> =
             due.iter().map(|due| due.as_ref().map_or("nothing".to_owned(), ToString::to_string)).collect();
         let told = told.map_or("nothing more".to_owned(), ToString::to_string);

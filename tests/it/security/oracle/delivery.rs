@@ -20,6 +20,10 @@ pub(super) enum Change {
     Insert(usize),
     /// And whether the key changed.
     Update(usize, usize, bool),
+    /// Half of an UPDATE that changed the key: the row leaves its old one.
+    Departure(usize),
+    /// The other half: the row enters under its new one.
+    Arrival(usize),
     Delete(usize),
     Truncate,
 }
@@ -41,10 +45,28 @@ impl Change {
         }
     }
 
+    /// What is delivered of it: a changed key is two events, if the stream carries the old one.
+    pub(super) fn parts(self) -> Vec<Change> {
+        match self {
+            Change::Update(old, new, true) => vec![Change::Departure(old), Change::Arrival(new)],
+            whole => vec![whole],
+        }
+    }
+
+    /// The images before and after.
+    pub(super) fn images(self) -> (Option<usize>, Option<usize>) {
+        match self {
+            Change::Insert(new) | Change::Arrival(new) => (None, Some(new)),
+            Change::Update(old, new, _) => (Some(old), Some(new)),
+            Change::Delete(old) | Change::Departure(old) => (Some(old), None),
+            Change::Truncate => (None, None),
+        }
+    }
+
     pub(super) fn operation(self) -> &'static str {
         match self {
             Change::Insert(_) => "INSERT",
-            Change::Update(..) => "UPDATE",
+            Change::Update(..) | Change::Departure(_) | Change::Arrival(_) => "UPDATE",
             Change::Delete(_) => "DELETE",
             Change::Truncate => "TRUNCATE",
         }
@@ -54,8 +76,8 @@ impl Change {
 /// The transition, if anything is to be told.
 pub(super) fn transition(change: Change, old: Truth, new: Truth) -> Option<&'static str> {
     match change {
-        Change::Insert(_) => (new == Truth::Shown).then_some("ENTER"),
-        Change::Delete(_) => (old == Truth::Shown).then_some("LEAVE"),
+        Change::Insert(_) | Change::Arrival(_) => (new == Truth::Shown).then_some("ENTER"),
+        Change::Delete(_) | Change::Departure(_) => (old == Truth::Shown).then_some("LEAVE"),
         Change::Truncate => Some("LEAVE"),
         Change::Update(..) => match (old, new) {
             (Truth::Hidden, Truth::Shown) => Some("ENTER"),
@@ -78,13 +100,14 @@ impl Carried {
     pub(super) fn of(table: &Table, change: Change) -> Self {
         match change {
             _ if table.full => Carried::All,
-            Change::Update(_, _, true) | Change::Delete(_) => Carried::Key,
-            Change::Update(_, _, false) | Change::Insert(_) | Change::Truncate => Carried::Nothing,
+            Change::Update(_, _, true) | Change::Departure(_) | Change::Delete(_) => Carried::Key,
+            Change::Update(_, _, false) | Change::Arrival(_) | Change::Insert(_) | Change::Truncate => Carried::Nothing,
         }
     }
 }
 
-/// The frame. `seen` says that the reader could see the image before, and is told what changed.
+/// The frame. `seen` says that the reader could see the image before, and is told what changed. There is none for an UPDATE
+/// that is known to have changed hidden columns alone.
 pub(super) fn frame(
     table: &Table,
     readable: &[Column],
@@ -92,13 +115,8 @@ pub(super) fn frame(
     change: Change,
     transition: &str,
     seen: bool,
-) -> Value {
-    let (old, new) = match change {
-        Change::Insert(new) => (None, Some(new)),
-        Change::Update(old, new, _) => (Some(old), Some(new)),
-        Change::Delete(old) => (Some(old), None),
-        Change::Truncate => (None, None),
-    };
+) -> Option<Value> {
+    let (old, new) = change.images();
     let shown = if transition == "LEAVE" { old } else { new };
     let selected = |of: &[Column]| -> Value {
         let Some(image) = shown else { return Value::Null };
@@ -124,10 +142,14 @@ pub(super) fn frame(
             let at = at(table, **column);
             images[old].values[at].1 != images[new].values[at].1
         };
-        let changed = table.columns.iter().filter(|column| known(column) && readable.contains(column));
-        frame["changed"] = changed.filter(differs).map(|column| json!(column.field)).collect();
+        let told: Vec<_> = table.columns.iter().filter(|column| readable.contains(column)).collect();
+        let changed: Vec<_> = told.iter().copied().filter(|column| known(column)).filter(differs).collect();
+        if changed.is_empty() && told.len() < table.columns.len() && told.iter().all(|column| known(column)) {
+            return None;
+        }
+        frame["changed"] = changed.iter().map(|column| json!(column.field)).collect();
     }
-    frame
+    Some(frame)
 }
 
 fn at(table: &Table, column: Column) -> usize {

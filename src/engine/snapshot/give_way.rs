@@ -1,0 +1,47 @@
+//! A snapshot holds its table's weakest lock for as long as its client reads. DDL waits for it, and everything else on the
+//! table waits behind the DDL: so a snapshot that is waited for ends.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::engine::core::Core;
+use crate::engine::failure::Failure;
+
+/// How long between two looks. Who is waited for at two in a row gives way: most snapshots are over before.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+const WAITED_FOR: &str = "
+    select exists (
+        select from pg_catalog.pg_locks w
+        where not w.granted and w.locktype operator(pg_catalog.=) 'relation'
+        and $1 operator(pg_catalog.=) any (pg_catalog.pg_blocking_pids(w.pid))
+    )";
+
+impl Core {
+    /// Returns when statements keep waiting for the snapshot that this server process holds.
+    pub(super) async fn waited_for(&self, process: i32) {
+        let mut before = false;
+        loop {
+            sleep(INTERVAL).await;
+            let now = self.is_waited_for(process).await;
+            if before && now {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// A database that does not answer keeps nobody waiting that we know of.
+    async fn is_waited_for(&self, process: i32) -> bool {
+        let Some(pool) = self.pool.get() else { return false };
+        let Ok(Ok(client)) = timeout(INTERVAL, pool.get()).await else { return false };
+        let answer = client.query_one(WAITED_FOR, &[&process]).await;
+        answer.and_then(|row| row.try_get(0)).unwrap_or(false)
+    }
+}
+
+pub(super) fn gave_way() -> Failure {
+    let message = "the rows were still being sent when a statement needed the table for itself: subscribe again";
+    Failure::new("SNAPSHOT_INTERRUPTED", message)
+}

@@ -1,0 +1,145 @@
+//! Statements that ask questions: prepared, and compared once with the stored policies.
+//!
+//! - A text is parsed with nothing but `pg_catalog` on the `search_path`, and so are the stored policies printed.
+//! - What it means then is read from the tree of a temporary function, which no other session ever sees: it is rolled back,
+//!   so it keeps no object from being dropped.
+//! - A statement that was parsed anew answers nothing until it is bound again.
+
+use std::collections::HashMap;
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Statement};
+
+use super::Question;
+use super::error::Trouble;
+use super::statement::{self, Form};
+use crate::security::Binding;
+
+/// Distinct statements that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
+const BOUND_MAX: usize = 256;
+
+const NO_TEMPORARY: &str =
+    "comparing needs the privilege TEMPORARY on the database: grant it to the user that rowcast connects as";
+const DIFFERS: &str = "an operator, a cast or a polymorphic function in them is not found by its name again: name it with \
+                       OPERATOR(schema.name), or call a function with exactly these argument types";
+
+/// A statement that means what is stored.
+#[derive(Clone)]
+pub(super) struct Bound {
+    pub(super) statement: Statement,
+    /// When it was parsed.
+    pub(super) at: i64,
+}
+
+/// The statements of one session.
+#[derive(Default)]
+pub(super) struct Bindings {
+    room: bool,
+    bound: HashMap<Key, Entry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    text: String,
+    role: Box<str>,
+}
+
+struct Entry {
+    bound: Option<Bound>,
+    /// It has answered since it was bound.
+    answered: bool,
+}
+
+impl Bindings {
+    /// The statement that asks this.
+    pub(super) async fn bind(
+        &mut self,
+        client: &ClientWrapper,
+        question: &Question,
+        form: Form,
+    ) -> Result<Bound, Trouble> {
+        let key = key(question, form);
+        let known = self.bound.get(&key);
+        if let Some(bound) = known.and_then(|entry| entry.bound.clone()) {
+            return Ok(bound);
+        }
+        // One that was parsed anew before it ever answered is parsed anew for each role.
+        let role = known.is_some_and(|entry| !entry.answered).then_some(&*question.role);
+        if self.bound.len() >= BOUND_MAX {
+            self.bound.clear();
+        }
+        self.make_room(client).await?;
+        let bound = bound(client, question, &key.text, role).await?;
+        self.bound.insert(key, Entry { bound: Some(bound.clone()), answered: false });
+        Ok(bound)
+    }
+
+    /// Whether the statement answered or was parsed anew.
+    pub(super) fn note(&mut self, question: &Question, form: Form, stale: bool) {
+        if let Some(entry) = self.bound.get_mut(&key(question, form)) {
+            entry.answered |= !stale;
+            if stale {
+                entry.bound = None;
+            }
+        }
+    }
+
+    async fn make_room(&mut self, client: &ClientWrapper) -> Result<(), Trouble> {
+        if !self.room {
+            let made = client.batch_execute(statement::ROOM).await;
+            if let Err(error) = made {
+                client.batch_execute(statement::END).await.map_err(|error| refused(&error))?;
+                return Err(Trouble::of(&error, |_| Trouble::Unbound(NO_TEMPORARY)));
+            }
+            self.room = true;
+        }
+        Ok(())
+    }
+}
+
+fn key(question: &Question, form: Form) -> Key {
+    Key { text: statement::of(question, form), role: question.role.clone() }
+}
+
+/// In one transaction, which is rolled back; a prepared statement stays.
+async fn bound(client: &ClientWrapper, question: &Question, text: &str, role: Option<&str>) -> Result<Bound, Trouble> {
+    client.batch_execute(statement::WRITE).await.map_err(|error| refused(&error))?;
+    let bound = compared(client, question, text, role).await;
+    client.batch_execute(statement::END).await.map_err(|error| refused(&error))?;
+    bound
+}
+
+async fn compared(
+    client: &ClientWrapper,
+    question: &Question,
+    text: &str,
+    role: Option<&str>,
+) -> Result<Bound, Trouble> {
+    let at = client
+        .query_one(statement::NOW, &[])
+        .await
+        .map_err(|error| refused(&error))?
+        .try_get(0)
+        .map_err(|error| refused(&error))?;
+    if let Some(role) = role {
+        let set = client.query_typed(statement::AS, &[(&role, Type::TEXT)]).await;
+        set.map_err(|error| Trouble::of(&error, Trouble::Role))?;
+    }
+    let statement = client.prepare_typed(text, &[Type::TEXT, Type::INT8]).await.map_err(|error| refused(&error))?;
+    client.batch_execute("reset role").await.map_err(|error| refused(&error))?;
+    match &question.binding {
+        Some(binding) if !means(client, question, binding).await? => Err(Trouble::Unbound(DIFFERS)),
+        _ => Ok(Bound { statement, at }),
+    }
+}
+
+async fn means(client: &ClientWrapper, question: &Question, binding: &Binding) -> Result<bool, Trouble> {
+    client.batch_execute(&statement::specimen(question)).await.map_err(|error| refused(&error))?;
+    let row = client.query_one(statement::TREE, &[]).await.map_err(|error| refused(&error))?;
+    Ok(binding.is_of(row.try_get(0).map_err(|error| refused(&error))?))
+}
+
+fn refused(error: &Error) -> Trouble {
+    Trouble::of(error, Trouble::Condition)
+}
