@@ -312,7 +312,7 @@ pub enum CaptureError {
         /// What came, and what was due.
         reason: String,
     },
-    /// PgBouncer knows few startup parameters, and may give each transaction another session.
+    /// `PgBouncer` knows few startup parameters, and may give each transaction another session.
     #[error(
         "a connection pooler such as PgBouncer stands at {place} ({reason}). rowcast needs sessions of its own: connect to \
          PostgreSQL itself, by another port or host of ROWCAST_DATABASE_URL; the application may stay behind the pooler."

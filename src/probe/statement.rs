@@ -33,7 +33,7 @@ pub(super) fn of(question: &Question, form: Form) -> String {
 /// Columns that must be there under these names. They are those of no row, so this is always true.
 fn names(question: &Question, table: &str) -> String {
     let columns = question.binding.iter().flat_map(|binding| &binding.columns);
-    columns.map(|column| format!(" and (null::{table}).{} is null", quoted(column))).collect()
+    columns.fold(String::new(), |names, column| names + &format!(" and (null::{table}).{} is null", quoted(column)))
 }
 
 /// When the transaction began, as [`of`] has it in its text.
