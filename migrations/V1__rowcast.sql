@@ -111,6 +111,7 @@ create table rowcast.outbox_state (
     segment_since timestamptz not null default now(),
     system_id int8 not null,
     database oid not null,
+    started_in xid8 not null default pg_current_xact_id(),
     constraint outbox_state_is_one_row check (is_here)
 );
 comment on table rowcast.outbox_state is 'The one row that is there while changes are captured by triggers.';
@@ -119,6 +120,7 @@ comment on column rowcast.outbox_state.segment is 'The segment that is written.'
 comment on column rowcast.outbox_state.segment_since is 'Since when.';
 comment on column rowcast.outbox_state.system_id is 'The cluster in which it was written: a restored dump is another history.';
 comment on column rowcast.outbox_state.database is 'The database in which it was written: so is a copy of it in the same cluster.';
+comment on column rowcast.outbox_state.started_in is 'The transaction that started it: which outbox it is.';
 revoke all on table rowcast.outbox_state from public;
 
 -- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
@@ -426,6 +428,7 @@ select
             left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.relation
             where p.pubname = 'rowcast' and pg_catalog.current_setting('wal_level') = 'logical'
         ),
+        'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
         'partitions', coalesce(
             pg_catalog.jsonb_object_agg(c.oid, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
@@ -942,6 +945,9 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
+--
+-- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
+-- WAL need none.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql
@@ -949,12 +955,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
+declare
+    aside text[] := '{outbox,partitions}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
 begin
     if before is null
-        or before - 'partitions' <> after - 'partitions'
+        or before - aside <> after - aside
         or exists (
             select from jsonb_each(before -> 'partitions') p (oid, state)
-            where not coalesce(after -> 'partitions' -> p.oid @> p.state, false)
+            where not coalesce(after -> 'partitions' -> p.oid @> (p.state - aside), false)
         )
     then
         return true;

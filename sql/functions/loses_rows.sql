@@ -5,6 +5,9 @@
 -- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
+--
+-- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
+-- WAL need none.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql
@@ -12,12 +15,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
+declare
+    aside text[] := '{outbox,partitions}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
 begin
     if before is null
-        or before - 'partitions' <> after - 'partitions'
+        or before - aside <> after - aside
         or exists (
             select from jsonb_each(before -> 'partitions') p (oid, state)
-            where not coalesce(after -> 'partitions' -> p.oid @> p.state, false)
+            where not coalesce(after -> 'partitions' -> p.oid @> (p.state - aside), false)
         )
     then
         return true;

@@ -37,6 +37,7 @@ select
             left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.relation
             where p.pubname = 'rowcast' and pg_catalog.current_setting('wal_level') = 'logical'
         ),
+        'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
         'partitions', coalesce(
             pg_catalog.jsonb_object_agg(c.oid, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(

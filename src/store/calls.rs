@@ -6,12 +6,15 @@ use tokio_postgres::{Client, IsolationLevel};
 use super::StoreError;
 use crate::model::{Ending, Lsn};
 
+/// For [`watch`].
+const WATCH: &str = "select rowcast.watch($1::oid::regclass, $2::text::name, $3, $4)";
+
 /// For [`relation`]. The name is read as SQL reads it: folding, quotes and the configured `search_path` apply. No statement
 /// runs with that path, on which there may be operators and functions of anybody: it is taken apart here, and a name
 /// without a schema is looked up in its schemas, in their order.
 const RELATION: &str = r#"
     select coalesce((
-        select c.oid
+        select c.oid::regclass
         from pg_catalog.pg_settings s
         cross join lateral pg_catalog.regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^",\s]+)', 'g') with ordinality p (part, nth)
         join pg_catalog.pg_namespace n on n.nspname = case
@@ -24,10 +27,7 @@ const RELATION: &str = r#"
           and pg_catalog.has_schema_privilege(n.oid, 'usage')
         order by p.nth
         limit 1
-    ), $1::text::regclass::oid)"#;
-
-/// For [`watch`].
-const WATCH: &str = "select rowcast.watch($1::oid::regclass, $2::text::name, $3, $4)";
+    ), $1::text::regclass)::oid"#;
 
 /// For [`unwatch`]: the overload for names, which also finds tables that are gone.
 const UNWATCH: &str = "select rowcast.unwatch($1::text)";
@@ -100,8 +100,9 @@ pub struct StatusLine {
 
 /// Follow a table, or change how it is followed; whether anything changed.
 pub async fn watch(client: &Client, request: &WatchRequest) -> Result<bool, StoreError> {
-    let relation = relation(client, &request.relation).await?;
-    call(client, WATCH, &[&relation, &request.tenant_column, &request.public, &request.replica_identity.sql()]).await
+    let WatchRequest { relation: name, tenant_column, public, replica_identity } = request;
+    let relation = relation(client, name).await?;
+    call(client, WATCH, &[&relation, tenant_column, public, &replica_identity.sql()]).await
 }
 
 /// The number of the table that [`watch`] would follow.

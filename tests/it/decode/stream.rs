@@ -191,7 +191,7 @@ fn a_malformed_request_to_close_sessions_is_set_aside_and_stops_nothing() {
         let answer = decoder.decode(message(true, "rowcast.close", content)).unwrap();
         assert!(matches!(answer, Decoded::Ignored(Ignored::NotAnEnding { .. })), "{answer:?}");
     }
-    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9);
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9 * Event::NUMBERS);
 }
 
 #[test]

@@ -103,7 +103,7 @@ async fn a_crash_before_the_stream_has_passed_the_snapshot_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_may_change_its_shape_while_its_rows_are_told() {
     let server = prepared().await;
-    server.sql("insert into t select n, 'acme', n, repeat('x', 100) from generate_series(1, 5000) n").await;
+    server.sql("insert into t select n, 'acme', n, repeat('x', 100) from generate_series(1, 500) n").await;
     let small =
         Settings { queue_bytes_max: 50_000, pong_timeout_s: 600.0, queue_age_max_s: 600.0, ..Settings::default() };
     let engine = Arc::new(Engine::new(bus(&server), small));
@@ -111,7 +111,8 @@ async fn a_table_may_change_its_shape_while_its_rows_are_told() {
     let mut client = Client::of(&engine, "acme");
     client.subscribe("1", ALL);
     assert_eq!(id(&client.frame().await).0, "SNAPSHOT");
-    // The transaction that reads has the table in use: it is altered when that ends, and the client hears of it all.
+    // The transaction that reads has the table in use. It ends before it would have to give way, then the table is altered,
+    // and the client gets all of it.
     let admin = server.admin().await;
     let altered = tokio::spawn(async move {
         admin.batch_execute("alter table t add column extra int; insert into t values (9999, 'acme', 1, 'x', 7)").await
@@ -125,7 +126,7 @@ async fn a_table_may_change_its_shape_while_its_rows_are_told() {
             ((operation, _), key) => assert_eq!((operation.as_str(), key), ("INSERT", &json!(9999))),
         }
     }
-    assert_eq!(rows, 5000);
+    assert_eq!(rows, 500);
     altered.await.unwrap().unwrap();
     engine.stop(PATIENCE).await;
 }
