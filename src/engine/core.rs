@@ -322,7 +322,9 @@ fn end_all_but_keepers<'a>(
 ) -> Vec<Arc<Subscription>> {
     let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
     let (keepers, others): (Vec<_>, Vec<_>) = concerned.partition(is_keeper);
-    others.iter().for_each(|subscription| subscription.fail_later(failure.clone()));
+    for subscription in others {
+        subscription.fail_later(failure.clone());
+    }
     keepers.into_iter().cloned().collect()
 }
 
