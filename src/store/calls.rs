@@ -6,14 +6,13 @@ use tokio_postgres::{Client, IsolationLevel};
 use super::StoreError;
 use crate::model::{Ending, Lsn};
 
-/// For [`watch`].
-const WATCH: &str = "select rowcast.watch($1::oid::regclass, $2::text::name, $3, $4)";
-
-/// For [`relation`]. The name is read as SQL reads it: folding, quotes and the configured `search_path` apply. No statement
-/// runs with that path, on which there may be operators and functions of anybody: it is taken apart here, and a name
-/// without a schema is looked up in its schemas, in their order.
-const RELATION: &str = r#"
-    select coalesce((
+/// The table that `$1` names, as SQL reads it: folding, quotes and the configured `search_path` apply. No statement runs
+/// with that path, on which there may be operators and functions of anybody: it is taken apart here, and a name without a
+/// schema is looked up in its schemas, in their order.
+macro_rules! named {
+    () => {
+        r#"
+    coalesce((
         select c.oid::regclass
         from pg_catalog.pg_settings s
         cross join lateral pg_catalog.regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^",\s]+)', 'g') with ordinality p (part, nth)
@@ -27,7 +26,15 @@ const RELATION: &str = r#"
           and pg_catalog.has_schema_privilege(n.oid, 'usage')
         order by p.nth
         limit 1
-    ), $1::text::regclass)::oid"#;
+    ), $1::text::regclass)::oid"#
+    };
+}
+
+/// For [`watch`]. One statement: where the schema is missing, that is what is wrong, and not the table.
+const WATCH: &str = concat!("select rowcast.watch((", named!(), ")::regclass, $2::text::name, $3, $4)");
+
+/// For [`relation`].
+const RELATION: &str = concat!("select ", named!());
 
 /// For [`unwatch`]: the overload for names, which also finds tables that are gone.
 const UNWATCH: &str = "select rowcast.unwatch($1::text)";
@@ -100,9 +107,8 @@ pub struct StatusLine {
 
 /// Follow a table, or change how it is followed; whether anything changed.
 pub async fn watch(client: &Client, request: &WatchRequest) -> Result<bool, StoreError> {
-    let WatchRequest { relation: name, tenant_column, public, replica_identity } = request;
-    let relation = relation(client, name).await?;
-    call(client, WATCH, &[&relation, tenant_column, public, &replica_identity.sql()]).await
+    let WatchRequest { relation, tenant_column, public, replica_identity } = request;
+    call(client, WATCH, &[relation, tenant_column, public, &replica_identity.sql()]).await
 }
 
 /// The number of the table that [`watch`] would follow.

@@ -70,7 +70,10 @@ class Subscriber:
             self._leaves(operation, None)
         elif self.sees(new):
             assert new is not None
-            self._shows(operation, "STAY" if self.sees(old) else "ENTER", new)
+            stays = old is not None and self.sees(old) and old["ref"] == new["ref"]
+            if self.sees(old) and not stays:  # It leaves its old key.
+                self._leaves(operation, old)
+            self._shows(operation, "STAY" if stays else "ENTER", new)
         elif self.sees(old):
             self._leaves(operation, old)
 

@@ -57,7 +57,7 @@ def lab(database: Database) -> Iterator[Lab]:
 
 
 ENGINE_LINES = (
-    "WARNING:rowcast.engine:a published message was set aside: ",
+    "WARNING:rowcast.engine:ignored a message in the stream: ",
     "WARNING:rowcast.engine.capture:the capture is interrupted",
     "INFO:rowcast.engine.capture:the capture goes on",
     "ERROR:rowcast.engine:the replication stream has failed: ",

@@ -14,6 +14,8 @@ NO_CODES = re.compile(
     r"PG[A-Z_]+|CARGO_PKG_VERSION|IDENTIFY_SYSTEM|NOEXPORT_SNAPSHOT|SCREAMING_SNAKE_CASE|USER_ID"
     # Of log lines and metrics alone: clients are told 4400 with the sentence.
     r"|BINARY_FRAME|MESSAGE_[A-Z_]+|OPERATION_ID_TOO_LONG|PUBLISH_(NOT_UTF8|MALFORMED)"
+    # Encodings.
+    r"|SQL_ASCII|MULE_INTERNAL"
     # An operation.
     r"|SNAPSHOT_END"
     # Told as TENANT_INVALID; the root of the tree and the class of refused requests have always a code of their own.
