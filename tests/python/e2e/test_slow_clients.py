@@ -59,7 +59,7 @@ def rowcast(payload: dict[str, Any]) -> dict[str, Any]:
 
 def place(payload: dict[str, Any]) -> bytes:
     """A cursor's bytes: those of one history are in commit order."""
-    return base64.urlsafe_b64decode(rowcast(payload)["cursor"])
+    return base64.urlsafe_b64decode(rowcast(payload)["cursor"] + "==")
 
 
 def nexts(peer: RawPeer) -> list[dict[str, Any]]:
