@@ -166,9 +166,10 @@ async fn a_changed_policy_decides_from_its_place_in_the_stream() {
         .await;
     add(&server, 4, "ann").await;
     add(&server, 104, "ann").await;
+    // A stream that lags reads the newest catalog: it has to have met the rows before the next change.
+    until("the first six rows to be met", || metric(&engine, "events_total") == 6).await;
     server.sql("drop policy own on docs").await;
     add(&server, 105, "ann").await;
-    // A stream that lags reads the newest catalog: it has to have met the row first.
     until("all seven rows to be met", || metric(&engine, "events_total") == 7).await;
     server.sql("create policy all_of_it on docs for select to app using (true)").await;
     add(&server, 6, "nobody").await;
