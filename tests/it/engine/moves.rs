@@ -107,8 +107,8 @@ async fn a_merge_is_told_whatever_has_become_of_the_table_since_the_last() {
         "merge into t using (values (1)) s (id) on t.id = s.id when matched then update set k = 3 - k, n = n + 1";
     writer.batch_execute(&format!("insert into t values (1, 1, 0); {merge}")).await.unwrap();
     for change in [
-        "alter table t add note text default 'new'",
-        "alter table t alter note type varchar(9)",
+        "alter table t add note varchar(9) default 'new'",
+        "alter table t alter note type varchar(12)",
         "alter table t drop note",
     ] {
         server.sql(change).await;

@@ -317,7 +317,9 @@ impl Generator {
             }
             Operator::Like | Operator::Ilike => {
                 let pattern = self.pattern();
-                let sql = format!("{name} {} {}", operator.name(), quoted(&pattern));
+                // `ilike` folds case beyond ASCII whatever the column's collation; that of `name` is "C".
+                let collate = if is_text(type_name) { " collate \"default\"" } else { "" };
+                let sql = format!("{name}{collate} {} {}", operator.name(), quoted(&pattern));
                 return (json!(pattern), sql);
             }
             Operator::Contains if is_text(type_name) || type_name == "\"char\"" => {
