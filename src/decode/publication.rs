@@ -29,6 +29,11 @@ pub enum Ignored {
         /// Where in that line.
         column: usize,
     },
+    /// The content is larger than what `rowcast.revoke` and `rowcast.disconnect` write.
+    #[error(
+        "a rowcast.close message has more than {ENDING_BYTES_MAX} bytes: use rowcast.revoke() or rowcast.disconnect()"
+    )]
+    EndingTooLong,
     /// The content is not what `rowcast.revoke` and `rowcast.disconnect` write.
     #[error(
         "a rowcast.close message is malformed (line {line}, column {column}): use rowcast.revoke() or rowcast.disconnect()"
@@ -41,13 +46,16 @@ pub enum Ignored {
     },
 }
 
+/// Bytes of a request to close sessions, as `rowcast.close_sessions` has it: engines keep requests for a while.
+const ENDING_BYTES_MAX: usize = 8192;
+
 impl Ignored {
     /// A stable name for logs, metrics and tests.
     pub fn code(&self) -> &'static str {
         match self {
             Ignored::NotUtf8 => "PUBLISH_NOT_UTF8",
             Ignored::NotAPublication { .. } => "PUBLISH_MALFORMED",
-            Ignored::NotAnEnding { .. } => "CLOSE_MALFORMED",
+            Ignored::EndingTooLong | Ignored::NotAnEnding { .. } => "CLOSE_MALFORMED",
         }
     }
 }
@@ -77,5 +85,8 @@ pub(super) fn parse(content: &Bytes) -> Result<Message, Ignored> {
 
 /// A request to close sessions.
 pub(super) fn ending(content: &Bytes) -> Result<Ending, Ignored> {
+    if content.len() > ENDING_BYTES_MAX {
+        return Err(Ignored::EndingTooLong);
+    }
     serde_json::from_slice(content).map_err(|error| Ignored::NotAnEnding { line: error.line(), column: error.column() })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::core::Core;
 use super::declare::Declaration;
@@ -33,6 +34,10 @@ const LANE_PAUSE: Duration = Duration::from_millis(1);
 /// A transaction holds a lock on its own number until others see what it did.
 const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
                        where locktype = 'transactionid' and transactionid = $1::text::xid)";
+
+/// A stream whose publication was dropped is about to end with `PUBLICATION_MISSING`, which says more than that its tables
+/// are not published.
+const IS_PUBLISHED: &str = "select exists (select from pg_catalog.pg_publication where pubname = 'rowcast')";
 
 /// What is needed to read the catalog again.
 pub(super) struct Refresher {
@@ -79,7 +84,10 @@ impl Refresher {
     /// What is served from here on; it contains what transaction `xid` did.
     pub(super) async fn refresh(&self, core: &Arc<Core>, xid: u32) -> Result<Refreshed, RefreshError> {
         let served = core.live().map_err(Error::from)?;
-        let tables = self.read(core.settings.naming, xid).await?.keeping(&served.tables);
+        let Some(tables) = self.read(core.settings.naming, xid).await? else {
+            return Ok(Refreshed { by_oid: Arc::new(served.tables.by_oid.clone()), seen: None });
+        };
+        let tables = tables.keeping(&served.tables);
         let refreshed = Refreshed { by_oid: Arc::new(tables.by_oid.clone()), seen: tables.seen.clone() };
         // The stream may only have been behind, and the tables known already.
         if !served.serves(&tables) {
@@ -99,7 +107,8 @@ impl Refresher {
         timeout(PATIENCE, store::wal_position(&client)).await.ok()?.ok()
     }
 
-    async fn read(&self, naming: Naming, xid: u32) -> Result<Tables, RefreshError> {
+    /// `None` while the publication of the stream is missing.
+    async fn read(&self, naming: Naming, xid: u32) -> Result<Option<Tables>, RefreshError> {
         let client = timeout(PATIENCE, self.pool.get()).await.map_err(|_| RefreshError::Silence)?;
         let mut client = client.map_err(Error::from)?;
         if let Ok(read) = timeout(PATIENCE, read(&mut client, naming, self.mode, xid)).await {
@@ -111,15 +120,27 @@ impl Refresher {
     }
 }
 
-async fn read(client: &mut Client, naming: Naming, mode: CaptureMode, xid: u32) -> Result<Tables, RefreshError> {
-    let open = client.query_one(IS_OPEN, &[&xid.to_string()]).await;
-    if open.and_then(|row| row.try_get(0)).map_err(CatalogError::from).map_err(Error::from)? {
+async fn read(
+    client: &mut Client,
+    naming: Naming,
+    mode: CaptureMode,
+    xid: u32,
+) -> Result<Option<Tables>, RefreshError> {
+    if holds(client, IS_OPEN, &[&xid.to_string()]).await? {
         return Err(RefreshError::NotVisible);
+    }
+    if mode == CaptureMode::Wal && !holds(client, IS_PUBLISHED, &[]).await? {
+        return Ok(None);
     }
     if let Err(error) = store::note_coverage(client).await {
         tracing::debug!("since when captured changes are whole could not be noted: {error}");
     }
-    Ok(Tables::load_named(client, naming, mode).await.map_err(Error::from)?)
+    Ok(Some(Tables::load_named(client, naming, mode).await.map_err(Error::from)?))
+}
+
+async fn holds(client: &Client, question: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, Error> {
+    let answer = client.query_one(question, parameters).await;
+    Ok(answer.and_then(|row| row.try_get(0)).map_err(CatalogError::from)?)
 }
 
 /// Ends the subscriptions to tables of which changes were lost; a client that keeps the rows gets them anew.

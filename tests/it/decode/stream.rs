@@ -191,7 +191,13 @@ fn a_malformed_request_to_close_sessions_is_set_aside_and_stops_nothing() {
         let answer = decoder.decode(message(true, "rowcast.close", content)).unwrap();
         assert!(matches!(answer, Decoded::Ignored(Ignored::NotAnEnding { .. })), "{answer:?}");
     }
-    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 9 * Event::NUMBERS);
+    let long = format!(
+        r#"{{"who": {{"user_id": "{}", "tenant_id": null, "role": null}}, "disconnect": null, "sender": null}}"#,
+        "x".repeat(8192)
+    );
+    let answer = decoder.decode(message(true, "rowcast.close", long.as_bytes())).unwrap();
+    assert_eq!(answer, Decoded::Ignored(Ignored::EndingTooLong));
+    assert_eq!(event(decoder.decode(insert(ORDERS, &order("1"))).unwrap()).position.ordinal, 10 * Event::NUMBERS);
 }
 
 #[test]
