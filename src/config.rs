@@ -59,7 +59,7 @@ impl std::fmt::Debug for PostgreSqlBus {
 }
 
 /// Limits and options of one engine. Names carry their unit; the worst case in memory is
-/// `sessions * queue_bytes_max + resolver lanes * resolver_backlog_bytes_max + policy lanes * policy_backlog_bytes_max`.
+/// `16 * sessions * queue_bytes_max + resolver lanes * resolver_backlog_bytes_max + policy lanes * policy_backlog_bytes_max`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {

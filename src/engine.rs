@@ -183,26 +183,32 @@ impl Engine {
         Ok(self.core.live()?.schema.sdl().to_owned())
     }
 
-    /// Answers a query; a subscription cannot be answered at once and is refused. Rows by key are for a principal.
+    /// Answers a query; a subscription cannot be answered at once and is refused. Rows by key are for a principal, whose
+    /// requests for the schema count in its rates.
     pub async fn execute(&self, principal: Option<&Principal>, request: &Request) -> Result<String, Error> {
         let live = self.core.live()?;
-        let response = match live.schema.compile(request) {
-            Ok(Operation::Query(response)) => Ok(response),
-            Ok(Operation::Entities(asked)) => match principal {
-                Some(principal) => self.answer(&live, principal, &asked).await,
+        Ok(match self.response(&live, principal, request).await {
+            Ok(response) => String::from_utf8_lossy(&response).into_owned(),
+            Err(failure) => format!(r#"{{"errors":{}}}"#, failure.to_json()),
+        })
+    }
+
+    async fn response(&self, live: &Live, principal: Option<&Principal>, request: &Request) -> Result<Bytes, Failure> {
+        if let Some(principal) = principal.filter(|_| live.schema.introspects(request)) {
+            self.core.check_introspection(self.core.rates.of_principal(principal, None))?;
+        }
+        match live.schema.compile(request)? {
+            Operation::Query(response) => Ok(response),
+            Operation::Entities(asked) => match principal {
+                Some(principal) => self.answer(live, principal, &asked).await,
                 None => Err(Failure::new("PRINCIPAL_REQUIRED", "rows are given to somebody: say who asks")),
             },
-            Ok(Operation::Subscription(_)) => {
+            Operation::Subscription(_) => {
                 let message = "subscriptions need a WebSocket or an event stream: connect to this URL with one, or send `Accept: \
                                text/event-stream`";
                 Err(Failure::new("OPERATION_NOT_SUPPORTED", message))
             }
-            Err(errors) => Err(Failure::from(errors)),
-        };
-        Ok(match response {
-            Ok(response) => String::from_utf8_lossy(&response).into_owned(),
-            Err(failure) => format!(r#"{{"errors":{}}}"#, failure.to_json()),
-        })
+        }
     }
 
     async fn answer(&self, live: &Live, principal: &Principal, asked: &EntityRequest) -> Result<Bytes, Failure> {

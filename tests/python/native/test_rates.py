@@ -88,6 +88,17 @@ def test_messages_of_one_principal_are_limited_over_all_of_its_sockets(started):
     assert engine.metrics()["rate_limited_messages_total"] == 1
 
 
+def test_requests_for_the_schema_count_without_a_socket_too(started):
+    engine = started(topic("alerts"), limits={"subscribes": {"per_s": 0.001, "burst": 25}})
+    ask = "{ __schema { queryType { name } } }"
+    first, second = (
+        json.loads(engine.execute(ask, None, None, principal=Principal(user_id="alice"))) for _ in range(2)
+    )
+    assert "data" in first
+    assert second["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+    assert "data" in json.loads(engine.execute(ask, None, None, principal=Principal(user_id="bob")))
+
+
 def test_a_rate_may_be_switched_off(started):
     engine = started(topic("alerts"), limits={"messages": None, "subscribes": None, "asked": None})
     talk = talk_from(engine, Principal(user_id="alice"))
