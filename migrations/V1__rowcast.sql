@@ -1310,7 +1310,7 @@ revoke all on function rowcast.set_identity_full(regclass) from public;
 --
 -- An identity that is no longer FULL is not in it: somebody else has changed it since. Where another publication has the
 -- table `needed_by` names it, and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
--- would miss the old rows. An index that is gone leaves the default.
+-- would miss the old rows. An index that is gone, or was made anew as one that PostgreSQL refuses here, leaves the default.
 create or replace function rowcast.identity_changes(relation regclass default null)
 returns table (member regclass, statement text, needed_by text)
 language sql
@@ -1335,6 +1335,11 @@ as $function$
     join pg_namespace n on n.oid = c.relnamespace
     left join pg_index i on i.indrelid = c.oid and i.indexrelid = (
         select x.oid from pg_class x where x.relnamespace = c.relnamespace and x.relname = f.index
+    )
+    and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null and i.indexprs is null and not exists (
+        select from unnest((i.indkey::int2[])[:i.indnkeyatts - 1]) k (attnum)
+        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+        where not a.attnotnull
     )
     where c.relreplident = 'f' and (relation is null or f.watched = relation)
     order by c.oid
@@ -2213,7 +2218,7 @@ with line (place, name, value, ok, hint) as (
     -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
     select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
         'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
-        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, run: rowcast uninstall, then: rowcast migrate, and watch the tables again'
     from (
         select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
         union all

@@ -138,7 +138,7 @@ with line (place, name, value, ok, hint) as (
     -- What runs in rowcast's objects as whoever uses them. PostgreSQL's own is in pg_catalog.
     select 15, 'object ' || (pg_identify_object(o.classid, o.objid, 0)).identity,
         'depends on ' || string_agg(distinct concat_ws(' ', r.type, r.identity), ', '), false,
-        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, drop schema rowcast and run: rowcast migrate'
+        'rowcast uses only PostgreSQL''s own objects: another role has put its object in the place of one, or added one to schema rowcast. Find out which role that is, run: rowcast uninstall, then: rowcast migrate, and watch the tables again'
     from (
         select 'pg_proc'::regclass, p.oid from pg_proc p where p.pronamespace = 'rowcast'::regnamespace
         union all

@@ -116,6 +116,14 @@ pub(super) fn relations() -> Vec<String> {
     statements.filter_map(created).map(str::to_owned).collect()
 }
 
+/// Signatures of the functions that the migrations make in schema `rowcast`, such as `rowcast.tenant_attnum(regclass, name)`:
+/// each has a comment.
+pub(super) fn functions() -> Vec<String> {
+    let sql: Vec<String> = migrations().into_iter().map(|migration| migration.sql).collect();
+    let commented = |line: &str| Some(line.strip_prefix("comment on function ")?.split_once(" is")?.0.to_owned());
+    sql.iter().flat_map(|sql| sql.lines()).filter_map(commented).collect()
+}
+
 /// The name in the first line of a statement such as `create table rowcast.watched (`.
 fn created(line: &str) -> Option<&str> {
     let (kind, rest) = line.strip_prefix("create ")?.split_once(" rowcast.")?;

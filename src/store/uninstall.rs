@@ -43,20 +43,35 @@ const READERS: &str = "
         name, pg_catalog.round(extract(epoch from pg_catalog.clock_timestamp() - seen_at)))
     from rowcast.outbox_reader where seen_at >= pg_catalog.clock_timestamp() - interval '1 minute' order by 1";
 
-/// Relations in schema rowcast that no version of rowcast made; `$1` names those that it makes. A role called rowcast
-/// finds the schema first on its `search_path`, so an application's tables may be in it.
+/// What is in schema rowcast, or names it, and was not made by a migration; `$1` names the relations and `$2` the functions
+/// that are. A role called rowcast finds the schema first on its `search_path`, so anything of an application may be in
+/// it, also partitions of its tables elsewhere. A sequence that belongs to a column goes with its table, and the query of
+/// a view with the view: both are in the same schema.
 const STRANGERS: &str = "
-    select pg_catalog.format('rowcast.%I is not part of rowcast, and would be dropped with the schema: move it to another schema', c.relname)
-    from pg_catalog.pg_class c
-    where c.relnamespace = pg_catalog.to_regnamespace('rowcast') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-      and c.relname <> all ($1)
+    select distinct pg_catalog.format('%s %s is not part of rowcast, and would be dropped with the schema: move it to another schema, or drop it',
+        o.type, o.identity)
+    from pg_catalog.pg_depend d
+    left join pg_catalog.pg_depend e on e.classid = d.classid and e.objid = d.objid and e.deptype = 'e'
+    cross join lateral pg_catalog.pg_identify_object(coalesce(e.refclassid, d.classid), coalesce(e.refobjid, d.objid), 0) o
+    where d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid = pg_catalog.to_regnamespace('rowcast') and d.deptype = 'n'
       and not exists (
-          select from pg_catalog.pg_depend d
-          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')
+          select from pg_catalog.pg_class c
+          left join pg_catalog.pg_depend s on s.classid = d.classid and s.objid = c.oid and s.refclassid = s.classid
+              and s.refobjsubid > 0 and s.deptype in ('a', 'i') and c.relkind = 'S'
+          where d.classid = 'pg_catalog.pg_class'::regclass and c.oid = d.objid and (c.relname = any ($1) or s.objid is not null)
+      )
+      and not exists (
+          select from pg_catalog.pg_rewrite w join pg_catalog.pg_class c on c.oid = w.ev_class
+          where d.classid = 'pg_catalog.pg_rewrite'::regclass and w.oid = d.objid and c.relnamespace = d.refobjid
+      )
+      and not exists (
+          select from pg_catalog.unnest($2::text[]) f (signature)
+          where d.classid = 'pg_catalog.pg_proc'::regclass and pg_catalog.to_regprocedure(f.signature)::oid = d.objid
       )
     order by 1";
 
-/// Objects elsewhere that need one of schema rowcast, and would be dropped with it. Triggers are rowcast's own.
+/// Objects elsewhere that need one of schema rowcast, and would be dropped with it. Triggers are rowcast's own if their
+/// function is one of `$1`.
 const DEPENDENTS: &str = "
     with ours as (select pg_catalog.to_regnamespace('rowcast') as id),
     part as (
@@ -74,23 +89,29 @@ const DEPENDENTS: &str = "
     left join pg_catalog.pg_rewrite w on d.classid = 'pg_catalog.pg_rewrite'::regclass and w.oid = d.objid
     left join pg_catalog.pg_attrdef a on d.classid = 'pg_catalog.pg_attrdef'::regclass and a.oid = d.objid
     left join pg_catalog.pg_constraint k on d.classid = 'pg_catalog.pg_constraint'::regclass and k.oid = d.objid
-    left join pg_catalog.pg_class c on c.oid = coalesce(w.ev_class, a.adrelid, nullif(k.conrelid, 0))
-    where d.deptype = 'n' and o.type not in ('trigger', 'event trigger')
+    left join pg_catalog.pg_trigger t on d.classid = 'pg_catalog.pg_trigger'::regclass and t.oid = d.objid
+    left join pg_catalog.pg_event_trigger e on d.classid = 'pg_catalog.pg_event_trigger'::regclass and e.oid = d.objid
+    left join pg_catalog.pg_class c on c.oid = coalesce(w.ev_class, a.adrelid, nullif(k.conrelid, 0), t.tgrelid)
+    where d.deptype = 'n'
+      and not exists (
+          select from pg_catalog.unnest($1::text[]) f (signature)
+          where pg_catalog.to_regprocedure(f.signature)::oid in (t.tgfoid, e.evtfoid)
+      )
       and coalesce(c.relnamespace, pg_catalog.to_regnamespace(pg_catalog.quote_ident(o.schema))::oid, 0) <> ours.id
     order by 1";
 
-/// What is dropped before the replica identities are set back.
+/// What is dropped before the replica identities are set back: the triggers whose function is one of `$1`.
 const TRIGGERS: &str = "
+    with ours as (select pg_catalog.to_regprocedure(f.signature)::oid as id from pg_catalog.unnest($1::text[]) f (signature))
     select pg_catalog.format('drop event trigger %I', e.evtname) as statement, 1 as place
-    from pg_catalog.pg_event_trigger e join pg_catalog.pg_proc p on p.oid = e.evtfoid
-    where p.pronamespace = pg_catalog.to_regnamespace('rowcast')
+    from pg_catalog.pg_event_trigger e join ours on ours.id = e.evtfoid
     union all
     select pg_catalog.format('drop trigger %I on %I.%I', t.tgname, n.nspname, c.relname), 2
     from pg_catalog.pg_trigger t
-    join pg_catalog.pg_proc p on p.oid = t.tgfoid
+    join ours on ours.id = t.tgfoid
     join pg_catalog.pg_class c on c.oid = t.tgrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where p.pronamespace = pg_catalog.to_regnamespace('rowcast') and t.tgparentid = 0
+    where t.tgparentid = 0
     order by place, statement";
 
 /// Replica identities that rowcast set to FULL.
@@ -158,7 +179,7 @@ pub async fn uninstall(client: &mut Client, slots: &[String], dry_run: bool) -> 
 }
 
 async fn plan(transaction: &Transaction<'_>, slots: &[String]) -> Result<Uninstall, StoreError> {
-    let mut statements = texts(transaction, TRIGGERS, &[]).await?;
+    let mut statements = texts(transaction, TRIGGERS, &[&migrate::functions()]).await?;
     let mut leaves = Vec::new();
     if holds(transaction, HAS_IDENTITIES).await? {
         statements.extend(texts(transaction, IDENTITIES, &[]).await?);
@@ -177,8 +198,9 @@ async fn obstacles(transaction: &Transaction<'_>, slots: &[String]) -> Result<Ve
     if holds(transaction, HAS_READERS).await? {
         found.extend(texts(transaction, READERS, &[]).await?);
     }
-    found.extend(texts(transaction, STRANGERS, &[&migrate::relations()]).await?);
-    found.extend(texts(transaction, DEPENDENTS, &[]).await?);
+    let functions = migrate::functions();
+    found.extend(texts(transaction, STRANGERS, &[&migrate::relations(), &functions]).await?);
+    found.extend(texts(transaction, DEPENDENTS, &[&functions]).await?);
     Ok(found)
 }
 

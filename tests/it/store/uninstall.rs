@@ -122,6 +122,37 @@ async fn what_is_not_rowcasts_is_not_dropped_with_the_schema() {
     store::migrate(&mut client).await.unwrap();
     for (made, name, gone) in [
         ("create table rowcast.users (id serial primary key)", "users", "drop table rowcast.users"),
+        (
+            "create table public.orders (id int) partition by list (id);
+             create table rowcast.orders_2026 partition of public.orders for values in (1)",
+            "table rowcast.orders_2026",
+            "drop table public.orders",
+        ),
+        ("create sequence rowcast.numbers", "sequence rowcast.numbers", "drop sequence rowcast.numbers"),
+        (
+            "create function rowcast.publish(id int) returns int language sql as 'select 1'",
+            "function rowcast.publish(integer)",
+            "drop function rowcast.publish(int)",
+        ),
+        ("create type rowcast.state as enum ('new')", "type rowcast.state", "drop type rowcast.state"),
+        ("create type rowcast.pair as (a int, b int)", "type rowcast.pair", "drop type rowcast.pair"),
+        ("create domain rowcast.code as text", "type rowcast.code", "drop domain rowcast.code"),
+        ("create collation rowcast.plain from \"C\"", "collation rowcast.plain", "drop collation rowcast.plain"),
+        (
+            "create text search configuration rowcast.words (copy = simple)",
+            "text search configuration rowcast.words",
+            "drop text search configuration rowcast.words",
+        ),
+        (
+            "create table public.t (id int);
+             create function public.stamp() returns trigger language plpgsql as 'begin return new; end';
+             create trigger late before insert on public.t for each row
+                 when (rowcast.timeline() is null) execute function public.stamp()",
+            "trigger late on table",
+            "drop table public.t; drop function public.stamp()",
+        ),
+        ("create view public.named as select 'rowcast'::regnamespace", "public.named", "drop view public.named"),
+        ("create extension pg_trgm schema rowcast", "extension pg_trgm", "drop extension pg_trgm"),
         ("create view public.health as select * from rowcast.status()", "health", "drop view public.health"),
         ("create table public.log (at pg_lsn default rowcast.publish('t', '1'))", "log", "drop table public.log"),
     ] {
@@ -132,6 +163,27 @@ async fn what_is_not_rowcasts_is_not_dropped_with_the_schema() {
         client.batch_execute(gone).await.unwrap();
     }
     removed(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_trigger_is_rowcasts_own_only_if_its_function_is() {
+    let database = Database::empty().await;
+    let mut client = database.connect().await;
+    store::migrate(&mut client).await.unwrap();
+    client
+        .batch_execute(
+            "create table t (id int primary key);
+             create function rowcast.stamp() returns trigger language plpgsql as 'begin return new; end';
+             create trigger stamped before insert on t for each row execute function rowcast.stamp()",
+        )
+        .await
+        .unwrap();
+    let planned = store::uninstall(&mut client, &[], true).await.unwrap();
+    assert_eq!(planned.obstacles.len(), 2, "the function and what needs it: {planned:?}");
+    assert!(!planned.statements.iter().any(|statement| statement.contains("stamped")), "{planned:?}");
+    client.batch_execute("alter function rowcast.stamp() set schema public").await.unwrap();
+    removed(&mut client).await;
+    assert_eq!(text(&client, "select string_agg(tgname, ' ') from pg_trigger where not tgisinternal").await, "stamped");
 }
 
 #[tokio::test]
@@ -197,3 +249,28 @@ async fn an_identity_that_others_changed_or_need_stays() {
     let identities = "select string_agg(format('%s%s', relname, relreplident), ' ' order by relname) from pg_class where relname in ('a', 'b')";
     assert_eq!(text(&client, identities).await, "an bf");
 }
+
+#[tokio::test]
+async fn a_former_index_that_is_no_longer_fit_leaves_the_default() {
+    let unfit = [
+        "create index items_sku on items (sku)",
+        "create unique index items_sku on items (sku) where id > 0",
+        "create unique index items_sku on items (lower(sku))",
+        "create unique index items_sku on items (id, note)",
+        "alter table items add constraint items_sku unique (sku) deferrable",
+        "create unique index items_sku on items (sku); update pg_index set indisvalid = false where indexrelid = 'items_sku'::regclass",
+    ];
+    for (made, identity) in unfit.map(|made| (made, "d")).into_iter().chain([FIT]) {
+        let (_database, client) = Database::migrated().await;
+        client.batch_execute(TABLES).await.unwrap();
+        store::watch(&client, &request("items")).await.unwrap();
+        let anew = format!("alter table items add note text; alter table items drop constraint items_sku; {made}");
+        client.batch_execute(&anew).await.unwrap();
+        assert!(store::unwatch(&client, "items").await.unwrap(), "{made}");
+        let now = "select relreplident::text from pg_class where relname = 'items'";
+        assert_eq!(text(&client, now).await, identity, "{made}");
+    }
+}
+
+/// Columns that are only included may be null.
+const FIT: (&str, &str) = ("create unique index items_sku on items (sku) include (note)", "i");
