@@ -49,6 +49,18 @@ pub enum ProbeError {
         /// Why, and what to do.
         reason: &'static str,
     },
+    /// Each time it is asked, PostgreSQL has parsed it anew since its meaning was compared.
+    #[error(
+        "the row policies of {table} are not settled for role {role:?}: whenever they are asked PostgreSQL has parsed them \
+         anew, as it does after each change of an operator, a type or a function; see who keeps changing such things, in \
+         temporary schemas as well"
+    )]
+    Unsettled {
+        /// The table.
+        table: String,
+        /// As whom.
+        role: Box<str>,
+    },
     /// The condition cannot be evaluated on any row: something that it names is gone or forbidden.
     #[error("the row policies of {table} cannot be evaluated as role {role:?} (SQLSTATE {sqlstate})")]
     Unanswerable {
@@ -71,6 +83,7 @@ impl ProbeError {
             ProbeError::RoleRefused { .. } => "ROLE_REFUSED",
             ProbeError::SettingRefused { .. } => "SETTING_REFUSED",
             ProbeError::Unbound { .. } => "POLICY_UNBOUND",
+            ProbeError::Unsettled { .. } => "POLICY_UNSETTLED",
             ProbeError::Unanswerable { .. } => "POLICY_UNANSWERABLE",
         }
     }
@@ -78,7 +91,10 @@ impl ProbeError {
     /// Whether the same question may be answered a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            ProbeError::NoSession { .. } | ProbeError::ConnectionLost { .. } | ProbeError::Busy { .. } => true,
+            ProbeError::NoSession { .. }
+            | ProbeError::ConnectionLost { .. }
+            | ProbeError::Busy { .. }
+            | ProbeError::Unsettled { .. } => true,
             ProbeError::RoleRefused { .. }
             | ProbeError::SettingRefused { .. }
             | ProbeError::Unbound { .. }

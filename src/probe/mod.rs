@@ -41,6 +41,9 @@ use split::Parts;
 /// Connecting, waiting for a free session included.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Rounds without any answer but that a statement was parsed anew. One is usual after a change, and two for a new role.
+const STALE_ROUNDS_MAX: usize = 8;
+
 /// What PostgreSQL says of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -130,12 +133,13 @@ impl Probe {
         };
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
         let mut parts = Parts::new(asks);
-        let mut is_lost = false;
+        let (mut is_lost, mut stale_rounds) = (false, 0);
         // Whoever is asked gets a statement's time at least: what is not answered then has only itself to blame.
-        while !is_lost && Instant::now() + self.statement_timeout <= deadline {
+        while !is_lost && stale_rounds < STALE_ROUNDS_MAX && Instant::now() + self.statement_timeout <= deadline {
             let Some(round) = parts.next_round() else { break };
             let answers = session.trip(asks, &round, names, deadline).await;
             is_lost = answers.iter().any(|answer| matches!(answer, Err(Trouble::Lost(_) | Trouble::Unanswered)));
+            stale_rounds += usize::from(answers.iter().all(|answer| matches!(answer, Err(Trouble::Stale))));
             for (part, answer) in round.iter().zip(answers) {
                 parts.settle(part, answer);
             }

@@ -25,6 +25,8 @@ pub(super) struct Parts<'a> {
     asks: &'a [&'a Ask],
     verdicts: Vec<Result<Vec<Verdict>, ProbeError>>,
     tested: Vec<bool>,
+    /// Whose last answer was none, as the statement had been parsed anew.
+    stale: Vec<bool>,
     waiting: Vec<Part>,
 }
 
@@ -35,6 +37,7 @@ impl<'a> Parts<'a> {
             asks,
             verdicts: asks.iter().map(|ask| check(ask)).collect(),
             tested: vec![false; asks.len()],
+            stale: vec![false; asks.len()],
             waiting: asks.iter().enumerate().map(whole).filter(|part| !part.images.is_empty()).collect(),
         }
     }
@@ -47,6 +50,7 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn settle(&mut self, part: &Part, answer: Answer) {
+        self.stale[part.ask] = matches!(answer, Err(Trouble::Stale));
         match answer {
             Ok(visible) if visible.len() == part.images.len() => {
                 let verdict = |visible| if visible { Verdict::Visible } else { Verdict::Hidden };
@@ -69,7 +73,10 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn finish(self) -> Vec<Result<Vec<Verdict>, ProbeError>> {
-        self.verdicts
+        let verdicts = self.verdicts.into_iter().zip(self.stale).zip(self.asks);
+        verdicts
+            .map(|((verdicts, stale), ask)| if stale { unsettled(verdicts, &ask.question) } else { verdicts })
+            .collect()
     }
 
     fn raised(&mut self, part: &Part, code: Box<str>) {
@@ -122,6 +129,15 @@ fn unbound(question: &Question, reason: &'static str) -> ProbeError {
     ProbeError::Unbound { table: question.table.to_string(), role: question.role.clone(), reason }
 }
 
+/// What was decided is kept; where nothing was, the reason is told.
+fn unsettled(verdicts: Result<Vec<Verdict>, ProbeError>, question: &Question) -> Result<Vec<Verdict>, ProbeError> {
+    let verdicts = verdicts?;
+    if verdicts.iter().any(|verdict| *verdict != Verdict::Unasked) {
+        return Ok(verdicts);
+    }
+    Err(ProbeError::Unsettled { table: question.table.to_string(), role: question.role.clone() })
+}
+
 fn split(part: &Part) -> impl Iterator<Item = Part> + use<> {
     let (ask, Range { start, end }) = (part.ask, part.images.clone());
     let step = (end - start).div_ceil(WAYS);
@@ -130,7 +146,38 @@ fn split(part: &Part) -> impl Iterator<Item = Part> + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, split};
+    use std::sync::Arc;
+
+    use super::{Part, Parts, split};
+    use crate::model::TableName;
+    use crate::probe::error::Trouble;
+    use crate::probe::{Ask, ProbeError, Question, Verdict};
+    use crate::security::Reads;
+
+    fn ask(images: usize) -> Ask {
+        let question = Question {
+            table: TableName { schema: "public".into(), name: "docs".into() },
+            role: "reader".into(),
+            settings: Box::default(),
+            condition: "true".into(),
+            reads: Reads::Row,
+            binding: None,
+        };
+        Ask { question: Arc::new(question), images: vec!["{}".into(); images] }
+    }
+
+    #[test]
+    fn whoever_is_only_parsed_anew_is_told_so_and_what_was_decided_is_kept() {
+        let (first, second) = (ask(2), ask(2));
+        let asks = [&first, &second];
+        let mut parts = Parts::new(&asks);
+        parts.settle(&Part { ask: 0, images: 0..2 }, Err(Trouble::Stale));
+        parts.settle(&Part { ask: 1, images: 0..1 }, Ok(vec![true]));
+        parts.settle(&Part { ask: 1, images: 1..2 }, Err(Trouble::Stale));
+        let answers = parts.finish();
+        assert!(matches!(&answers[0], Err(error @ ProbeError::Unsettled { .. }) if error.is_transient()));
+        assert_eq!(answers[1], Ok(vec![Verdict::Visible, Verdict::Unasked]));
+    }
 
     #[test]
     fn a_part_is_split_without_a_gap() {

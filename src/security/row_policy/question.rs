@@ -45,19 +45,23 @@ pub struct Question {
 pub struct Binding {
     /// The columns that must still have these names.
     pub columns: Box<[Box<str>]>,
+    /// Whether what casts call is part of it.
+    casts: bool,
     stored: Box<[(Box<str>, u32)]>,
 }
 
 impl Binding {
     /// Of the stored trees, in the order in which their texts stand in the condition.
     pub fn of<'t>(columns: Box<[Box<str>]>, trees: impl Iterator<Item = &'t str>) -> Self {
-        let stored = trees.flat_map(tree::foreign).map(|(field, oid)| (field.into(), oid)).collect();
-        Binding { columns, stored }
+        let trees: Vec<&str> = trees.collect();
+        let casts = trees.iter().any(|tree| tree::has_types(tree));
+        let calls = trees.into_iter().flat_map(|tree| tree::calls(tree, casts));
+        Binding { columns, casts, stored: calls.map(|(field, oid)| (field.into(), oid)).collect() }
     }
 
     /// Whether a query over one row of the table calls what is stored: its tree begins with the type of the row.
     pub fn is_of(&self, tree: &str) -> bool {
-        let found = tree::foreign(tree);
+        let found = tree::calls(tree, self.casts);
         let stored = self.stored.iter().map(|(field, oid)| (&**field, *oid));
         !found.is_empty() && found.into_iter().skip(1).eq(stored)
     }

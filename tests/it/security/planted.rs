@@ -42,6 +42,17 @@ const CAST: &str = "
         $$ begin perform public.planted_bool('cast'); return 'red'; end $$;
     create cast (pg_catalog.text as mood) with function public.to_mood(pg_catalog.text);";
 
+/// No function of the planter's is in it: `concat` makes an empty text of NULL, where the type's own output makes NULL. The
+/// operator has PostgreSQL parse anew what it has parsed.
+const CAST_BY_CONCAT: &str = "
+    set role planter;
+    create cast (mood as pg_catalog.text) with function pg_catalog.concat(\"any\");
+    create operator public.@@@@ (rightarg = pg_catalog.int4, function = pg_catalog.int4abs);
+    reset role;";
+
+/// False of no row without a mood, and true of none.
+const BY_TEXT: &str = "ok(owner) and format('%s', m::text || '!') <> 'blue!' and m::text || '' <> 'blue'";
+
 const BY_CAST: &str = "ok(owner) and m is distinct from current_setting('app.m')::mood";
 
 const POLICIES: [&str; 6] = [
@@ -170,6 +181,34 @@ async fn a_planted_cast_is_never_called_and_its_policy_hides_the_rows() {
     world.insert().await;
     client.is_quiet().await;
     assert_eq!(world.called(), Vec::<String>::new());
+    engine.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_planted_cast_to_postgresqls_own_function_shows_no_row_that_select_hides() {
+    let world = World::new(BY_TEXT).await;
+    world.plant().await;
+    let engine = serving(&world.server, &fields()).await;
+    let mut client = reader(&engine);
+    client.subscribe("1", "subscription { docs { row { id } } }");
+    world.insert().await;
+    assert_eq!(delivered(&mut client, 2).await, BTreeSet::from([1, 3]));
+    world.admin.batch_execute(CAST_BY_CONCAT).await.unwrap();
+    world.admin.batch_execute("insert into docs values (4, 'none', null, 'none')").await.unwrap();
+    client.is_quiet().await;
+    assert_eq!(world.shown().await, BTreeSet::from([1, 3]));
+    engine.stop(PATIENCE).await;
+    hides_all(&world).await;
+}
+
+/// A new engine, which parses every text anew.
+async fn hides_all(world: &World) {
+    let engine = serving(&world.server, &fields()).await;
+    let mut client = reader(&engine);
+    client.subscribe("1", "subscription { docs { row { id } } }");
+    let rows = "insert into docs values (5, 'none', null, 'none'), (6, 'blue', 'blue', 'blue')";
+    world.admin.batch_execute(rows).await.unwrap();
+    client.is_quiet().await;
     engine.stop(PATIENCE).await;
 }
 
