@@ -394,8 +394,8 @@ revoke all on table rowcast.tables from public;
 -- noted last, changes may have been lost: see rowcast.note_coverage.
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
--- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER, a
--- rewriting ALTER TABLE and a TRUNCATE of the root, which the catalog does not tell from it.
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER and a
+-- rewriting ALTER TABLE of a partition, which the catalog does not tell from it.
 --
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
@@ -946,6 +946,9 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
 --
+-- A TRUNCATE of the root, which is delivered, gives all partitions new files at once; one that names a partition gives a new
+-- file to that one. A table whose only partition is truncated by name is not told from the former.
+--
 -- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
 -- WAL need none.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
@@ -956,13 +959,19 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
 declare
-    aside text[] := '{outbox,partitions}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
+    aside text[] := '{outbox,partitions,file}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
 begin
     if before is null
         or before - aside <> after - aside
         or exists (
             select from jsonb_each(before -> 'partitions') p (oid, state)
             where not coalesce(after -> 'partitions' -> p.oid @> (p.state - aside), false)
+        )
+        or exists (
+            select from jsonb_each(before -> 'partitions') was (oid, state)
+            join jsonb_each(after -> 'partitions') now (oid, state) using (oid)
+            where now.state ->> 'file' <> '0'
+            having count(*) filter (where was.state -> 'file' <> now.state -> 'file') not in (0, count(*))
         )
     then
         return true;

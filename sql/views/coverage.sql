@@ -3,8 +3,8 @@
 -- noted last, changes may have been lost: see rowcast.note_coverage.
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
--- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER, a
--- rewriting ALTER TABLE and a TRUNCATE of the root, which the catalog does not tell from it.
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER and a
+-- rewriting ALTER TABLE of a partition, which the catalog does not tell from it.
 --
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
