@@ -83,7 +83,7 @@ async def _answer(hook: Authenticate, connection: Connection) -> object:
 
 
 def _refuses(error: Exception) -> bool:
-    """Whether it is Starlette's word for no. Who raised it has imported it."""
+    """Whether it is a refusal by Starlette. A hook that raises one has imported it."""
     starlette = sys.modules.get("starlette.exceptions")
     if starlette is None:
         return False

@@ -62,7 +62,7 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
-        public_introspection: Whether the schema is told over HTTP without asking the ``authenticate`` hook. By default
+        public_introspection: Whether HTTP clients may read the schema without asking the ``authenticate`` hook. By default
             the hook is asked for every query.
         serve_watched: Whether tables that are watched but not declared are fields too, without the scopes, operations
             or resolver of any declaration; their tenant column, row policies and grants apply. By default a manager
@@ -452,11 +452,11 @@ class SubscriptionManager:
             role: See ``user_id``.
 
         Returns:
-            How many open sockets of this process were told to close.
+            How many open sockets of this process are being closed.
 
         Raises:
             ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
-            DatabaseError: The other processes could not be told; the sockets of this one are closed. `RowcastError` for
+            DatabaseError: The request could not be sent to the other processes; the sockets of this one are closed. `RowcastError` for
                 other reasons.
             NotStarted: The manager is not running.
         """
@@ -486,7 +486,7 @@ class SubscriptionManager:
             reason: For the client's log; cut to 123 bytes.
 
         Returns:
-            How many open sockets of this process were told to close.
+            How many open sockets of this process are being closed.
 
         Raises:
             DatabaseError: As for `revoke`.
