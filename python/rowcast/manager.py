@@ -62,8 +62,8 @@ class SubscriptionManager:
             for ``def`` resolvers that many threads.
         resolver_timeout_s: Seconds that one call may take; then an error ``RESOLVER_TIMEOUT`` for its subscribers.
         introspection: Whether clients may ask for the schema.
-        public_introspection: Whether HTTP clients may read the schema without asking the ``authenticate`` hook. By default
-            the hook is asked for every query.
+        public_introspection: Whether HTTP clients may read the schema without asking the ``authenticate`` hook.
+            By default the hook is asked for every query.
         serve_watched: Whether tables that are watched but not declared are fields too, without the scopes, operations
             or resolver of any declaration; their tenant column, row policies and grants apply. By default a manager
             serves what it declares, whatever else the database watches.
@@ -456,8 +456,8 @@ class SubscriptionManager:
 
         Raises:
             ConfigurationError: ``SELECTOR_MISSING``: nothing was given.
-            DatabaseError: The request could not be sent to the other processes; the sockets of this one are closed. `RowcastError` for
-                other reasons.
+            DatabaseError: The request could not be sent to the other processes; the sockets of this one are closed.
+                `RowcastError` for other reasons.
             NotStarted: The manager is not running.
         """
         who = {"user_id": _text(user_id), "tenant_id": _text(tenant_id), "role": role}
