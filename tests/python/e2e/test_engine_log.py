@@ -91,7 +91,7 @@ async def test_a_table_whose_old_rows_are_not_carried_whole_is_a_warning_at_the_
     empty: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty.execute("create table tasks (id int primary key, org text)")
-    manager = SubscriptionManager(empty.url)
+    manager = SubscriptionManager(empty.url, capture="outbox" if CAPTURE == "outbox" else "wal")
     manager.subscription("tasks", tenant="org", replica_identity="keep")
     async with manager:
         if CAPTURE != "outbox":
