@@ -35,7 +35,7 @@ fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
 	$(BIN)/ruff check --fix-only python tests examples scripts benches
 	$(BIN)/ruff format python tests examples scripts benches
-migration: ## write migrations/V1__rowcast.sql anew from sql/
+migration: ## generate migrations/V1__rowcast.sql from sql/
 	$(PYTHON) scripts/migration.py
 clean: ## remove what the targets here made
 	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
