@@ -13,6 +13,7 @@
 mod admit;
 mod ask;
 mod calls;
+mod catalog;
 mod clock;
 mod core;
 mod database;

@@ -150,6 +150,17 @@ impl Tables {
         self
     }
 
+    /// The same, where these policies of a table do not mean what is stored.
+    #[must_use]
+    pub fn with_unbound(mut self, oid: u32, policies: &[Box<str>]) -> Self {
+        let Some(table) = self.by_oid.get_mut(&oid).filter(|_| !policies.is_empty()) else { return self };
+        for policy in &mut Arc::make_mut(table).access.policies {
+            policy.unbound = policies.contains(&policy.name);
+        }
+        self.by_name.insert(table.name.clone(), Arc::clone(table));
+        self
+    }
+
     /// Since when every change of a table was captured.
     pub fn whole_since(&self, table: u32) -> Lsn {
         self.coverage.get(&table).map(|coverage| coverage.whole_since).unwrap_or_default()

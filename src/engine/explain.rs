@@ -18,8 +18,7 @@ use serde_json::{Map, Value};
 use super::core::Core;
 use super::declare::{Declaration, Field};
 use super::live::Live;
-use super::{Engine, start};
-use crate::capture::Tables;
+use super::{Engine, catalog, start};
 use crate::error::Error;
 use crate::model::{Operation, Principal, Table};
 pub(super) use image::carried;
@@ -57,7 +56,7 @@ impl Engine {
         let (client, connection) = conninfo.connect().await?;
         let prepared = async {
             let mode = self.mode(&client).await?;
-            let tables = Tables::load_named(&client, self.core.settings.naming, mode).await?;
+            let tables = catalog::load(&client, self.core.settings.naming, mode).await?;
             let table = Arc::clone(tables.find(&inquiry.table)?);
             let sent = sent(&client, &table, inquiry).await?;
             Ok::<_, Error>((tables, table, sent))

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use super::catalog;
 use super::core::Core;
 use super::declare::Declaration;
 use super::failure::Failure;
@@ -135,7 +136,7 @@ async fn read(
     if let Err(error) = store::note_coverage(client).await {
         tracing::debug!("since when captured changes are whole could not be noted: {error}");
     }
-    Ok(Some(Tables::load_named(client, naming, mode).await.map_err(Error::from)?))
+    Ok(Some(catalog::load(client, naming, mode).await.map_err(Error::from)?))
 }
 
 async fn holds(client: &Client, question: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, Error> {

@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
+use super::{Tasks, catalog, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
 use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
@@ -95,7 +95,7 @@ pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields
     let (mut client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
     let tables = async {
         let mode = prepare(core, bus, &mut client, &declared).await?;
-        Ok::<_, Error>(Tables::load_named(&client, core.settings.naming, mode).await?)
+        Ok::<_, Error>(catalog::load(&client, core.settings.naming, mode).await?)
     };
     let tables = tables.await;
     connection.abort();
@@ -175,7 +175,7 @@ async fn prepare_to_stream(
     if let Err(error) = store::note_coverage(client).await {
         tracing::warn!("cursors from before this start expire, since what is captured could not be noted: {error}");
     }
-    let tables = Tables::load_named(client, core.settings.naming, mode).await?;
+    let tables = catalog::load(client, core.settings.naming, mode).await?;
     let slot = SlotPool::name(client, bus.slot.as_deref()).await?;
     Ok(Prepared { mode, slot, tables, written: store::wal_position(client).await? })
 }

@@ -35,6 +35,8 @@ pub struct Policy {
     pub using: Option<Box<str>>,
     /// The same as PostgreSQL stores it (`pg_policy.polqual`), bound to the OIDs of what it names.
     pub tree: Box<str>,
+    /// Its text means something else than what is stored: PostgreSQL cannot be asked about it.
+    pub unbound: bool,
     /// The columns of the table that it names (`pg_depend`), by name. A whole-row reference is not among them.
     pub columns: Box<[Box<str>]>,
 }

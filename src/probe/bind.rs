@@ -1,9 +1,11 @@
-//! Statements that ask questions: prepared, and compared once with the stored policies.
+//! Statements that ask questions: compared with the stored policies, and prepared.
 //!
 //! - A text is parsed with nothing but `pg_catalog` on the `search_path`, and so are the stored policies printed.
-//! - What it means then is read from the tree of a temporary function, which no other session ever sees: it is rolled back,
-//!   so it keeps no object from being dropped.
-//! - A statement that was parsed anew answers nothing until it is bound again.
+//! - What it means then is read from the tree of a temporary function, which is never run and which no other session ever
+//!   sees: it is rolled back, so it keeps no object from being dropped.
+//! - It is compared before anything is planned, and once more after the statement was parsed. What means something else is
+//!   neither planned nor run: not even an immutable function of it is called.
+//! - A statement that would have to be parsed anew answers nothing until it is bound again.
 
 use std::collections::HashMap;
 
@@ -14,7 +16,6 @@ use tokio_postgres::{Error, Statement};
 use super::Question;
 use super::error::Trouble;
 use super::statement::{self, Form};
-use crate::security::Binding;
 
 /// Distinct statements that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
 const BOUND_MAX: usize = 256;
@@ -23,14 +24,6 @@ const NO_TEMPORARY: &str =
     "comparing needs the privilege TEMPORARY on the database: grant it to the user that rowcast connects as";
 const DIFFERS: &str = "an operator, a cast or a polymorphic function in them is not found by its name again: name it with \
                        OPERATOR(schema.name), or call a function with exactly these argument types";
-
-/// A statement that means what is stored.
-#[derive(Clone)]
-pub(super) struct Bound {
-    pub(super) statement: Statement,
-    /// When it was parsed.
-    pub(super) at: i64,
-}
 
 /// The statements of one session.
 #[derive(Default)]
@@ -46,7 +39,7 @@ struct Key {
 }
 
 struct Entry {
-    bound: Option<Bound>,
+    bound: Option<Statement>,
     /// It has answered since it was bound.
     answered: bool,
 }
@@ -58,7 +51,7 @@ impl Bindings {
         client: &ClientWrapper,
         question: &Question,
         form: Form,
-    ) -> Result<Bound, Trouble> {
+    ) -> Result<Statement, Trouble> {
         let key = key(question, form);
         let known = self.bound.get(&key);
         if let Some(bound) = known.and_then(|entry| entry.bound.clone()) {
@@ -103,7 +96,12 @@ fn key(question: &Question, form: Form) -> Key {
 }
 
 /// In one transaction, which is rolled back; a prepared statement stays.
-async fn bound(client: &ClientWrapper, question: &Question, text: &str, role: Option<&str>) -> Result<Bound, Trouble> {
+async fn bound(
+    client: &ClientWrapper,
+    question: &Question,
+    text: &str,
+    role: Option<&str>,
+) -> Result<Statement, Trouble> {
     client.batch_execute(statement::WRITE).await.map_err(|error| refused(&error))?;
     let bound = compared(client, question, text, role).await;
     client.batch_execute(statement::END).await.map_err(|error| refused(&error))?;
@@ -115,29 +113,26 @@ async fn compared(
     question: &Question,
     text: &str,
     role: Option<&str>,
-) -> Result<Bound, Trouble> {
-    let at = client
-        .query_one(statement::NOW, &[])
-        .await
-        .map_err(|error| refused(&error))?
-        .try_get(0)
-        .map_err(|error| refused(&error))?;
+) -> Result<Statement, Trouble> {
+    compare(client, question).await?;
     if let Some(role) = role {
         let set = client.query_typed(statement::AS, &[(&role, Type::TEXT)]).await;
         set.map_err(|error| Trouble::of(&error, Trouble::Role))?;
     }
-    let statement = client.prepare_typed(text, &[Type::TEXT, Type::INT8]).await.map_err(|error| refused(&error))?;
+    let statement = client.prepare_typed(text, &[Type::TEXT]).await.map_err(|error| refused(&error))?;
     client.batch_execute("reset role").await.map_err(|error| refused(&error))?;
-    match &question.binding {
-        Some(binding) if !means(client, question, binding).await? => Err(Trouble::Unbound(DIFFERS)),
-        _ => Ok(Bound { statement, at }),
-    }
+    compare(client, question).await?;
+    Ok(statement)
 }
 
-async fn means(client: &ClientWrapper, question: &Question, binding: &Binding) -> Result<bool, Trouble> {
-    client.batch_execute(&statement::specimen(question)).await.map_err(|error| refused(&error))?;
+/// Whether the condition means what is stored, as it is parsed now.
+async fn compare(client: &ClientWrapper, question: &Question) -> Result<(), Trouble> {
+    let made = client.batch_execute(&statement::specimen(&question.table, &question.condition)).await;
+    made.map_err(|error| refused(&error))?;
+    let Some(binding) = &question.binding else { return Ok(()) };
     let row = client.query_one(statement::TREE, &[]).await.map_err(|error| refused(&error))?;
-    Ok(binding.is_of(row.try_get(0).map_err(|error| refused(&error))?))
+    let means = binding.is_of(row.try_get(0).map_err(|error| refused(&error))?);
+    if means { Ok(()) } else { Err(Trouble::Unbound(DIFFERS)) }
 }
 
 fn refused(error: &Error) -> Trouble {

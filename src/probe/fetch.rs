@@ -4,26 +4,18 @@
 //! policies are asked; the second with the formats of the replication stream, in which values are read. A policy that
 //! looks at the session's time zone can hide more that way, never show more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use super::error::Trouble;
+use super::reading::{Compared, FORMATS, blame, compared, lost, set, text, told};
 use super::session::{Names, Session};
-use super::statement::quoted;
+use super::statement::{qualified, quoted};
 use super::{Probe, ProbeError};
 use crate::model::Table;
-
-/// As the replication stream writes values.
-const FORMATS: [(&str, &str); 5] = [
-    ("TimeZone", "UTC"),
-    ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
-    ("bytea_output", "hex"),
-    ("extra_float_digits", "1"),
-];
 
 /// What to read, and as whom.
 #[derive(Clone, Debug)]
@@ -43,6 +35,9 @@ pub struct Fetch<'a> {
     pub settings: &'a BTreeMap<String, String>,
 }
 
+/// How columns are compared, by their names.
+type Operators = HashMap<String, Compared>;
+
 /// A row's place among the keys, from 0, and its columns in text form.
 pub type Fetched = (usize, Vec<Option<String>>);
 
@@ -56,7 +51,8 @@ impl Probe {
         let Ok(outcome) = timeout_at(Instant::now() + self.patience(), fetch.transact(session)).await else {
             return Err(lost("it did not answer in time".to_owned()));
         };
-        let outcome = outcome.map_err(|trouble| fetch.blame(trouble));
+        let outcome =
+            outcome.map_err(|trouble| blame(&fetch.table.name.to_string(), fetch.role.unwrap_or_default(), trouble));
         if !matches!(outcome, Err(ProbeError::ConnectionLost { .. })) {
             lease.give_back();
         }
@@ -75,33 +71,37 @@ impl Fetch<'_> {
     }
 
     async fn read(&self, session: &Session) -> Result<Vec<Fetched>, Trouble> {
+        let compared = compared(session, self.table, self.table.key.iter().copied().chain(self.table.tenant)).await?;
         let role = self.role.map(|role| ("role", role));
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         set(session, role.into_iter().chain(settings)).await?;
-        let visible = self.query(session, "").await?;
+        let visible = self.query(session, &compared, "").await?;
         let visible: Vec<i64> =
             visible.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| told(&error))?;
         set(session, FORMATS.into_iter()).await?;
-        let columns: String = self.columns.iter().map(|index| self.column(*index)).collect();
-        let rows = self.query(session, &columns).await?;
+        let columns: String = self.columns.iter().map(|index| format!(", {}", text(self.table, *index))).collect();
+        let rows = self.query(session, &compared, &columns).await?;
         let rows =
             rows.iter().map(|row| self.fetched(row)).collect::<Result<Vec<_>, _>>().map_err(|error| told(&error))?;
         Ok(rows.into_iter().filter(|(n, _)| visible.contains(n)).map(|(n, row)| (place(n), row)).collect())
     }
 
-    async fn query(&self, session: &Session, columns: &str) -> Result<Vec<Row>, Trouble> {
+    async fn query(&self, session: &Session, compared: &Operators, columns: &str) -> Result<Vec<Row>, Trouble> {
         let tenant = self.tenant_json();
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&self.keys, Type::TEXT), (&tenant, Type::TEXT)];
-        let rows = session.client.query_typed(&self.statement(columns), &parameters).await;
+        let rows = session.client.query_typed(&self.statement(compared, columns), &parameters).await;
         rows.map_err(|error| Trouble::of(&error, Trouble::Condition))
     }
 
     /// Keys and tenant become values of the table's own types, by their input functions.
-    fn statement(&self, columns: &str) -> String {
-        let table = format!("{}.{}", quoted(&self.table.name.schema), quoted(&self.table.name.name));
+    fn statement(&self, compared: &Operators, columns: &str) -> String {
+        let table = qualified(&self.table.name);
         let equal = |index: usize, side: &str| {
-            let column = quoted(&self.table.columns[index].name);
-            format!("t.{column} = {side}.{column}")
+            let name = &self.table.columns[index].name;
+            // A column that is gone has none, and the statement fails for it.
+            let operator = compared.get(name).map_or("=", |compared| &*compared.operator);
+            let column = quoted(name);
+            format!("t.{column} {operator} {side}.{column}")
         };
         // Without a tenant this is null, and nothing equals that.
         let tenant = self.table.tenant.map(|index| equal(index, "p"));
@@ -115,12 +115,6 @@ impl Fetch<'_> {
         )
     }
 
-    /// By its output function, which a cast to text need not be.
-    fn column(&self, index: usize) -> String {
-        let column = quoted(&self.table.columns[index].name);
-        format!(", case when t.{column} is distinct from null then pg_catalog.format('%s', t.{column}) end")
-    }
-
     fn tenant_json(&self) -> String {
         let column = self.table.tenant.map(|index| self.table.columns[index].name.clone());
         let values = column.zip(self.tenant).map(|(name, tenant)| (name, tenant.into()));
@@ -131,42 +125,6 @@ impl Fetch<'_> {
         let columns = (0..self.columns.len()).map(|at| row.try_get(at + 1)).collect::<Result<_, _>>()?;
         Ok((row.try_get(0)?, columns))
     }
-
-    fn blame(&self, trouble: Trouble) -> ProbeError {
-        let role = || self.role.unwrap_or_default().into();
-        let unanswerable =
-            |sqlstate| ProbeError::Unanswerable { table: self.table.name.to_string(), role: role(), sqlstate };
-        match trouble {
-            Trouble::Lost(reason) => lost(reason),
-            Trouble::Unanswered | Trouble::Stale => lost("it did not answer".to_owned()),
-            Trouble::TimedOut => unanswerable("57014".into()),
-            Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
-            Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role(), sqlstate },
-            Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
-            Trouble::Unbound(reason) => {
-                ProbeError::Unbound { table: self.table.name.to_string(), role: role(), reason }
-            }
-            Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
-        }
-    }
-}
-
-async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) -> Result<(), Trouble> {
-    let (names, values): (Vec<&str>, Vec<&str>) = settings.unzip();
-    let refused = |code: Box<str>| match &*code {
-        "22023" | "42501" | "42704" => Trouble::Role(code),
-        _ => Trouble::Setting(code),
-    };
-    let done = session.client.query(&session.set, &[&names, &values]).await;
-    done.map(drop).map_err(|error| Trouble::of(&error, refused))
-}
-
-fn told(error: &Error) -> Trouble {
-    Trouble::Lost(error.to_string())
-}
-
-fn lost(reason: String) -> ProbeError {
-    ProbeError::ConnectionLost { reason }
 }
 
 /// Ordinality counts from 1.

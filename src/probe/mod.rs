@@ -15,9 +15,11 @@ mod error;
 mod fetch;
 mod image;
 mod pages;
+mod reading;
 mod session;
 mod split;
 mod statement;
+mod survey;
 mod trip;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ pub use error::ProbeError;
 pub use fetch::{Fetch, Fetched};
 pub use image::image;
 pub use pages::{Moment, Pages, Scan, Texts};
+pub use survey::unbound;
 
 use crate::security::{Question, Reads};
 use error::Trouble;

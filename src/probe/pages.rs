@@ -8,13 +8,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error, Row};
 
 use super::error::Trouble;
+use super::reading::{Compared, FORMATS, blame, compared, lost, set, text, told};
 use super::session::{Lease, Names, Session};
-use super::statement::quoted;
+use super::statement::{qualified, quoted};
 use super::{Probe, ProbeError};
 use crate::model::{Lsn, Table, Timestamp};
 
@@ -31,19 +33,12 @@ const MOMENT: &str = "\
     (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() \
      else pg_catalog.pg_current_wal_insert_lsn() end - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, \
     (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8, \
-    (select c.relkind operator(pg_catalog.=) 'p' from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1), \
-    (with recursive based (type) as (select $2::pg_catalog.oid union all \
-     select t.typbasetype from based b join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
-     where t.typtype operator(pg_catalog.=) 'd') \
-     select pg_catalog.format('%I.%I', n.nspname, t.typname) from based b \
-     join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) b.type \
-     join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.typnamespace \
-     where t.typtype operator(pg_catalog.<>) 'd')";
+    (select c.relkind = 'p' from pg_catalog.pg_class c where c.oid = $1)";
 /// TRUNCATE and whatever rewrites a table empty it for older snapshots as well: its file is not the one that the snapshot
 /// knows then. Asked once the table is locked.
 const REWRITTEN: &str = "\
-    select exists (select from pg_catalog.pg_class c where c.relkind operator(pg_catalog.=) 'r' \
-    and (c.oid operator(pg_catalog.=) $1 or c.oid in (select p.relid from pg_catalog.pg_partition_tree($1) p)) \
+    select exists (select from pg_catalog.pg_class c where c.relkind = 'r' \
+    and (c.oid = $1 or c.oid in (select p.relid from pg_catalog.pg_partition_tree($1) p)) \
     and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid))";
 
 /// What to read, and as whom.
@@ -89,8 +84,8 @@ pub type Texts = Vec<Option<String>>;
 struct Begun {
     moment: Moment,
     partitioned: bool,
-    /// What the tenant is compared as: without a length or precision, to which a cast would cut it.
-    tenant_type: Option<String>,
+    /// How the tenant is compared, if it is.
+    tenant: Option<Compared>,
 }
 
 impl Probe {
@@ -160,9 +155,9 @@ impl Scan<'_> {
         let timeouts = [("statement_timeout", &*timeout), ("idle_in_transaction_session_timeout", IDLE)];
         set(session, FORMATS.into_iter().chain(timeouts)).await?;
         let declare = self.declare(&begun);
-        let tenant = self.tenant.filter(|_| begun.tenant_type.is_some());
+        let tenant = self.tenant.filter(|_| begun.tenant.is_some()).map(Literal);
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
-            tenant.iter().map(|tenant| (tenant as &(dyn ToSql + Sync), Type::TEXT)).collect();
+            tenant.iter().map(|tenant| (tenant as &(dyn ToSql + Sync), Type::UNKNOWN)).collect();
         let declared = session.client.query_typed(&declare, &parameters).await;
         declared.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
         let rewritten = session.client.query_typed(REWRITTEN, &[(&self.table.oid, Type::OID)]).await;
@@ -172,10 +167,7 @@ impl Scan<'_> {
     }
 
     async fn moment(&self, session: &Session) -> Result<Begun, Trouble> {
-        let tenant =
-            self.table.tenant.filter(|_| self.tenant.is_some()).map(|index| self.table.columns[index].type_oid);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&self.table.oid, Type::OID), (&tenant, Type::OID)];
-        let rows = session.client.query_typed(MOMENT, &parameters).await;
+        let rows = session.client.query_typed(MOMENT, &[(&self.table.oid, Type::OID)]).await;
         let rows = rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
         let written: i64 = first(&rows, 1)?;
         let moment = Moment {
@@ -184,17 +176,20 @@ impl Scan<'_> {
             at: Timestamp(first(&rows, 2)?),
         };
         let partitioned: Option<bool> = first(&rows, 3)?;
-        Ok(Begun { moment, partitioned: partitioned.unwrap_or_default(), tenant_type: first(&rows, 4)? })
+        let tenant = self.table.tenant.filter(|_| self.tenant.is_some());
+        let tenant = compared(session, self.table, tenant.into_iter()).await?.into_values().next();
+        Ok(Begun { moment, partitioned: partitioned.unwrap_or_default(), tenant })
     }
 
     /// A table that others inherit from has their rows as well, of which the stream tells as theirs.
     fn declare(&self, begun: &Begun) -> String {
         let name = |index: &usize| format!("t.{}", quoted(&self.table.columns[*index].name));
-        let columns: Vec<_> = self.columns.iter().map(|index| text(&name(index))).collect();
+        let columns: Vec<_> = self.columns.iter().map(|index| text(self.table, *index)).collect();
         let only = if begun.partitioned { "" } else { "only " };
-        let table = format!("{}.{}", quoted(&self.table.name.schema), quoted(&self.table.name.name));
-        let tenant = self.table.tenant.zip(begun.tenant_type.as_ref());
-        let tenant = tenant.map(|(index, of)| format!(" where {} = $1::pg_catalog.text::{of}", name(&index)));
+        let table = qualified(&self.table.name);
+        let tenant = self.table.tenant.zip(begun.tenant.as_ref());
+        let tenant =
+            tenant.map(|(index, Compared { operator, of })| format!(" where {} {operator} $1::{of}", name(&index)));
         let is_read = |index: &usize| self.columns.contains(index);
         let key: Vec<_> = self.table.key.iter().map(name).collect();
         let sorted = !key.is_empty() && self.table.key.iter().all(is_read);
@@ -205,28 +200,25 @@ impl Scan<'_> {
     }
 }
 
-/// By its output function, which a cast to text need not be.
-fn text(column: &str) -> String {
-    format!("case when {column} is distinct from null then pg_catalog.format('%s', {column}) end")
-}
+/// A text that becomes a value by its type's input function, and by nobody's cast.
+#[derive(Debug)]
+struct Literal<'a>(&'a str);
 
-/// As the replication stream writes values.
-const FORMATS: [(&str, &str); 5] = [
-    ("TimeZone", "UTC"),
-    ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
-    ("bytea_output", "hex"),
-    ("extra_float_digits", "1"),
-];
+impl ToSql for Literal<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
 
-async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) -> Result<(), Trouble> {
-    let (names, values): (Vec<&str>, Vec<&str>) = settings.unzip();
-    let refused = |code: Box<str>| match &*code {
-        "22023" | "42501" | "42704" => Trouble::Role(code),
-        _ => Trouble::Setting(code),
-    };
-    let done = session.client.query(&session.set, &[&names, &values]).await;
-    done.map(drop).map_err(|error| Trouble::of(&error, refused))
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
 }
 
 async fn process(session: &Session) -> Result<i32, Trouble> {
@@ -250,26 +242,4 @@ fn first<'r, T: tokio_postgres::types::FromSql<'r>>(rows: &'r [Row], at: usize) 
 
 fn texts(row: &Row, columns: usize) -> Result<Texts, Error> {
     (0..columns).map(|at| row.try_get(at)).collect()
-}
-
-fn blame(table: &str, role: &str, trouble: Trouble) -> ProbeError {
-    let unanswerable = |sqlstate| ProbeError::Unanswerable { table: table.to_owned(), role: role.into(), sqlstate };
-    match trouble {
-        Trouble::Lost(reason) => lost(reason),
-        Trouble::Unanswered | Trouble::Stale => lost("it did not answer".to_owned()),
-        Trouble::TimedOut => unanswerable("57014".into()),
-        Trouble::Busy(sqlstate) => ProbeError::Busy { sqlstate },
-        Trouble::Role(sqlstate) => ProbeError::RoleRefused { role: role.into(), sqlstate },
-        Trouble::Setting(sqlstate) => ProbeError::SettingRefused { sqlstate },
-        Trouble::Unbound(reason) => ProbeError::Unbound { table: table.to_owned(), role: role.into(), reason },
-        Trouble::Condition(sqlstate) | Trouble::Raised(sqlstate) => unanswerable(sqlstate),
-    }
-}
-
-fn told(error: &Error) -> Trouble {
-    Trouble::Lost(error.to_string())
-}
-
-fn lost(reason: String) -> ProbeError {
-    ProbeError::ConnectionLost { reason }
 }

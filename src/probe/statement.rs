@@ -1,6 +1,9 @@
 //! The SQL text of a question. Names are quoted; values are parameters, and never part of a text.
 
+use tokio_postgres::error::SqlState;
+
 use super::Question;
+use crate::model::TableName;
 
 /// Decides the images in `$1`, a JSON array, in their order. `json` rather than `jsonb`: a `json` column keeps its text.
 ///
@@ -11,12 +14,11 @@ use super::Question;
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
 /// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table: it is parsed anew.
 ///
-/// What is parsed anew may mean something else, so it decides nothing: `now` is the time when the statement was parsed, `$2`
-/// the one whose meaning was compared with the stored policies. Both are constants of the statement: where they differ,
-/// PostgreSQL evaluates nothing else.
+/// What is parsed anew may mean something else, and planning it may already call what it means. So the text names the
+/// [`specimen`], which is gone once the two were compared: PostgreSQL cannot parse it again, see [`is_stale`].
 pub(super) fn of(question: &Question, form: Form) -> String {
     let name = quoted(&question.table.name);
-    let table = format!("{}.{name}", quoted(&question.table.schema));
+    let table = qualified(&question.table);
     let relation = format!("'{}'::pg_catalog.regclass", table.replace('\'', "''"));
     let rows = match form {
         Form::Objects => format!("pg_catalog.json_populate_recordset(null::{table}, $1::pg_catalog.json) as {name}"),
@@ -25,9 +27,16 @@ pub(super) fn of(question: &Question, form: Form) -> String {
     let condition = &question.condition;
     format!(
         "select exists (select where {condition}\n) from {rows} where {relation} is not null \
-         and (extract(epoch from 'now'::pg_catalog.timestamptz) * 1000000)::pg_catalog.int8 = $2{}",
+         and '{SPECIMEN}'::pg_catalog.regproc is not null{}",
         names(question, &table)
     )
+}
+
+/// Whether a statement of [`of`] would have to be parsed again. Nothing was planned then, and nothing called.
+pub(super) fn is_stale(error: &tokio_postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|error| *error.code() == SqlState::UNDEFINED_FUNCTION && error.message().contains(SPECIMEN))
 }
 
 /// Columns that must be there under these names. They are those of no row, so this is always true.
@@ -36,18 +45,15 @@ fn names(question: &Question, table: &str) -> String {
     columns.fold(String::new(), |names, column| names + &format!(" and (null::{table}).{} is null", quoted(column)))
 }
 
-/// When the transaction began, as [`of`] has it in its text.
-pub(super) const NOW: &str =
-    "select (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8";
+/// Is there only while a statement is compared.
+const SPECIMEN: &str = "pg_temp.rowcast_specimen";
 
-/// A function whose tree shows what the condition means. It is made, looked at and rolled back.
-pub(super) fn specimen(question: &Question) -> String {
-    let name = quoted(&question.table.name);
-    let table = format!("{}.{name}", quoted(&question.table.schema));
+/// A function whose tree shows what a condition means. It is made, looked at and rolled back, and never run.
+pub(super) fn specimen(table: &TableName, condition: &str) -> String {
+    let (qualified, name) = (qualified(table), quoted(&table.name));
     format!(
-        "create function pg_temp.rowcast_specimen(pg_catalog.json) returns setof pg_catalog.bool begin atomic \
-         select true from pg_catalog.json_populate_recordset(null::{table}, $1) as {name} where {}\n; end",
-        question.condition
+        "create or replace function {SPECIMEN}(pg_catalog.json) returns setof pg_catalog.bool begin atomic \
+         select true from pg_catalog.json_populate_recordset(null::{qualified}, $1) as {name} where {condition}\n; end"
     )
 }
 
@@ -106,6 +112,10 @@ pub(super) fn setup(timeout_ms: u128) -> String {
          set client_min_messages = error; set idle_in_transaction_session_timeout = '10s'; \
          set client_connection_check_interval = '200ms'"
     )
+}
+
+pub(super) fn qualified(table: &TableName) -> String {
+    format!("{}.{}", quoted(&table.schema), quoted(&table.name))
 }
 
 pub(super) fn quoted(name: &str) -> String {

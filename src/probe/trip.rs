@@ -8,14 +8,13 @@ use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Error, Row, Statement};
 
-use super::bind::Bound;
 use super::error::Trouble;
 use super::image::{array, form};
 use super::session::{Lease, Names, Session};
 use super::split::Part;
-use super::statement::Form;
+use super::statement::{self, Form};
 use super::{Ask, Question};
 
 /// For each image of a part: whether it may be seen.
@@ -60,7 +59,7 @@ async fn travel(session: &mut Session, asks: &[&Ask], parts: &[Part], answers: &
         }
     }
     exchange(session, asks, parts, &prepared, answers).await;
-    for (part, answer) in parts.iter().zip(&*answers).filter(|(part, _)| !part.images.is_empty()) {
+    for (part, answer) in parts.iter().zip(&*answers) {
         if matches!(answer, Ok(_) | Err(Trouble::Stale)) {
             let stale = matches!(answer, Err(Trouble::Stale));
             session.bound.note(&asks[part.ask].question, prepared[&part.ask].1, stale);
@@ -68,13 +67,13 @@ async fn travel(session: &mut Session, asks: &[&Ask], parts: &[Part], answers: &
     }
 }
 
-type Prepared = HashMap<usize, (Result<Bound, Trouble>, Form)>;
+type Prepared = HashMap<usize, (Result<Statement, Trouble>, Form)>;
 
 async fn exchange(session: &Session, asks: &[&Ask], parts: &[Part], prepared: &Prepared, answers: &mut Vec<Answer>) {
     let steps = parts.iter().map(|part| {
         let (ask, (bound, form)) = (asks[part.ask], prepared[&part.ask].clone());
         let images = &ask.images[part.images.clone()];
-        Sent::new(step(session, &ask.question, bound, array(images, form), images.len()))
+        Sent::new(step(session, &ask.question, bound, array(images, form)))
     });
     let mut steps: Vec<_> = steps.collect();
     let mut begun = [Sent::new(session.client.execute(&session.begin, &[]))];
@@ -104,17 +103,16 @@ async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> 
 async fn step(
     session: &Session,
     question: &Question,
-    bound: Result<Bound, Trouble>,
+    bound: Result<Statement, Trouble>,
     images: String,
-    count: usize,
 ) -> (Answer, Result<(), Trouble>) {
-    let Bound { statement, at } = match bound {
-        Ok(bound) => bound,
+    let statement = match bound {
+        Ok(statement) => statement,
         Err(trouble) => return (Err(trouble), Ok(())),
     };
     let (names, values) = settings(question);
     let set: [&(dyn ToSql + Sync); 2] = [&names, &values];
-    let tell: [&(dyn ToSql + Sync); 2] = [&images, &at];
+    let tell: [&(dyn ToSql + Sync); 1] = [&images];
     let (set, told, next) = tokio::join!(
         biased;
         session.client.query(&session.set, &set),
@@ -122,8 +120,8 @@ async fn step(
         session.client.execute(&session.next, &[]),
     );
     let set = set.map_err(|error| Trouble::of(&error, refused));
-    let told = told.map_err(|error| Trouble::of(&error, Trouble::Raised));
-    let answer = set.and(told).and_then(|rows| read(&rows, count));
+    let told = told.map_err(|error| trouble(&error));
+    let answer = set.and(told).and_then(|rows| read(&rows));
     (answer, next.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy)))
 }
 
@@ -141,11 +139,11 @@ fn settings(question: &Question) -> (Vec<&str>, Vec<&str>) {
     role.chain(question.settings.iter().map(|(name, value)| (&**name, &**value))).unzip()
 }
 
-/// A statement that was parsed anew gives no row.
-fn read(rows: &[Row], images: usize) -> Answer {
-    if rows.is_empty() && images > 0 {
-        return Err(Trouble::Stale);
-    }
+fn trouble(error: &Error) -> Trouble {
+    if statement::is_stale(error) { Trouble::Stale } else { Trouble::of(error, Trouble::Raised) }
+}
+
+fn read(rows: &[Row]) -> Answer {
     let visible = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>();
     visible.map_err(|error| Trouble::Lost(error.to_string()))
 }

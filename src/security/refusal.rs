@@ -153,6 +153,7 @@ mod tests {
             PolicyRefusal::SettingInvalid { table: name(), setting: name(), expected: name() },
             PolicyRefusal::Raises { table: name(), expected: name() },
             PolicyRefusal::SettingForbidden { setting: name() },
+            PolicyRefusal::Unbound { table: name(), policy: name() },
             PolicyRefusal::RoleNotSettable { table: name(), role: name() },
         ];
         let others = [

@@ -103,6 +103,7 @@ fn policy_row(row: &Row) -> Result<(u32, Policy), tokio_postgres::Error> {
         roles: row.try_get::<_, Vec<u32>>("roles")?.into(),
         using: row.try_get::<_, Option<String>>("condition")?.map(Into::into),
         tree: row.try_get::<_, Option<String>>("tree")?.unwrap_or_default().into(),
+        unbound: false,
         columns: columns.into_iter().map(Into::into).collect(),
     };
     Ok((row.try_get("table")?, policy))

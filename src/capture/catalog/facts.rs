@@ -46,6 +46,7 @@ pub const FACTS: &[Fact] = &[
     fact("row security", "pg_class", Notice::Stream),
     fact("policies", "pg_policy", Notice::Stream),
     fact("what policies name", "pg_proc, pg_class, pg_attribute, pg_type, pg_operator", Notice::Stream),
+    fact("what policies may be taken to name: casts and overloads", "pg_cast, pg_proc, pg_operator", Notice::Poll),
     fact("grants on tables, columns and schemas", "pg_class, pg_attribute, pg_namespace", Notice::Stream),
     fact("roles", "pg_roles", Notice::Poll),
     fact("memberships of roles", "pg_auth_members", Notice::Poll),

@@ -12,7 +12,8 @@ use tokio_postgres::Client;
 
 /// Sums of hashes do not depend on the order; each part has its own seed. `datdba` decides who is `pg_database_owner`.
 /// 10,000 roles with 19,000 memberships, all in memory: see `tests/it/capture/access.rs`. `pg_depend` names what policies
-/// name, whose names are part of their text.
+/// name, whose names are part of their text; a cast, or another function or operator of that name, may be what the text means
+/// from then on.
 const FINGERPRINT: &str = "
     with recursive member (oid) as (
         select pg_catalog.unnest($1::oid[])
@@ -110,6 +111,20 @@ const FINGERPRINT: &str = "
         from named
         join pg_catalog.pg_attribute a on a.attrelid = named.oid and a.attnum = named.part
         where named.class = 'pg_catalog.pg_class'::pg_catalog.regclass and named.part > 0
+        union all
+        select 21, c.oid, 0, c.xmin from pg_catalog.pg_cast c where c.oid >= 16384
+        union all
+        select 22, f.oid, 0, f.xmin
+        from named
+        join pg_catalog.pg_proc n on n.oid = named.oid
+        join pg_catalog.pg_proc f on f.proname = n.proname and f.pronamespace = n.pronamespace
+        where named.class = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        union all
+        select 23, o.oid, 0, o.xmin
+        from named
+        join pg_catalog.pg_operator n on n.oid = named.oid
+        join pg_catalog.pg_operator o on o.oprname = n.oprname and o.oprnamespace = n.oprnamespace
+        where named.class = 'pg_catalog.pg_operator'::pg_catalog.regclass
     ),
     part (hash) as (
         select pg_catalog.hash_record_extended(v, 1) from version v

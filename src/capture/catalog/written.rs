@@ -239,6 +239,7 @@ impl Writing {
             roles: if roles.is_empty() { [PUBLIC].into() } else { roles },
             using: Some(policy.using.as_str().into()),
             tree: Box::default(),
+            unbound: false,
             columns: table.columns.iter().filter(named).map(|column| column.name.as_str().into()).collect(),
         })
     }

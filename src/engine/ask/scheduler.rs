@@ -111,7 +111,8 @@ impl Office {
         let lane = &batch.lane;
         let (turn, was) = (turn(answer), lane.standing());
         self.count(answer, turn);
-        if lane.note(turn, pace, Instant::now()) {
+        // What cannot be bound is not hidden in silence either.
+        if lane.note(turn, pace, Instant::now()) || is_unbound(answer) {
             let failure = failure(lane, answer);
             tracing::warn!(code = failure.code(), "subscriptions end: {failure}");
             lane.fail(&failure);
@@ -180,19 +181,26 @@ pub(in crate::engine) fn truths(answer: &Answer, images: usize) -> Vec<Option<Tr
     }
 }
 
+fn is_unbound(answer: &Answer) -> bool {
+    matches!(answer, Err(ProbeError::Unbound { .. }))
+}
+
 fn failure(lane: &Lane, answer: &Answer) -> Failure {
-    let table = &lane.question().table;
-    let reason = match answer {
-        Err(error) => format!("{error} ({})", error.code()),
-        Ok(verdicts) => verdicts
-            .iter()
-            .find_map(|verdict| match verdict {
-                Verdict::Raised(sqlstate) => Some(format!("they raise SQLSTATE {sqlstate}")),
-                _ => None,
-            })
-            .unwrap_or_else(|| "they take longer than policy_timeout_s".to_owned()),
-    };
+    let code = if is_unbound(answer) { "POLICY_UNBOUND" } else { "POLICY_FAILED" };
     // The reason names roles and hosts.
-    tracing::warn!(code = "POLICY_FAILED", "the row policies of {table} fail persistently: {reason}");
-    Failure::new("POLICY_FAILED", "the row policies of this table fail persistently; the server's log has the reason")
+    tracing::warn!(code, "the row policies of {} cannot be asked: {}", lane.question().table, reason(answer));
+    Failure::new(code, "the row policies of this table cannot be asked; the server's log has the reason")
+}
+
+fn reason(answer: &Answer) -> String {
+    let raised = |verdict: &Verdict| match verdict {
+        Verdict::Raised(sqlstate) => Some(format!("they raise SQLSTATE {sqlstate}")),
+        _ => None,
+    };
+    match answer {
+        Err(error) => format!("{error} ({})", error.code()),
+        Ok(verdicts) => {
+            verdicts.iter().find_map(raised).unwrap_or_else(|| "they take longer than policy_timeout_s".to_owned())
+        }
+    }
 }

@@ -146,6 +146,12 @@ impl<'t> Applying<'t> {
         self.all().try_for_each(|template| undecidable(table, template).map_or(Ok(()), Err))
     }
 
+    /// Before anybody is promised rows that could only be hidden.
+    fn refuse_unbound(&self, table: &Table) -> Result<(), PolicyRefusal> {
+        let Some(Template { policy, .. }) = self.all().find(|template| template.policy.unbound) else { return Ok(()) };
+        Err(PolicyRefusal::Unbound { table: table.name.to_string(), policy: policy.name.to_string() })
+    }
+
     fn bounds(&self, binder: &mut Binder<'_>) -> Bounds {
         let permissive = self.permissive.iter().map(|template| binder.node(&template.node)).collect();
         let mut parts = vec![Bounds::any(permissive)];
@@ -161,6 +167,7 @@ impl<'t> Applying<'t> {
         possible: Predicate,
         certain: Predicate,
     ) -> Result<RowRule, PolicyRefusal> {
+        self.refuse_unbound(table)?;
         if !role.settable {
             let (table, role) = (table.name.to_string(), role.name.to_string());
             return Err(PolicyRefusal::RoleNotSettable { table, role });

@@ -59,6 +59,11 @@ impl Binding {
         Binding { columns, casts, stored: calls.map(|(field, oid)| (field.into(), oid)).collect() }
     }
 
+    /// Whether its text may mean something else: what it names is not all PostgreSQL's own.
+    pub fn is_doubtful(&self) -> bool {
+        self.casts || !self.stored.is_empty()
+    }
+
     /// Whether a query over one row of the table calls what is stored: its tree begins with the type of the row.
     pub fn is_of(&self, tree: &str) -> bool {
         let found = tree::calls(tree, self.casts);

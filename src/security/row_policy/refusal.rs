@@ -66,6 +66,18 @@ pub enum PolicyRefusal {
         /// The setting.
         setting: String,
     },
+    /// PostgreSQL has to be asked, and its text is not what is stored.
+    #[error(
+        "policy {policy} on {table} cannot be bound as it is stored: an operator, a cast or a polymorphic function in it is \
+         not found by its name again; name it with OPERATOR(schema.name), call a function with exactly these argument types, \
+         or drop the cast or function that was made since"
+    )]
+    Unbound {
+        /// The table.
+        table: String,
+        /// The policy.
+        policy: String,
+    },
     /// PostgreSQL has to be asked and rowcast may not ask as this role.
     #[error(
         "the policies of {table} need PostgreSQL's answer as role {role}, which rowcast's user may not become: grant \
@@ -88,6 +100,7 @@ impl PolicyRefusal {
             }
             PolicyRefusal::SettingMissing { .. } => "SETTING_MISSING",
             PolicyRefusal::SettingInvalid { .. } | PolicyRefusal::SettingForbidden { .. } => "SETTING_INVALID",
+            PolicyRefusal::Unbound { .. } => "POLICY_UNBOUND",
             PolicyRefusal::RoleNotSettable { .. } => "ROLE_NOT_SETTABLE",
         }
     }

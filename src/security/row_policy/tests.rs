@@ -34,6 +34,7 @@ fn table(policies: &[(&str, bool, &str)]) -> Table {
         roles: [PUBLIC].into(),
         using: Some((*using).into()),
         tree: Box::default(),
+        unbound: false,
         columns: ["owner".into()].into(),
     };
     Table {

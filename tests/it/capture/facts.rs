@@ -15,7 +15,8 @@ const SETUP: &str = "
         id int primary key, alias text, name text collate app.words, lvl app.level, at app.place, code app.code,
         twice int generated always as (id * 2) stored, shade app.shade
     );
-    create policy reads on app.t using (app.seen(id) and exists (select from app.members m where m.id = t.id));
+    create operator app.=== (leftarg = int4, rightarg = int4, function = int4eq);
+    create policy reads on app.t using (app.seen(id) and id operator(app.===) id and exists (select from app.members m where m.id = t.id));
     create table app.p (id int primary key) partition by range (id);
     create table app.p1 partition of app.p for values from (0) to (10);
     create table app.p2 partition of app.p for values from (10) to (20);
@@ -76,6 +77,14 @@ const CHANGES: &[(&str, &[&str])] = &[
             "alter function app.seen(int) rename to noticed",
             "alter table app.members rename to people",
             "alter table app.people rename column id to person",
+        ],
+    ),
+    (
+        "what policies may be taken to name: casts and overloads",
+        &[
+            "create cast (text as app.level) with inout",
+            "create function app.noticed(bigint) returns bool language sql as 'select true'",
+            "create operator app.=== (leftarg = int8, rightarg = int8, function = int8eq)",
         ],
     ),
     (

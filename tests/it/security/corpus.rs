@@ -66,6 +66,7 @@ fn accounts(using: &str) -> Table {
         roles: [PUBLIC].into(),
         using: Some(using.into()),
         tree: Box::default(),
+        unbound: false,
         columns: Box::default(),
     };
     let access = Access { row_security: true, policies: [policy].into(), ..Access::default() };
