@@ -71,10 +71,10 @@ impl Fetch<'_> {
     }
 
     async fn read(&self, session: &Session) -> Result<Vec<Fetched>, Trouble> {
-        let compared = compared(session, self.table, self.table.key.iter().copied().chain(self.table.tenant)).await?;
         let role = self.role.map(|role| ("role", role));
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         set(session, role.into_iter().chain(settings)).await?;
+        let compared = compared(session, self.table, self.table.key.iter().copied().chain(self.table.tenant)).await?;
         let visible = self.query(session, &compared, "").await?;
         let visible: Vec<i64> =
             visible.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| told(&error))?;

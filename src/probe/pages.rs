@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error, Row};
 
@@ -80,12 +81,10 @@ pub struct Pages {
 /// A row's columns in text form.
 pub type Texts = Vec<Option<String>>;
 
-/// What the first statement tells, and what the others need of it.
+/// What the first statement tells.
 struct Begun {
     moment: Moment,
     partitioned: bool,
-    /// How the tenant is compared, if it is.
-    tenant: Option<Compared>,
 }
 
 impl Probe {
@@ -154,8 +153,9 @@ impl Scan<'_> {
         let timeout = PAGE.as_millis().to_string();
         let timeouts = [("statement_timeout", &*timeout), ("idle_in_transaction_session_timeout", IDLE)];
         set(session, FORMATS.into_iter().chain(timeouts)).await?;
-        let declare = self.declare(&begun);
-        let tenant = self.tenant.filter(|_| begun.tenant.is_some()).map(Literal);
+        let of_tenant = self.of_tenant(session).await?;
+        let declare = self.declare(begun.partitioned, of_tenant.as_deref().unwrap_or_default());
+        let tenant = self.tenant.filter(|_| of_tenant.is_some()).map(Literal);
         let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
             tenant.iter().map(|tenant| (tenant as &(dyn ToSql + Sync), Type::UNKNOWN)).collect();
         let declared = session.client.query_typed(&declare, &parameters).await;
@@ -176,27 +176,31 @@ impl Scan<'_> {
             at: Timestamp(first(&rows, 2)?),
         };
         let partitioned: Option<bool> = first(&rows, 3)?;
-        let tenant = self.table.tenant.filter(|_| self.tenant.is_some());
-        let tenant = compared(session, self.table, tenant.into_iter()).await?.into_values().next();
-        Ok(Begun { moment, partitioned: partitioned.unwrap_or_default(), tenant })
+        Ok(Begun { moment, partitioned: partitioned.unwrap_or_default() })
+    }
+
+    /// The condition on the tenant, if there is one. A column that is gone is an error: without it all rows would be given.
+    async fn of_tenant(&self, session: &Session) -> Result<Option<String>, Trouble> {
+        let Some(index) = self.table.tenant.filter(|_| self.tenant.is_some()) else { return Ok(None) };
+        let name = &self.table.columns[index].name;
+        let compared = compared(session, self.table, std::iter::once(index)).await?;
+        let gone = || Trouble::Condition(SqlState::UNDEFINED_COLUMN.code().into());
+        let Compared { operator, of } = compared.get(name).ok_or_else(gone)?;
+        Ok(Some(format!(" where t.{} {operator} $1::{of}", quoted(name))))
     }
 
     /// A table that others inherit from has their rows as well, of which the stream tells as theirs.
-    fn declare(&self, begun: &Begun) -> String {
+    fn declare(&self, partitioned: bool, of_tenant: &str) -> String {
         let name = |index: &usize| format!("t.{}", quoted(&self.table.columns[*index].name));
         let columns: Vec<_> = self.columns.iter().map(|index| text(self.table, *index)).collect();
-        let only = if begun.partitioned { "" } else { "only " };
+        let only = if partitioned { "" } else { "only " };
         let table = qualified(&self.table.name);
-        let tenant = self.table.tenant.zip(begun.tenant.as_ref());
-        let tenant =
-            tenant.map(|(index, Compared { operator, of })| format!(" where {} {operator} $1::{of}", name(&index)));
         let is_read = |index: &usize| self.columns.contains(index);
         let key: Vec<_> = self.table.key.iter().map(name).collect();
         let sorted = !key.is_empty() && self.table.key.iter().all(is_read);
         let order = if sorted { format!(" order by {}", key.join(", ")) } else { String::new() };
         let columns = if columns.is_empty() { "null".to_owned() } else { columns.join(", ") };
-        let tenant = tenant.unwrap_or_default();
-        format!("declare pages no scroll cursor for select {columns} from {only}{table} as t{tenant}{order}")
+        format!("declare pages no scroll cursor for select {columns} from {only}{table} as t{of_tenant}{order}")
     }
 }
 

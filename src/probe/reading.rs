@@ -25,7 +25,8 @@ pub(super) const FORMATS: [(&str, &str); 5] = [
 ];
 
 /// Only a superuser makes operator classes. A type of PostgreSQL's own that has none by itself (`varchar`, an enum) has the
-/// operator of PostgreSQL's own that its values are like. 403 is btree, 405 hash.
+/// operator of PostgreSQL's own that its values are like; and so it is where the role may not name the other one. 403 is
+/// btree, 405 hash.
 const COMPARED: &str = "
     with recursive based (name, type) as (
         select a.attname, a.atttypid from pg_catalog.pg_attribute a
@@ -45,6 +46,7 @@ const COMPARED: &str = "
         join pg_catalog.pg_operator o on o.oid = m.amopopr
         join pg_catalog.pg_namespace s on s.oid = o.oprnamespace
         where c.opcintype = t.oid and c.opcdefault and c.opcmethod in (403, 405)
+            and pg_catalog.has_schema_privilege(s.oid, 'usage')
         order by c.opcmethod limit 1
     ) e on true";
 
@@ -56,7 +58,7 @@ pub(super) struct Compared {
     pub(super) of: String,
 }
 
-/// By the columns' names; to be asked before a role is set.
+/// By the columns' names; to be asked as the role that is to name them.
 pub(super) async fn compared(
     session: &Session,
     table: &Table,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rowcast::capture::CaptureMode;
-use rowcast::config::{Bus, PostgreSqlBus};
+use rowcast::config::{Bus, PostgreSqlBus, Settings};
 use rowcast::engine::Engine;
 use rowcast::model::Principal;
 use serde_json::{Value, json};
@@ -116,7 +116,8 @@ impl<'s> World<'s> {
             publication: "rowcast".to_owned(),
             capture: Some(self.case.capture),
         };
-        let engine = Arc::new(Engine::new(Bus::PostgreSql(bus), patient()));
+        let engine =
+            Arc::new(Engine::new(Bus::PostgreSql(bus), Settings { service: Some("shop".into()), ..patient() }));
         engine.start(&fields().to_string()).await.unwrap_or_else(|error| panic!("{}: {error}", self.case));
         engine
     }
@@ -130,10 +131,20 @@ impl<'s> World<'s> {
             writer.batch_execute(&format!("create temporary table {name} (oid int)")).await.unwrap();
         }
         writer.batch_execute("set search_path = pg_temp, app, public, pg_catalog").await.unwrap();
+        writer.batch_execute("insert into shop.keyed values ('abc', 'red', 1), ('xyz', 'red', 2)").await.unwrap();
         for at in 0..=POLICIES.len() {
             let rows = "(1, 'red', 'red', 'red'), (2, 'blue', 'blue', 'blue'), (3, 'pink', 'red', 'pink'), (4, 'none', null, null)";
             writer.batch_execute(&format!("insert into shop.t{at} values {rows}")).await.unwrap();
         }
+    }
+
+    /// Rows by keys of types that have an operator of their own, or none.
+    async fn gives_rows_by_key(&self, engine: &Engine) {
+        let mut client = reader(engine);
+        let key = |code: &str| json!({ "__typename": "Keyed", "code": code, "m": "red" });
+        let query = "query ($r: [_Any!]!) { _entities(representations: $r) { ... on Keyed { v } } }";
+        client.send("1", &json!({ "query": query, "variables": { "r": [key("ABC"), key("none"), key("Xyz")] } }));
+        assert_eq!(client.next().await, json!([{ "v": 1 }, null, { "v": 2 }]), "{}", self.case);
     }
 
     /// What SELECT shows to the role.
@@ -170,6 +181,31 @@ impl<'s> World<'s> {
     }
 }
 
+/// A type as an extension brings one: it compares without regard to case, and is text where its own operators are not found.
+const KEYED: &str = "
+    create schema ext; create type ext.code; grant usage on schema ext to public;
+    create function ext.code_in(cstring) returns ext.code language internal immutable strict as 'textin';
+    create function ext.code_out(ext.code) returns cstring language internal immutable strict as 'textout';
+    create type ext.code (input = ext.code_in, output = ext.code_out);
+    create cast (ext.code as text) without function as implicit;
+    create function ext.compare(a ext.code, b ext.code) returns int language sql immutable as
+        $$ select pg_catalog.bttextcmp(pg_catalog.lower(a::pg_catalog.text collate pg_catalog.\"C\"),
+                                       pg_catalog.lower(b::pg_catalog.text collate pg_catalog.\"C\")) $$;
+    create function ext.lt(a ext.code, b ext.code) returns bool language sql immutable as 'select ext.compare(a, b) operator(pg_catalog.<) 0';
+    create function ext.le(a ext.code, b ext.code) returns bool language sql immutable as 'select ext.compare(a, b) operator(pg_catalog.<=) 0';
+    create function ext.eq(a ext.code, b ext.code) returns bool language sql immutable as 'select ext.compare(a, b) operator(pg_catalog.=) 0';
+    create function ext.ge(a ext.code, b ext.code) returns bool language sql immutable as 'select ext.compare(a, b) operator(pg_catalog.>=) 0';
+    create function ext.gt(a ext.code, b ext.code) returns bool language sql immutable as 'select ext.compare(a, b) operator(pg_catalog.>) 0';
+    create operator ext.< (leftarg = ext.code, rightarg = ext.code, function = ext.lt);
+    create operator ext.<= (leftarg = ext.code, rightarg = ext.code, function = ext.le);
+    create operator ext.= (leftarg = ext.code, rightarg = ext.code, function = ext.eq);
+    create operator ext.>= (leftarg = ext.code, rightarg = ext.code, function = ext.ge);
+    create operator ext.> (leftarg = ext.code, rightarg = ext.code, function = ext.gt);
+    create operator class ext.code_ops default for type ext.code using btree as
+        operator 1 ext.<, operator 2 ext.<=, operator 3 ext.=, operator 4 ext.>=, operator 5 ext.>, function 1 ext.compare(ext.code, ext.code);
+    create table shop.keyed (code ext.code, m mood, v int, primary key (code, m));
+    grant select on shop.keyed to reader; grant insert on shop.keyed to writer;";
+
 fn tables(database: &str) -> String {
     let mut sql = format!(
         "create schema shop; create schema app; create schema postgres; create schema engine;
@@ -195,7 +231,7 @@ fn tables(database: &str) -> String {
         );
         sql += &format!("create policy w on shop.t{at} for insert to writer with check (true);");
     }
-    sql
+    sql + KEYED
 }
 
 /// As a migration of the application does it, which runs as the tables' owner.
@@ -204,7 +240,8 @@ fn watched(case: Case) -> String {
     for at in 0..POLICIES.len() {
         sql += &format!("select rowcast.watch('shop.t{at}');");
     }
-    sql += &format!("select rowcast.watch('shop.t{}', 'm');", POLICIES.len());
+    sql +=
+        &format!("select rowcast.watch('shop.t{}', 'm'), rowcast.watch('shop.keyed', public => true);", POLICIES.len());
     if case.capture == CaptureMode::Outbox {
         sql += "select rowcast.start_outbox();";
     }
@@ -214,7 +251,7 @@ fn watched(case: Case) -> String {
 fn fields() -> Value {
     let policies = (0..POLICIES.len()).map(|at| json!({ "table": format!("shop.t{at}") }));
     let of_tenant = json!({ "table": format!("shop.t{}", POLICIES.len()), "tenant": "m" });
-    policies.chain([of_tenant]).collect()
+    policies.chain([of_tenant, json!({ "table": "shop.keyed", "public": true })]).collect()
 }
 
 fn reader(engine: &Engine) -> Client {
@@ -251,6 +288,7 @@ async fn holds(server: &Server, case: Case) {
     for (table, client) in clients.iter_mut().enumerate() {
         decides_as_select(&world, &engine, client, table).await;
     }
+    world.gives_rows_by_key(&engine).await;
     clients[0].is_quiet().await;
     engine.stop(PATIENCE).await;
     assert_eq!(world.called(), Vec::<String>::new(), "{case}");

@@ -43,7 +43,8 @@ const FUNCTIONS: [(&str, &str, &str, &str, &str); 14] = [
 ];
 
 /// Operators for these operands, which say yes.
-const OPERATORS: [(&str, &str, &str); 17] = [
+const OPERATORS: [(&str, &str, &str); 18] = [
+    ("=", "ext.code", "ext.code"),
     ("=", "text", "text"),
     ("<>", "text", "text"),
     ("||", "text", "text"),
