@@ -309,6 +309,22 @@ async fn a_lost_session_is_no_answer_and_the_order_is_kept() {
     assert!(office.audience.endings().is_empty());
 }
 
+/// Nobody is told what was not decided, and nobody waits for more of it.
+#[tokio::test]
+async fn policies_that_cannot_be_bound_end_their_subscriptions_at_once() {
+    let mut office = Office::new(usize::MAX);
+    let lane = office.lane("quick", 0);
+    let unbound = ProbeError::Unbound { table: "t".into(), role: "r".into(), reason: "" };
+    office.oracle.troubles.lock().push_back(unbound);
+    office.open();
+    (0..3).for_each(|number| office.enqueue(&lane, number, asked("yes")));
+    while office.subscription.is_live() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(office.audience.endings(), ["POLICY_UNBOUND"]);
+    assert!(office.told.numbers().is_empty());
+}
+
 #[tokio::test]
 async fn what_raises_is_hidden_and_counted() {
     let mut office = Office::new(usize::MAX);

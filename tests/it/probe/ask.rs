@@ -88,6 +88,25 @@ async fn each_image_has_its_verdict_in_order_and_null_is_no() {
     assert_eq!(asked(&probe, &nothing, 0..0).await, "");
 }
 
+/// The statement names something that is gone, and PostgreSQL keeps it none the less until a name may mean something else.
+#[tokio::test]
+async fn a_condition_is_parsed_once_until_the_catalog_has_changed() {
+    let fixture = Fixture::new("alter role postgres set log_statement = 'ddl'").await;
+    let probe = fixture.probe(1, Duration::from_secs(5));
+    let owned = question("owner = 'u1'", &[]);
+    let compared = || fixture.server.log().matches("function pg_temp.rowcast_specimen").count();
+    for _ in 0..20 {
+        assert_eq!(asked(&probe, &owned, 0..3).await, "hvh");
+    }
+    let once = compared();
+    assert!((1..=2).contains(&once), "{once}");
+    fixture.admin.batch_execute("create operator public.@@@@ (rightarg = int4, function = int4abs)").await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(asked(&probe, &owned, 0..3).await, "hvh");
+    }
+    assert_eq!(compared(), 2 * once);
+}
+
 #[tokio::test]
 async fn no_session_is_opened_before_the_first_question() {
     let fixture = Fixture::new("").await;

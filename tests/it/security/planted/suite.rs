@@ -126,15 +126,40 @@ impl<'s> World<'s> {
     async fn write(&self) {
         let database = self.case.database().to_lowercase();
         let writer = self.server.session("writer", &database).await;
-        let temporary = ["pg_class", "pg_attribute", "pg_publication", "pg_namespace", "pg_roles", "pg_locks"];
-        for name in temporary {
-            writer.batch_execute(&format!("create temporary table {name} (oid int)")).await.unwrap();
-        }
-        writer.batch_execute("set search_path = pg_temp, app, public, pg_catalog").await.unwrap();
+        writer.batch_execute(&shadows()).await.unwrap();
         writer.batch_execute("insert into shop.keyed values ('abc', 'red', 1), ('xyz', 'red', 2)").await.unwrap();
         for at in 0..=POLICIES.len() {
             let rows = "(1, 'red', 'red', 'red'), (2, 'blue', 'blue', 'blue'), (3, 'pink', 'red', 'pink'), (4, 'none', null, null)";
             writer.batch_execute(&format!("insert into shop.t{at} values {rows}")).await.unwrap();
+        }
+    }
+
+    /// The owner of a type and an administrator, in sessions like that: the event trigger runs in them, and so do rowcast's
+    /// functions and views.
+    async fn administer(&self) {
+        let database = self.case.database().to_lowercase();
+        let statements = [
+            ("planter", "alter function app.to_mood(pg_catalog.text) stable"),
+            (
+                "postgres",
+                "table rowcast.tables; table rowcast.coverage; select rowcast.status(), rowcast.note_coverage()",
+            ),
+            (
+                "postgres",
+                "select rowcast.watch('shop.t0'), rowcast.publish('alerts', '1'), rowcast.ensure_publication()",
+            ),
+            (
+                "postgres",
+                "create table shop.more (id int primary key); select rowcast.watch('shop.more', public => true)",
+            ),
+            ("postgres", "select rowcast.unwatch('shop.more'); drop table shop.more"),
+        ];
+        for (user, statement) in statements {
+            let session = self.server.session(user, &database).await;
+            session.batch_execute(&shadows()).await.unwrap();
+            if let Err(error) = session.batch_execute(statement).await {
+                panic!("{statement}: {error:?}");
+            }
         }
     }
 
@@ -267,6 +292,14 @@ fn subscribed(engine: &Engine, table: usize, snapshot: bool) -> Client {
     client
 }
 
+/// Of a session in which everything that was planted is nearer than PostgreSQL's own, temporary relations included.
+fn shadows() -> String {
+    let names = ["pg_class", "pg_attribute", "pg_publication", "pg_namespace", "pg_roles", "pg_locks", "text", "oid"];
+    let tables: String =
+        names.iter().map(|name| format!("create temporary table {name} (of_a_session int);")).collect();
+    tables + "set search_path = pg_temp, app, public, pg_catalog; set jit = off"
+}
+
 fn is_bound(table: usize) -> bool {
     POLICIES.get(table).is_none_or(|(_, bound)| *bound)
 }
@@ -285,6 +318,7 @@ async fn holds(server: &Server, case: Case) {
         is_refused(client, case, table).await;
     }
     world.write().await;
+    world.administer().await;
     for (table, client) in clients.iter_mut().enumerate() {
         decides_as_select(&world, &engine, client, table).await;
     }
@@ -323,8 +357,9 @@ async fn decides_as_select(world: &World<'_>, engine: &Engine, client: &mut Clie
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_planted_and_whenever_decisions_are_those_of_select_and_nothing_planted_is_called() {
     let server = Server::with(&["wal_level=logical", "max_replication_slots=20", "max_wal_senders=20"]);
-    let roles = "create role planter; create role reader; create role writer login;
-                 create role engine login replication; grant reader to engine";
+    let roles = "create role planter login; create role reader; create role writer login;
+                 create role engine login replication; grant reader to engine;
+                 alter role engine set search_path = app, \"$user\", public, pg_catalog, pg_temp";
     server.sql(roles).await;
     for case in Case::all() {
         holds(&server, case).await;
