@@ -42,6 +42,7 @@ fn docs(using: &str) -> Arc<Table> {
         roles: [0].into(),
         using: Some(using.into()),
         tree: Box::default(),
+        unbound: false,
         columns: ["tenant_id".into()].into(),
     };
     Arc::new(Table {

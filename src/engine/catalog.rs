@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::probe;
 
-/// Whoever drops this future half-way must drop the client too.
+/// A caller that drops this future half-way must drop the client too.
 pub(super) async fn load(client: &Client, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
     let mut tables = Tables::load_named(client, naming, mode).await?;
     let served: Vec<_> = tables.by_oid.values().cloned().collect();

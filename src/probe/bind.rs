@@ -5,7 +5,7 @@
 //!   sees: it is rolled back, so it keeps no object from being dropped.
 //! - It is compared before anything is planned, and once more after the statement was parsed. What means something else is
 //!   neither planned nor run: not even an immutable function of it is called.
-//! - A statement that would have to be parsed anew answers nothing until it is bound again.
+//! - A statement that PostgreSQL would have to parse a second time is an error until it is bound a second time.
 
 use std::collections::HashMap;
 

@@ -75,12 +75,13 @@ impl Fetch<'_> {
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         set(session, role.into_iter().chain(settings)).await?;
         let compared = compared(session, self.table, self.table.key.iter().copied().chain(self.table.tenant)).await?;
-        let visible = self.query(session, &compared, "").await?;
+        let visible = self.query(session, &compared, "e.n").await?;
         let visible: Vec<i64> =
             visible.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| told(&error))?;
         set(session, FORMATS.into_iter()).await?;
-        let columns: String = self.columns.iter().map(|index| format!(", {}", text(self.table, *index))).collect();
-        let rows = self.query(session, &compared, &columns).await?;
+        let columns = self.columns.iter().map(|index| text(self.table, *index));
+        let columns: Vec<_> = std::iter::once("e.n".to_owned()).chain(columns).collect();
+        let rows = self.query(session, &compared, &columns.join(", ")).await?;
         let rows =
             rows.iter().map(|row| self.fetched(row)).collect::<Result<Vec<_>, _>>().map_err(|error| told(&error))?;
         Ok(rows.into_iter().filter(|(n, _)| visible.contains(n)).map(|(n, row)| (place(n), row)).collect())
@@ -107,7 +108,7 @@ impl Fetch<'_> {
         let tenant = self.table.tenant.map(|index| equal(index, "p"));
         let on: Vec<_> = self.table.key.iter().map(|index| equal(*index, "k")).chain(tenant).collect();
         format!(
-            "select e.n{columns} from pg_catalog.json_array_elements($1::pg_catalog.json) with ordinality as e (v, n) \
+            "select {columns} from pg_catalog.json_array_elements($1::pg_catalog.json) with ordinality as e (v, n) \
              cross join lateral pg_catalog.json_populate_record(null::{table}, e.v) as k \
              cross join pg_catalog.json_populate_record(null::{table}, $2::pg_catalog.json) as p \
              join {table} as t on {}",

@@ -14,7 +14,7 @@ use crate::model::TableName;
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
 /// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table: it is parsed anew.
 ///
-/// What is parsed anew may mean something else, and planning it may already call what it means. So the text names the
+/// A second parse may mean something else, and planning may already call what it means. So the text names the
 /// [`specimen`], which is gone once the two were compared: PostgreSQL cannot parse it again, see [`is_stale`].
 pub(super) fn of(question: &Question, form: Form) -> String {
     let name = quoted(&question.table.name);

@@ -2,7 +2,7 @@
 //! catalog is read, so that it is known before a client subscribes.
 //!
 //! Only a policy that names something which is not PostgreSQL's own can be one. Its specimen is made, looked at and rolled
-//! back, and never run. Whoever drops this future half-way must drop the client too.
+//! back, and never run. A caller that drops this future half-way must drop the client too.
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 

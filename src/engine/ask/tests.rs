@@ -309,7 +309,7 @@ async fn a_lost_session_is_no_answer_and_the_order_is_kept() {
     assert!(office.audience.endings().is_empty());
 }
 
-/// Nobody is told what was not decided, and nobody waits for more of it.
+/// No event is delivered that was not decided, and no subscription waits for one.
 #[tokio::test]
 async fn policies_that_cannot_be_bound_end_their_subscriptions_at_once() {
     let mut office = Office::new(usize::MAX);

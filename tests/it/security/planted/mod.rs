@@ -2,7 +2,9 @@
 //! called. Each planted function leaves a line in the server's log, which no rollback takes back.
 
 mod suite;
+mod tables;
 mod things;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -218,7 +220,7 @@ async fn what_is_planted_between_two_events_is_not_called_by_the_planner() {
     world.insert().await;
     assert_eq!(delivered(&mut client, 2).await, BTreeSet::from([1, 3]));
     world.admin.batch_execute(&CAST.replace("plpgsql", "plpgsql immutable")).await.unwrap();
-    // Has PostgreSQL parse anew what it has parsed.
+    // PostgreSQL parses every prepared statement a second time after this.
     world.admin.batch_execute("create operator public.@@@@ (rightarg = int4, function = int4abs)").await.unwrap();
     world.insert_again("red").await;
     assert_eq!(client.error().await.0, "POLICY_UNBOUND");
@@ -243,7 +245,7 @@ async fn a_planted_cast_to_postgresqls_own_function_shows_no_row_that_select_hid
     is_refused(&world).await;
 }
 
-/// By a new engine, which parses every text anew.
+/// By a new engine, which has parsed nothing yet.
 async fn is_refused(world: &World) {
     let engine = serving(&world.server, &fields()).await;
     let mut client = reader(&engine);

@@ -95,38 +95,40 @@ const OPERATOR_CLASS: &str = "
 
 /// Everything, in each of these schemas, as the role that may create there.
 pub(super) fn sql(schemas: &[&str]) -> String {
-    let mut sql = format!("set search_path = pg_catalog; set role planter; {MARK}");
-    schemas.iter().for_each(|schema| sql.push_str(&in_schema(schema)));
-    sql + OVERLOAD + CASTS + "reset role;" + OPERATOR_CLASS
+    let planted: String = schemas.iter().map(|schema| in_schema(schema)).collect();
+    format!(
+        "set search_path = pg_catalog; set role planter; {MARK} {planted} {OVERLOAD} {CASTS} reset role; {OPERATOR_CLASS}"
+    )
 }
 
 fn in_schema(schema: &str) -> String {
-    let mut sql = String::new();
-    for (name, arguments, result, returned, _) in FUNCTIONS {
-        sql += &format!(
+    let functions = FUNCTIONS.iter().map(|(name, arguments, result, returned, _)| {
+        format!(
             "create function {schema}.{name}({arguments}) returns {result} language plpgsql as
                  $$ begin perform app.mark('{name}'); {returned}; end $$;"
-        );
-    }
-    for (place, (name, left, right)) in OPERATORS.iter().enumerate() {
-        let result = if name.starts_with('-') { "text" } else { "bool" };
-        let returned = if result == "text" { "app.mark('operator')::text" } else { "app.mark('operator')" };
-        sql += &format!(
-            "create function {schema}.yes{place}({left}, {right}) returns {result} language plpgsql immutable as
-                 $$ begin return {returned}; end $$;
-             create operator {schema}.{name} (leftarg = {left}, rightarg = {right}, function = {schema}.yes{place});"
-        );
-    }
-    for catalog in CATALOGS {
-        sql += &format!(
-            "create view {schema}.{catalog} as select app.mark('{catalog}') as planted;
-             grant select on {schema}.{catalog} to public;"
-        );
-    }
-    for (domain, _) in DOMAINS {
-        sql += &format!("create domain {schema}.{domain} as pg_catalog.{domain} check (app.mark('domain'));");
-    }
-    sql + &format!("create collation {schema}.\"C\" from pg_catalog.\"POSIX\";")
+        )
+    });
+    let operators = OPERATORS.iter().enumerate().map(|(place, of)| operator(schema, place, *of));
+    let catalogs = CATALOGS.iter().map(|name| {
+        format!(
+            "create view {schema}.{name} as select app.mark('{name}') as planted;
+             grant select on {schema}.{name} to public;"
+        )
+    });
+    let domains = DOMAINS
+        .iter()
+        .map(|(name, _)| format!("create domain {schema}.{name} as pg_catalog.{name} check (app.mark('domain'));"));
+    let collation = format!("create collation {schema}.\"C\" from pg_catalog.\"POSIX\";");
+    functions.chain(operators).chain(catalogs).chain(domains).chain([collation]).collect()
+}
+
+fn operator(schema: &str, place: usize, (name, left, right): (&str, &str, &str)) -> String {
+    let result = if name.starts_with('-') { "text" } else { "bool" };
+    format!(
+        "create function {schema}.yes{place}({left}, {right}) returns {result} language plpgsql immutable as
+             $$ begin return app.mark('operator')::pg_catalog.{result}; end $$;
+         create operator {schema}.{name} (leftarg = {left}, rightarg = {right}, function = {schema}.yes{place});"
+    )
 }
 
 /// Statements that each call something planted, and what, where the schemas are searched in front.
