@@ -3,7 +3,7 @@
 //! - A text is parsed with nothing but `pg_catalog` on the `search_path`, and so are the stored policies printed.
 //! - What it means then is read from the tree of a temporary function, which is never run and which no other session ever
 //!   sees: it is rolled back, so it keeps no object from being dropped.
-//! - It is compared before anything is planned, and once more after the statement was parsed. What means something else is
+//! - It is compared before anything is planned, as it was before and after the statement was parsed. What means something else is
 //!   neither planned nor run: not even an immutable function of it is called.
 //! - A statement that PostgreSQL would have to parse a second time is an error until it is bound a second time.
 
@@ -108,31 +108,48 @@ async fn bound(
     bound
 }
 
+/// All requests leave before the first answer is awaited: the shorter the time between two parses, the less can change in
+/// between and back.
 async fn compared(
     client: &ClientWrapper,
     question: &Question,
     text: &str,
     role: Option<&str>,
 ) -> Result<Statement, Trouble> {
-    compare(client, question).await?;
-    if let Some(role) = role {
-        let set = client.query_typed(statement::AS, &[(&role, Type::TEXT)]).await;
-        set.map_err(|error| Trouble::of(&error, Trouble::Role))?;
-    }
-    let statement = client.prepare_typed(text, &[Type::TEXT]).await.map_err(|error| refused(&error))?;
-    client.batch_execute("reset role").await.map_err(|error| refused(&error))?;
-    compare(client, question).await?;
-    Ok(statement)
+    let specimen = statement::specimen(&question.table, &question.condition);
+    let (before, set, statement, reset, after) = tokio::join!(
+        biased;
+        tree(client, &specimen),
+        become_role(client, role),
+        client.prepare_typed(text, &[Type::TEXT]),
+        client.batch_execute("reset role"),
+        tree(client, &specimen),
+    );
+    let before = before?;
+    set?;
+    let statement = statement.map_err(|error| refused(&error))?;
+    reset.map_err(|error| refused(&error))?;
+    let means = |tree: &str| question.binding.as_ref().is_none_or(|binding| binding.is_of(tree));
+    if means(&before) && means(&after?) { Ok(statement) } else { Err(Trouble::Unbound(DIFFERS)) }
 }
 
-/// Whether the condition means what is stored, as it is parsed now.
-async fn compare(client: &ClientWrapper, question: &Question) -> Result<(), Trouble> {
-    let made = client.batch_execute(&statement::specimen(&question.table, &question.condition)).await;
+/// What the condition means, as it is parsed now.
+async fn tree(client: &ClientWrapper, specimen: &str) -> Result<String, Trouble> {
+    let (made, rows) = tokio::join!(
+        biased;
+        client.batch_execute(specimen),
+        client.query_typed(statement::TREE, &[]),
+    );
     made.map_err(|error| refused(&error))?;
-    let Some(binding) = &question.binding else { return Ok(()) };
-    let row = client.query_one(statement::TREE, &[]).await.map_err(|error| refused(&error))?;
-    let means = binding.is_of(row.try_get(0).map_err(|error| refused(&error))?);
-    if means { Ok(()) } else { Err(Trouble::Unbound(DIFFERS)) }
+    let rows = rows.map_err(|error| refused(&error))?;
+    let tree = rows.first().map(|row| row.try_get(0)).transpose().map_err(|error| refused(&error))?;
+    tree.ok_or(Trouble::Unbound(DIFFERS))
+}
+
+async fn become_role(client: &ClientWrapper, role: Option<&str>) -> Result<(), Trouble> {
+    let Some(role) = role else { return Ok(()) };
+    let set = client.query_typed(statement::AS, &[(&role, Type::TEXT)]).await;
+    set.map(drop).map_err(|error| Trouble::of(&error, Trouble::Role))
 }
 
 fn refused(error: &Error) -> Trouble {

@@ -188,8 +188,8 @@ fn is_unbound(answer: &Answer) -> bool {
 fn failure(lane: &Lane, answer: &Answer) -> Failure {
     let code = if is_unbound(answer) { "POLICY_UNBOUND" } else { "POLICY_FAILED" };
     // The reason names roles and hosts.
-    tracing::warn!(code, "the row policies of {} cannot be asked: {}", lane.question().table, reason(answer));
-    Failure::new(code, "the row policies of this table cannot be asked; the server's log has the reason")
+    tracing::warn!(code, "the row policies of {} fail: {}", lane.question().table, reason(answer));
+    Failure::new(code, "the row policies of this table fail; the server's log has the reason")
 }
 
 fn reason(answer: &Answer) -> String {
