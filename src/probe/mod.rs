@@ -9,6 +9,9 @@
 //! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
 //! leaves no session behind that is in a transaction. What is never done: guessing. An image that lacks what the
 //! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
+//!
+//! Policies that cannot be asked about, since their texts mean something else than what is stored, are found when the
+//! catalog is read: see [`unbound`].
 
 mod bind;
 mod error;
