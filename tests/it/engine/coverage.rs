@@ -144,6 +144,62 @@ async fn a_publication_that_was_altered_while_no_engine_ran_expires_cursors_and_
     engine.stop(PATIENCE).await;
 }
 
+/// The engine that noted the loss had read where it happened before it said so: what another worker delivers in between
+/// was not captured whole either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_from_before_the_announcement_of_a_loss_has_expired_also_after_a_restart() {
+    let (server, engine) = prepared(false).await;
+    let (mut client, noter) = (Client::of(&engine, "acme"), server.admin().await);
+    noter
+        .batch_execute(
+            "begin; update rowcast.watched set coverage = null where relation = 't'::regclass; select rowcast.note_coverage()",
+        )
+        .await
+        .unwrap();
+    let between = cursor(&server, &mut client, T, "insert into t values (1)").await;
+    noter.batch_execute("commit").await.unwrap();
+    client.subscribe("lost", T);
+    let behind = loop {
+        server.sql("insert into t values (2) on conflict (id) do update set a = 'x'").await;
+        let frame = client.frame().await;
+        match frame["type"].as_str() {
+            Some("next") => break frame["payload"]["data"]["t"]["cursor"].as_str().unwrap().to_owned(),
+            _ => client.subscribe("lost", T),
+        }
+    };
+    let mut engine = engine;
+    for run in ["running", "restarted"] {
+        let mut client = Client::of(&engine, "acme");
+        client.subscribe("between", &after(T, &between));
+        assert_eq!(client.error().await.0, "CURSOR_EXPIRED", "{run}");
+        client.subscribe("behind", &after(T, &behind));
+        server.sql("update t set a = 'y' where id = 2").await;
+        assert_eq!(client.rows(1, "id").await, [2], "{run}");
+        engine.stop(PATIENCE).await;
+        engine = serving(&server, &fields()).await;
+    }
+    engine.stop(PATIENCE).await;
+}
+
+/// A client may resume at a worker whose stream has not come to the announcement yet, though its catalog has the loss.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_resumed_before_the_announcement_is_read_ends_with_gap() {
+    let (server, engine) = prepared(false).await;
+    let (mut client, noter) = (Client::of(&engine, "acme"), server.admin().await);
+    let before = cursor(&server, &mut client, T, "insert into t values (1)").await;
+    client.subscribe("fresh", T);
+    client.subscribe("resumed", &after(T, &before));
+    server.sql("insert into t values (2)").await;
+    assert_eq!(client.rows(2, "id").await, [2, 2]);
+    // The announcement alone, as of a loss that this engine has read from the catalog already.
+    noter.batch_execute("select rowcast.announce('coverage', 't'::regclass)").await.unwrap();
+    let (code, _) = client.error().await;
+    assert_eq!(code, "GAP");
+    server.sql("insert into t values (3)").await;
+    assert_eq!(client.rows(1, "id").await, [3], "one that did not resume from before it goes on");
+    engine.stop(PATIENCE).await;
+}
+
 /// Statements after which rows are at clients that are not in the table any more, or the other way round; and the rows then.
 const MOVES: [(&str, &[i32]); 6] = [
     ("alter table p detach partition p1", &[11]),
