@@ -390,12 +390,13 @@ comment on view rowcast.tables is
 revoke all on table rowcast.tables from public;
 
 -- What decides which changes of a watched table are captured, as one value for each table: what publishes it, the triggers of
--- the outbox, and of each of its partitions when it joined, its file and its triggers. When it differs from what an engine
+-- the outbox, its file and columns, and of each of its partitions when it joined, its file, columns and triggers. When it differs from what an engine
 -- noted last, changes may have been lost: see rowcast.note_coverage.
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
--- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER and a
--- rewriting ALTER TABLE of a partition, which the catalog does not tell from it.
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL and CLUSTER of
+-- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
+-- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
@@ -410,6 +411,10 @@ with recursive member (relation, oid, joined) as (
 ),
 captured as (
     select m.relation, m.oid, m.joined, c.relfilenode as file, (
+        select pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.xmin), ', ' order by a.attnum)
+        from pg_catalog.pg_attribute a
+        where a.attrelid = m.oid and a.attnum > 0
+    ) as columns, (
         select pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.oid, g.xmin), ', ' order by g.oid)
         from pg_catalog.pg_trigger g
         where g.tgrelid = m.oid
@@ -430,9 +435,11 @@ select
         ),
         'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
+        'file', pg_catalog.min(c.file) filter (where c.oid = c.relation),
+        'columns', pg_catalog.min(c.columns) filter (where c.oid = c.relation),
         'partitions', coalesce(
             pg_catalog.jsonb_object_agg(c.oid, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-                'joined', c.joined, 'file', c.file, 'triggers', c.triggers
+                'joined', c.joined, 'file', c.file, 'columns', c.columns, 'triggers', c.triggers
             ))) filter (where c.oid <> c.relation),
             '{}'
         )
@@ -946,8 +953,12 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
 --
--- A TRUNCATE of the root, which is delivered, gives all partitions new files at once; one that names a partition gives a new
--- file to that one. A table whose only partition is truncated by name is not told from the former.
+-- A TRUNCATE of the root, which is delivered, gives all partitions new files in one transaction; one that names a partition
+-- gives a new file to that one. Where there is only one partition rows may have gone. A TRUNCATE that names all of several
+-- partitions is not told from one of the root.
+--
+-- An ALTER TABLE that writes every row anew may change values (USING, a volatile default, a generation expression): of a table
+-- or a partition, file and columns are new.
 --
 -- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
 -- WAL need none.
@@ -959,7 +970,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
 declare
-    aside text[] := '{outbox,partitions,file}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
+    aside text[] := '{outbox,partitions,file,columns}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
 begin
     if before is null
         or before - aside <> after - aside
@@ -968,10 +979,22 @@ begin
             where not coalesce(after -> 'partitions' -> p.oid @> (p.state - aside), false)
         )
         or exists (
-            select from jsonb_each(before -> 'partitions') was (oid, state)
-            join jsonb_each(after -> 'partitions') now (oid, state) using (oid)
+            select from jsonb_each(before -> 'partitions') was (part, state)
+            join jsonb_each(after -> 'partitions') now (part, state) using (part)
+            join pg_class c on c.oid = part::oid
             where now.state ->> 'file' <> '0'
             having count(*) filter (where was.state -> 'file' <> now.state -> 'file') not in (0, count(*))
+                or bool_and(was.state -> 'file' <> now.state -> 'file') and (count(*) = 1 or count(distinct c.xmin::text) > 1)
+        )
+        or exists (
+            select from (
+                select before, after
+                union all
+                select was.state, now.state
+                from jsonb_each(before -> 'partitions') was (oid, state)
+                join jsonb_each(after -> 'partitions') now (oid, state) using (oid)
+            ) of (was, now)
+            where of.was -> 'file' <> of.now -> 'file' and of.was -> 'columns' <> of.now -> 'columns'
         )
     then
         return true;
@@ -1011,7 +1034,8 @@ revoke all on function rowcast.loses_rows(jsonb, jsonb) from public;
 -- Returns whether changes of a table may have been lost.
 --
 -- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
--- expired. The announcement has the other engines read the catalog at this place of the stream.
+-- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
+-- there, and cursors from before it have expired as well (src/engine/losses.rs).
 --
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
 create or replace function rowcast.note_coverage()
@@ -1039,13 +1063,11 @@ begin
             lost := true;
             update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()
             where n.relation = w.relation;
+            perform rowcast.announce('coverage', w.relation);
         else
             update rowcast.watched n set coverage = w.after where n.relation = w.relation;
         end if;
     end loop;
-    if lost then
-        perform rowcast.announce('coverage', 0);
-    end if;
     return lost;
 end
 $function$;

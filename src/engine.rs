@@ -28,6 +28,7 @@ mod feed;
 mod housekeeping;
 mod index;
 mod live;
+mod losses;
 mod outbox_watch;
 mod pace;
 mod policy_watch;

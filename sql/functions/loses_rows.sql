@@ -6,8 +6,12 @@
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
 --
--- A TRUNCATE of the root, which is delivered, gives all partitions new files at once; one that names a partition gives a new
--- file to that one. A table whose only partition is truncated by name is not told from the former.
+-- A TRUNCATE of the root, which is delivered, gives all partitions new files in one transaction; one that names a partition
+-- gives a new file to that one. Where there is only one partition rows may have gone. A TRUNCATE that names all of several
+-- partitions is not told from one of the root.
+--
+-- An ALTER TABLE that writes every row anew may change values (USING, a volatile default, a generation expression): of a table
+-- or a partition, file and columns are new.
 --
 -- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
 -- WAL need none.
@@ -19,7 +23,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $function$
 declare
-    aside text[] := '{outbox,partitions,file}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
+    aside text[] := '{outbox,partitions,file,columns}' || case when before -> 'outbox' <> after -> 'outbox' then '{triggers}' end::text[];
 begin
     if before is null
         or before - aside <> after - aside
@@ -28,10 +32,22 @@ begin
             where not coalesce(after -> 'partitions' -> p.oid @> (p.state - aside), false)
         )
         or exists (
-            select from jsonb_each(before -> 'partitions') was (oid, state)
-            join jsonb_each(after -> 'partitions') now (oid, state) using (oid)
+            select from jsonb_each(before -> 'partitions') was (part, state)
+            join jsonb_each(after -> 'partitions') now (part, state) using (part)
+            join pg_class c on c.oid = part::oid
             where now.state ->> 'file' <> '0'
             having count(*) filter (where was.state -> 'file' <> now.state -> 'file') not in (0, count(*))
+                or bool_and(was.state -> 'file' <> now.state -> 'file') and (count(*) = 1 or count(distinct c.xmin::text) > 1)
+        )
+        or exists (
+            select from (
+                select before, after
+                union all
+                select was.state, now.state
+                from jsonb_each(before -> 'partitions') was (oid, state)
+                join jsonb_each(after -> 'partitions') now (oid, state) using (oid)
+            ) of (was, now)
+            where of.was -> 'file' <> of.now -> 'file' and of.was -> 'columns' <> of.now -> 'columns'
         )
     then
         return true;

@@ -3,7 +3,8 @@
 -- Returns whether changes of a table may have been lost.
 --
 -- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
--- expired. The announcement has the other engines read the catalog at this place of the stream.
+-- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
+-- there, and cursors from before it have expired as well (src/engine/losses.rs).
 --
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
 create or replace function rowcast.note_coverage()
@@ -31,13 +32,11 @@ begin
             lost := true;
             update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()
             where n.relation = w.relation;
+            perform rowcast.announce('coverage', w.relation);
         else
             update rowcast.watched n set coverage = w.after where n.relation = w.relation;
         end if;
     end loop;
-    if lost then
-        perform rowcast.announce('coverage', 0);
-    end if;
     return lost;
 end
 $function$;

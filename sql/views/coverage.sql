@@ -1,10 +1,11 @@
 -- What decides which changes of a watched table are captured, as one value for each table: what publishes it, the triggers of
--- the outbox, and of each of its partitions when it joined, its file and its triggers. When it differs from what an engine
+-- the outbox, its file and columns, and of each of its partitions when it joined, its file, columns and triggers. When it differs from what an engine
 -- noted last, changes may have been lost: see rowcast.note_coverage.
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
--- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL, CLUSTER and a
--- rewriting ALTER TABLE of a partition, which the catalog does not tell from it.
+-- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL and CLUSTER of
+-- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
+-- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
@@ -19,6 +20,10 @@ with recursive member (relation, oid, joined) as (
 ),
 captured as (
     select m.relation, m.oid, m.joined, c.relfilenode as file, (
+        select pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.xmin), ', ' order by a.attnum)
+        from pg_catalog.pg_attribute a
+        where a.attrelid = m.oid and a.attnum > 0
+    ) as columns, (
         select pg_catalog.string_agg(pg_catalog.concat_ws(' ', g.oid, g.xmin), ', ' order by g.oid)
         from pg_catalog.pg_trigger g
         where g.tgrelid = m.oid
@@ -39,9 +44,11 @@ select
         ),
         'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
+        'file', pg_catalog.min(c.file) filter (where c.oid = c.relation),
+        'columns', pg_catalog.min(c.columns) filter (where c.oid = c.relation),
         'partitions', coalesce(
             pg_catalog.jsonb_object_agg(c.oid, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-                'joined', c.joined, 'file', c.file, 'triggers', c.triggers
+                'joined', c.joined, 'file', c.file, 'columns', c.columns, 'triggers', c.triggers
             ))) filter (where c.oid <> c.relation),
             '{}'
         )

@@ -166,6 +166,11 @@ impl Tables {
         self.coverage.get(&table).map(|coverage| coverage.whole_since).unwrap_or_default()
     }
 
+    /// Whether the database knows since when the changes of each table are whole, as they are captured now.
+    pub fn is_noted(&self) -> bool {
+        self.coverage.values().all(|coverage| coverage.is_noted)
+    }
+
     /// Whether the publication leaves out changes of a watched table.
     pub fn leaves_out(&self) -> bool {
         let codes = ["NOT_PUBLISHED", "NOT_ALL_PUBLISHED", "ROW_FILTER"];

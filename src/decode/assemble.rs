@@ -56,6 +56,13 @@ pub enum Decoded {
     },
     /// An event trigger says that policies, grants or tables have changed at this place of the stream.
     CatalogChanged,
+    /// The catalog has changed, and changes of a table before this place of the stream may not have been captured.
+    ChangesLost {
+        /// `pg_class.oid`.
+        table: u32,
+        /// The place.
+        at: Position,
+    },
     /// Sessions are to be closed at this place of the stream.
     Ending(Position, Box<Ending>),
     /// A message that cannot be understood was set aside; the stream goes on.
@@ -187,7 +194,10 @@ impl Decoder {
                 Ok(message) => Decoded::Event(stamp.event(Change::Message(message))),
                 Err(reason) => Decoded::Ignored(reason),
             },
-            PREFIX_CATALOG => Decoded::CatalogChanged,
+            PREFIX_CATALOG => match publication::lost(content) {
+                Some(table) => Decoded::ChangesLost { table, at: stamp.position },
+                None => Decoded::CatalogChanged,
+            },
             PREFIX_CLOSE => match publication::ending(content) {
                 Ok(ending) => Decoded::Ending(stamp.position, Box::new(ending)),
                 Err(reason) => Decoded::Ignored(reason),

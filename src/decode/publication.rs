@@ -90,3 +90,17 @@ pub(super) fn ending(content: &Bytes) -> Result<Ending, Ignored> {
     }
     serde_json::from_slice(content).map_err(|error| Ignored::NotAnEnding { line: error.line(), column: error.column() })
 }
+
+/// What `rowcast.announce` writes, as far as it matters.
+#[derive(Deserialize)]
+struct Announcement<'a> {
+    #[serde(borrow)]
+    change: Cow<'a, str>,
+    oid: u32,
+}
+
+/// The table whose changes were lost, if that is what an announcement says.
+pub(super) fn lost(content: &Bytes) -> Option<u32> {
+    let announcement: Announcement<'_> = serde_json::from_slice(content).ok()?;
+    (announcement.change == "coverage").then_some(announcement.oid)
+}

@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::feed::Horizon;
 use super::index::Index;
 use super::live::Live;
+use super::losses::Losses;
 use super::pace::Pace;
 use super::rate::Rates;
 use super::registry::Registry;
@@ -33,7 +34,7 @@ use crate::decode::json::{self, Written};
 use crate::error::Error;
 use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
-use crate::model::{Lsn, PgType, Table};
+use crate::model::{Lsn, PgType, Position, Table};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
 use crate::session::{Close, Dialect};
@@ -60,6 +61,8 @@ pub(super) struct Core {
     pub(super) transactions: Transactions,
     pub(super) evictions: Evictions,
     history: RwLock<History>,
+    /// Where changes of a table were lost, as the stream says it.
+    pub(super) losses: Losses,
     /// What those who come back can still be told. Locked behind the index.
     pub(super) ring: Mutex<Ring>,
     /// How many are being told again what they missed.
@@ -111,6 +114,7 @@ impl Core {
             transactions: Transactions::default(),
             evictions,
             history: RwLock::default(),
+            losses: Losses::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
             replaying: AtomicUsize::new(0),
             slot: Mutex::default(),
@@ -271,6 +275,20 @@ impl Core {
 
     /// Changes of one table were not captured, such as those of a partition that was detached. Other tables go on.
     pub(super) fn tell_gap(self: &Arc<Self>, table: &Table) {
+        self.metrics.gaps_total.add(1);
+        self.end_with_gap(table, |_, _| true);
+    }
+
+    /// Changes of a table were lost at this position: a subscription that resumed from before it and is live has not got
+    /// them all. One that is still being told what it missed finds out by itself.
+    pub(super) fn end_resumed(self: &Arc<Self>, table: u32, at: Position) {
+        let Some(table) = self.live().ok().and_then(|live| live.tables.by_oid.get(&table).cloned()) else { return };
+        self.end_with_gap(&table, |index, subscription| {
+            !index.is_held(subscription.id) && subscription.progress.resumed_before(at)
+        });
+    }
+
+    fn end_with_gap(self: &Arc<Self>, table: &Table, is_concerned: impl Fn(&Index, &Subscription) -> bool) {
         let message = format!(
             "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Read the rows \
              anew, and subscribe",
@@ -279,8 +297,8 @@ impl Core {
         let failure = Failure::Gap { message, told_in: self.origin() };
         let keepers = {
             let index = self.index.lock();
-            let concerned = index.all().filter(|subscription| subscription.source.table() == Some(table.oid));
-            self.metrics.gaps_total.add(1);
+            let of_table = index.all().filter(|subscription| subscription.source.table() == Some(table.oid));
+            let concerned = of_table.filter(|subscription| is_concerned(&index, subscription));
             end_all_but_keepers(&index, concerned, &failure)
         };
         self.tell_all_rows_anew(&keepers, &failure);

@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LANE_PATIENCE: Duration = Duration::from_millis(200);
 const LANE_PAUSE: Duration = Duration::from_millis(1);
 
+/// How often the catalog is read while it changes under the reader.
+const NOTES_MAX: u32 = 10;
+
 /// A transaction holds a lock on its own number until others see what it did.
 const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
                        where locktype = 'transactionid' and transactionid = $1::text::xid)";
@@ -133,10 +136,25 @@ async fn read(
     if mode == CaptureMode::Wal && !holds(client, IS_PUBLISHED, &[]).await? {
         return Ok(None);
     }
-    if let Err(error) = store::note_coverage(client).await {
-        tracing::debug!("since when captured changes are whole could not be noted: {error}");
+    Ok(Some(load_noted(client, naming, mode).await?))
+}
+
+/// A statement that changes the catalog between the note and the reading would be taken for a loss: both are repeated.
+async fn load_noted(client: &mut Client, naming: Naming, mode: CaptureMode) -> Result<Tables, Error> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let noted = store::note_coverage(client).await;
+        let tables = catalog::load(client, naming, mode).await?;
+        match noted {
+            Ok(_) if !tables.is_noted() && attempts < NOTES_MAX => {}
+            Ok(_) => return Ok(tables),
+            Err(error) => {
+                tracing::debug!("since when captured changes are whole could not be noted: {error}");
+                return Ok(tables);
+            }
+        }
     }
-    Ok(Some(catalog::load(client, naming, mode).await.map_err(Error::from)?))
 }
 
 async fn holds(client: &Client, question: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, Error> {

@@ -194,6 +194,10 @@ impl Core {
     fn step(&self, id: SubscriptionId, position: Position, fence: Option<&Fence>) -> Result<Step, Failure> {
         let mut index = self.index.lock();
         let Some((subscription, condition)) = index.held(id) else { return Ok(Step::Done) };
+        let table = subscription.source.table().filter(|_| fence.is_none());
+        if table.is_some_and(|table| self.losses.follow(table, position)) {
+            return Err(expired());
+        }
         let bytes_max = self.settings.queue_bytes_max / 32;
         let (following, head) = {
             let ring = self.ring.lock();

@@ -73,6 +73,8 @@ enum Next {
     Nothing,
     /// The catalog has changed; the table that looks different, if it is one.
     Refresh(Option<u32>),
+    /// Changes of a table were lost.
+    Lost(u32, Position),
     /// Sessions were closed, of which not too many may be remembered.
     Ended,
 }
@@ -170,6 +172,7 @@ impl Stream {
             Captured::Data { body, wal_start } => match self.message(body) {
                 Ok(Next::Nothing) => self.core.pace().await,
                 Ok(Next::Refresh(table)) => self.refresh(table).await,
+                Ok(Next::Lost(table, at)) => self.lost(table, at).await,
                 Ok(Next::Ended) => self.core.revocations.room().await,
                 Err(error) => return Err(Trouble::Garbled(error, wal_start)),
             },
@@ -206,6 +209,7 @@ impl Stream {
                 self.confirm(durable);
             }
             Decoded::SchemaChanged { oid } => return Ok(Next::Refresh(Some(oid))),
+            Decoded::ChangesLost { table, at } => return Ok(Next::Lost(table, at)),
             Decoded::CatalogChanged if self.is_known() => {}
             Decoded::CatalogChanged => return Ok(Next::Refresh(None)),
             Decoded::Ending(position, ending) => {
@@ -219,6 +223,16 @@ impl Stream {
             Decoded::Nothing => {}
         }
         Ok(Next::Nothing)
+    }
+
+    /// The catalog comes first: it ends every subscription that is older than what it says, and those that keep the rows begin
+    /// again.
+    async fn lost(&mut self, table: u32, at: Position) {
+        self.core.losses.announce(table, at);
+        if !self.is_known() {
+            self.refresh(None).await;
+        }
+        self.core.end_resumed(table, at);
     }
 
     fn event(&mut self, event: &Arc<Event>) {

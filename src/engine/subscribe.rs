@@ -58,6 +58,7 @@ impl Core {
                 Compiled::Subscription(compiled) => {
                     let origin = self.origin();
                     let beginning = self.beginning(&compiled.arguments, request)?;
+                    progress.resume_from(beginning.after());
                     let lasting = Lasting {
                         progress: Arc::clone(&progress),
                         grouping: compiled.plan.transaction.is_some().then(|| Grouping::new(beginning.after())),

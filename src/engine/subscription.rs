@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::ask;
 use super::evict::{Eviction, Evictions};
@@ -64,11 +65,27 @@ pub(super) struct Progress {
     /// The position told last, in two halves: both are written and read under the lock of its session's queue.
     commit_lsn: AtomicU64,
     ordinal: AtomicU32,
+    /// The cursor that it resumed from, until it is told the rows anew.
+    resumed_from: Mutex<Option<Position>>,
 }
 
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Progress { live: AtomicBool::new(true), commit_lsn: AtomicU64::new(0), ordinal: AtomicU32::new(0) })
+        Arc::new(Progress {
+            live: AtomicBool::new(true),
+            commit_lsn: AtomicU64::new(0),
+            ordinal: AtomicU32::new(0),
+            resumed_from: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn resume_from(&self, position: Option<Position>) {
+        *self.resumed_from.lock() = position;
+    }
+
+    /// Whether it is live by a cursor from before this position.
+    pub(super) fn resumed_before(&self, position: Position) -> bool {
+        self.resumed_from.lock().is_some_and(|from| from < position)
     }
 
     /// False from the moment that it was completed or failed.
@@ -178,6 +195,7 @@ impl Subscription {
     /// From where it stood nobody can go on any more.
     pub(super) fn forget(&self) {
         self.progress.told(Position::default());
+        self.progress.resume_from(None);
         if let Some(grouping) = &self.grouping {
             grouping.forget();
         }

@@ -203,6 +203,8 @@ fn a_malformed_request_to_close_sessions_is_set_aside_and_stops_nothing() {
 #[test]
 fn a_catalog_message_is_told() {
     assert_eq!(ready().decode(message(true, "rowcast.catalog", b"anything")), Ok(Decoded::CatalogChanged));
+    let lost = ready().decode(message(true, "rowcast.catalog", br#"{"change" : "coverage", "oid" : 7}"#)).unwrap();
+    assert!(matches!(lost, Decoded::ChangesLost { table: 7, .. }), "{lost:?}");
 }
 
 #[test]
