@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rig.client import ACME, signed_in
+from rig.client import ACME, raw_socket
 from rig.postgres import Cluster
 from rig.stream import EVENTS, TOKEN, Stream, Streams, streaming
 
@@ -35,7 +35,9 @@ def body(**extensions: str) -> str:
 @asynccontextmanager
 async def by_socket(app: Streams) -> AsyncIterator[Any]:
     """The results over a WebSocket."""
-    async with signed_in(app.server.url("ws")) as socket:
+    signed = {"authorization": "Bearer acme"}
+    async with raw_socket(app.server.url("ws"), additional_headers=signed) as socket:
+        await socket.init()
         await socket.send(f'{{"id": "1", "type": "subscribe", "payload": {body()}}}')
         await socket.fence()
         yield lambda: socket.next("1")
@@ -89,9 +91,8 @@ async def test_a_filter_of_thirty_digits_gives_the_rows_of_sql_over_every_transp
         for order, total in enumerate(TOTALS):
             database.execute("insert into orders values (%s, %s, 'open', %s, null, null)", order, ACME, total)
         expected = database.execute(f"select id::text from orders where total < {NUMBER} order by id")  # noqa: S608
-        assert [(await following())["data"]["orders"]["key"]["id"] for _ in expected] == [
-            order for (order,) in expected
-        ]
+        told = [(await following())["data"]["orders"]["key"]["id"] for _ in expected]
+        assert told == [order for (order,) in expected]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1.", "01", "0x1"])
