@@ -11,6 +11,7 @@ __all__ = [
     "Call",
     "Event",
     "EventBusConfig",
+    "GraphQLRequest",
     "Hub",
     "Session",
     "SubscriptionExecutor",

@@ -120,7 +120,7 @@ def operation_of(request: Request, body: bytes) -> GraphQLRequest | Answer:
     try:
         return GraphQLRequest.parse(body) if request.method == "POST" else _from_query(request.query)
     except ValueError as error:
-        return refusal(400, str(error), "BAD_REQUEST")
+        return refusal(400, f"{error}", "BAD_REQUEST")
 
 
 def _from_query(query: Mapping[str, str]) -> GraphQLRequest:
