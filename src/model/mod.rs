@@ -31,5 +31,5 @@ pub use request::{Request, RequestUnreadable};
 pub use role::{PUBLIC, Role, Roles};
 pub use row_key::RowKey;
 pub use seen::{NoSnapshot, Seen};
-pub use table::{Collation, Column, ReplicaIdentity, Table, TableName};
+pub use table::{Collation, Column, Folding, ReplicaIdentity, Table, TableName};
 pub use value::{Datum, Tuple};
