@@ -26,7 +26,7 @@ class Hook:
         return Principal(user_id="7")
 
 
-async def meanwhile(act, **request):
+async def during_the_hook(act, **request):
     """The answer to a request during whose hook this happens to the manager, and to the same one afterwards."""
     live, hook = manager(), Hook()
     live.subscription(topic="alerts", public=True)
@@ -53,13 +53,13 @@ REQUESTS = pytest.mark.parametrize(
 
 @REQUESTS
 async def test_a_stream_whose_hook_answers_after_the_revoke_is_forbidden(request_, admitted):
-    answer, again = await meanwhile(lambda live: live.revoke(user_id="7"), **request_)
+    answer, again = await during_the_hook(lambda live: live.revoke(user_id="7"), **request_)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
     assert again == admitted, "a hook that is asked afterwards decides anew"
 
 
 @REQUESTS
 async def test_a_stream_whose_hook_answers_after_a_disconnect_is_asked_to_come_again(request_, admitted):
-    answer, again = await meanwhile(lambda live: live.disconnect(user_id="7"), **request_)
+    answer, again = await during_the_hook(lambda live: live.disconnect(user_id="7"), **request_)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (503, "OVERLOADED")
     assert again == admitted
