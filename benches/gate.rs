@@ -35,6 +35,7 @@ fn docs(using: &str) -> Arc<Table> {
         pg_type,
         not_null: true,
         collation: Collation::default(),
+        folding: rowcast::model::Folding::Simple,
     };
     let policy = Policy {
         name: "own".into(),

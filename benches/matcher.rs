@@ -25,6 +25,7 @@ fn orders() -> Arc<Table> {
         pg_type,
         not_null: true,
         collation: rowcast::model::Collation::default(),
+        folding: rowcast::model::Folding::Simple,
     };
     let mut columns = vec![
         column("id", 20, PgType::Int8),

@@ -38,6 +38,7 @@ fn table() -> Arc<Table> {
         pg_type: PgType::Text,
         not_null: true,
         collation: rowcast::model::Collation::default(),
+        folding: rowcast::model::Folding::Simple,
     };
     Arc::new(Table {
         oid: 1,

@@ -11,6 +11,7 @@ __all__ = [
     "Call",
     "Event",
     "EventBusConfig",
+    "GraphQLRequest",
     "Hub",
     "Session",
     "SubscriptionExecutor",
@@ -140,6 +141,9 @@ class SubscriptionExecutor:
         ``principal`` is who asks for rows by key (``_entities`` of a federated graph): the modules are asked and
         PostgreSQL reads as the principal, which blocks. Without one such a query is refused (``PRINCIPAL_REQUIRED``).
         """
+
+    def answer(self, request: GraphQLRequest, *, principal: Principal | None = None) -> str:
+        """As `execute`, for a request that a transport carries."""
 
     def connect(self, hub: Hub, address: str | None = None) -> Session:
         """A session for one accepted socket of a peer with this address.
@@ -323,6 +327,32 @@ class Hub:
         """Announce lines for ``take_log`` on this hub too."""
 
 @final
+class GraphQLRequest:
+    """A request as a transport carries it. The engine reads its JSON: numbers keep the digits that the client wrote.
+
+    ``variables`` and ``extensions`` are JSON text. Raises ``ValueError`` when one is not an object, or the
+    query is empty.
+    """
+
+    def __new__(
+        cls,
+        query: str,
+        variables: str | None = None,
+        operation_name: str | None = None,
+        extensions: str | None = None,
+    ) -> Self: ...
+    @staticmethod
+    def parse(body: bytes) -> GraphQLRequest:
+        """The body of a POST: a JSON object in UTF-8. Raises ``ValueError``."""
+
+    @property
+    def operation_id(self) -> str | None:
+        """``extensions.operationId``: which operation of an event stream to start."""
+
+    def resumed(self, last_event_id: str) -> GraphQLRequest:
+        """The same request of an ``EventSource`` that has seen this event last."""
+
+@final
 class Session:
     """One client's conversation, graphql-transport-ws or graphql-sse."""
 
@@ -349,18 +379,10 @@ class Session:
     def take(self, limit: int = 64) -> list[str]:
         """Up to ``limit`` frames to send, in order."""
 
-    def start(
-        self,
-        operation: str,
-        query: str,
-        variables: str | None = None,
-        operation_name: str | None = None,
-        extensions: str | None = None,
-    ) -> str | None:
+    def start(self, operation: str, request: GraphQLRequest) -> str | None:
         """Begin an operation of an event stream; a JSON array of errors when it did not begin.
 
-        In a stream of one operation the errors, and the end, are in the stream as well. Raises ``ValueError`` when
-        variables or extensions are no JSON object.
+        In a stream of one operation the errors, and the end, are in the stream as well.
         """
 
     def end(self, operation: str) -> None:

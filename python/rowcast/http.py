@@ -1,6 +1,7 @@
 """GraphQL over HTTP for who has no WebSocket: whoever asks for the schema, and a federated graph's gateway.
 
-Requests are read here, and queries answered; subscriptions are `rowcast.sse`.
+The engine alone reads the JSON of a request: Python's would round numbers. Queries are answered here; subscriptions are
+`rowcast.sse`.
 The ``authenticate`` hook is asked first, with the request's headers and without a payload: the schema names tables and
 columns. With ``public_introspection`` it is asked for ``_entities`` alone, which gives rows. Status codes and
 media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
@@ -15,8 +16,9 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rowcast._engine import GraphQLRequest
 from rowcast.connection import Connection, Headers, Payload, parse_cookies
 from rowcast.conversation import HIDDEN, Rules
 from rowcast.errors import Forbidden, NotStarted, RequestRefused
@@ -61,20 +63,6 @@ class Answer:
         return [("content-type", f"{self.media_type}; charset=utf-8"), length, *self.more]
 
 
-class _Unreadable(ValueError):
-    """The client's mistake, in our words."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What a request asks for; ``variables`` as JSON text."""
-
-    query: str
-    variables: str | None
-    operation_name: str | None
-    extensions: Mapping[str, Any] = field(default_factory=dict)
-
-
 def refusal(status: int, message: str, code: str, *, media_type: str = _JSON, **headers: str) -> Answer:
     """An answer with one error; ``retry_after="1"`` becomes the header ``retry-after: 1``."""
     body = json.dumps({"errors": [{"message": message, "extensions": {"code": code}}]}).encode()
@@ -90,7 +78,6 @@ _CONTENT = refusal(415, f"Send the request as {_JSON} in UTF-8", "UNSUPPORTED_ME
 FORBIDDEN = refusal(403, "Forbidden", "FORBIDDEN")
 _LATE = refusal(503, "Try again later", "AUTHENTICATE_TIMEOUT")
 _BROKEN = refusal(500, HIDDEN, "INTERNAL_SERVER_ERROR")
-ODD = refusal(400, "The request nests too deeply, or has numbers or characters that are none in JSON", "BAD_REQUEST")
 STOPPED = refusal(503, "The service is starting or stopping", "NOT_STARTED")
 
 
@@ -110,7 +97,7 @@ def refuse_early(request: Request) -> Answer | None:
 async def answer(manager: SubscriptionManager, request: Request, body: bytes, rules: Rules) -> Answer:
     """Answer a request that `refuse_early` let through; ``rules`` say who asks."""
     media_type = accepted(request, (_JSON, _GRAPHQL)) or _JSON
-    asked = parameters_of(request, body)
+    asked = operation_of(request, body)
     if isinstance(asked, Answer):
         return replace(asked, media_type=media_type)
     try:
@@ -122,26 +109,27 @@ async def answer(manager: SubscriptionManager, request: Request, body: bytes, ru
             text = await _execute(manager, asked, principal)
     except NotStarted:
         return STOPPED
-    except ValueError:
-        # Python's JSON knows lone surrogates, infinities and a thousand levels; the engine's does not.
-        return replace(ODD, media_type=media_type)
     except RequestRefused as error:
         errors = error.errors or [{"message": error.message, "extensions": {"code": error.code}}]
         text = json.dumps({"errors": errors})
     return Answer(_status(text, media_type), text.encode(), media_type)
 
 
-def parameters_of(request: Request, body: bytes) -> Parameters | Answer:
-    """What is asked for, or what to answer when that cannot be read."""
+def operation_of(request: Request, body: bytes) -> GraphQLRequest | Answer:
+    """What is asked for, or what to answer when the engine cannot read that."""
     try:
-        return _from_body(body) if request.method == "POST" else _from_query(request.query)
-    except _Unreadable as error:
-        return refusal(400, str(error), "BAD_REQUEST")
-    except (ValueError, RecursionError):
-        return ODD
+        return GraphQLRequest.parse(body) if request.method == "POST" else _from_query(request.query)
+    except ValueError as error:
+        return refusal(400, f"{error}", "BAD_REQUEST")
 
 
-async def _answered_to_all(manager: SubscriptionManager, asked: Parameters) -> str | None:
+def _from_query(query: Mapping[str, str]) -> GraphQLRequest:
+    """An empty parameter is one that was not given."""
+    variables, name, extensions = (query.get(key) or None for key in ("variables", "operationName", "extensions"))
+    return GraphQLRequest(query.get("query", ""), variables, name, extensions)
+
+
+async def _answered_to_all(manager: SubscriptionManager, asked: GraphQLRequest) -> str | None:
     """What is answered whoever asks; ``None`` when it depends on that."""
     if not manager.settings.public_introspection:
         return None
@@ -149,9 +137,8 @@ async def _answered_to_all(manager: SubscriptionManager, asked: Parameters) -> s
     return None if _wants_a_principal(text) else text
 
 
-async def _execute(manager: SubscriptionManager, asked: Parameters, principal: Principal | None) -> str:
-    execute = manager.executor.execute
-    return await asyncio.to_thread(execute, asked.query, asked.variables, asked.operation_name, principal=principal)
+async def _execute(manager: SubscriptionManager, asked: GraphQLRequest, principal: Principal | None) -> str:
+    return await asyncio.to_thread(manager.executor.answer, asked, principal=principal)
 
 
 def _wants_a_principal(text: str) -> bool:
@@ -183,40 +170,6 @@ async def who_asks(rules: Rules, request: Request) -> Principal | Answer:
 def _status(text: str, media_type: str) -> int:
     """A request error has no ``data``; only the newer media type may say so by status."""
     return 400 if media_type == _GRAPHQL and "data" not in json.loads(text) else 200
-
-
-def _from_body(body: bytes) -> Parameters:
-    try:
-        parameters = json.loads(body)
-    except ValueError as error:
-        raise _Unreadable("The body is no JSON") from error
-    if not isinstance(parameters, dict):
-        raise _Unreadable("The body must be a JSON object with a `query`")
-    return _checked(parameters)
-
-
-def _from_query(query: Mapping[str, str]) -> Parameters:
-    parameters: dict[str, Any] = dict(query)
-    for name in ("variables", "extensions"):
-        try:
-            parameters[name] = json.loads(parameters.get(name) or "null")
-        except ValueError as error:
-            raise _Unreadable(f"`{name}` must be a JSON object") from error
-    return _checked(parameters)
-
-
-def _checked(parameters: dict[str, Any]) -> Parameters:
-    query, variables, name = parameters.get("query"), parameters.get("variables"), parameters.get("operationName")
-    if not isinstance(query, str) or not query:
-        raise _Unreadable("`query` is missing or no text")
-    if variables is not None and not isinstance(variables, dict):
-        raise _Unreadable("`variables` must be a JSON object")
-    if name is not None and not isinstance(name, str):
-        raise _Unreadable("`operationName` must be text")
-    extensions = parameters.get("extensions")
-    if extensions is not None and not isinstance(extensions, dict):
-        raise _Unreadable("`extensions` must be a JSON object")
-    return Parameters(query, None if variables is None else json.dumps(variables), name or None, extensions or {})
 
 
 def media_type_of(request: Request) -> str | None:

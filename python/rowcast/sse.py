@@ -15,24 +15,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rowcast._engine import Session
+from rowcast._engine import GraphQLRequest, Session
 from rowcast.bridge import LoopBridge
 from rowcast.conversation import Rules
 from rowcast.errors import NotStarted, RateLimited, RowcastError
 from rowcast.http import (
     EVENT_STREAM,
     FORBIDDEN,
-    ODD,
     STOPPED,
     TOO_LARGE,
     Answer,
-    Parameters,
     Request,
     answer,
     media_type_of,
-    parameters_of,
+    operation_of,
     refusal,
     refuse_early,
     who_asks,
@@ -134,7 +132,7 @@ class GraphQLHTTPHandler:
 
     # One operation to a stream
 
-    async def _distinct(self, exchange: Exchange, asked: Parameters) -> Answer | None:
+    async def _distinct(self, exchange: Exchange, asked: GraphQLRequest) -> Answer | None:
         request = exchange.request
         bridge, session = self._connect(request, single=False)
         stream = EventStream(session, exchange)
@@ -147,9 +145,8 @@ class GraphQLHTTPHandler:
             session.accept(principal)
             if refused := _refused(session):
                 return refused
-            errors = _start(session, "", asked, request.headers.get("last-event-id"))
-            if isinstance(errors, Answer):
-                return errors
+            last_event_id = request.headers.get("last-event-id")
+            errors = session.start("", asked.resumed(last_event_id) if last_event_id else asked)
             if request.method == "GET" and _code_of(errors) == "OPERATION_NOT_SUPPORTED":
                 return _NOT_BY_GET
             await stream.run()
@@ -194,16 +191,13 @@ class GraphQLHTTPHandler:
         finally:
             self._reservations.drop(reservation)
 
-    async def _start(self, request: Request, asked: Parameters, token: str) -> Answer:
+    async def _start(self, request: Request, asked: GraphQLRequest, token: str) -> Answer:
         reservation = await self._find(request, token)
         if isinstance(reservation, Answer):
             return reservation
-        operation = asked.extensions.get("operationId")
-        if not isinstance(operation, str) or not operation:
+        if asked.operation_id is None:
             return _NO_ID
-        errors = _start(reservation.session, operation, asked, None)
-        if isinstance(errors, Answer):
-            return errors
+        errors = reservation.session.start(asked.operation_id, asked)
         if errors is None:
             return Answer(202, b"")
         return Answer(_STATUS.get(_code_of(errors), 400), f'{{"errors":{errors}}}'.encode())
@@ -252,9 +246,9 @@ def _wants_events(request: Request) -> bool:
     return request.method in ("GET", "POST") and media_type_of(request) == EVENT_STREAM
 
 
-async def _read(exchange: Exchange) -> Parameters | Answer:
+async def _read(exchange: Exchange) -> GraphQLRequest | Answer:
     body = await exchange.body()
-    return TOO_LARGE if body is None else parameters_of(exchange.request, body)
+    return TOO_LARGE if body is None else operation_of(exchange.request, body)
 
 
 def _refused(session: Session) -> Answer | None:
@@ -263,24 +257,6 @@ def _refused(session: Session) -> Answer | None:
     if closing is None:
         return None
     return FORBIDDEN if closing[0] == _FORBIDDEN_CLOSE else _OVERLOADED
-
-
-def _start(session: Session, operation: str, asked: Parameters, last_event_id: str | None) -> str | Answer | None:
-    """Begin an operation: ``None``, its errors as JSON text, or an answer to what is no request."""
-    extensions = resumed(asked.extensions, last_event_id)
-    try:
-        text = json.dumps(extensions) if extensions else None
-        return session.start(operation, asked.query, asked.variables, asked.operation_name, text)
-    except (ValueError, RecursionError):
-        return ODD
-
-
-def resumed(extensions: Any, last_event_id: str | None) -> Any:
-    """The request's extensions with what an ``EventSource`` saw last."""
-    if not last_event_id:
-        return extensions
-    given = extensions.get("rowcast")
-    return {**extensions, "rowcast": {**(given if isinstance(given, dict) else {}), "lastEventId": last_event_id}}
 
 
 def _code_of(errors: str | None) -> str:

@@ -41,4 +41,6 @@ pub use error::{Location, RequestError, RequestErrorKind, SchemaError};
 pub use limits::{DEPTH_MOST, Limits};
 pub use plan::Plan;
 pub use scalar::Scalar;
-pub use schema::{Arguments, CompiledSubscription, GraphSchema, Operation, Options, Request};
+pub use schema::{Arguments, CompiledSubscription, GraphSchema, Operation, Options};
+
+pub use crate::model::Request;

@@ -144,12 +144,19 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 fn int(value: &Value) -> Result<Value, String> {
-    let number = value.as_f64().filter(|number| number.fract() == 0.0);
+    let number = value.as_f64().filter(|number| number.fract() == 0.0 && is_exact(value));
     let number = number.ok_or_else(|| refusal(Scalar::Int, "non-integer", value))?;
     if number < f64::from(i32::MIN) || number > f64::from(i32::MAX) {
         return Err(refusal(Scalar::Int, "non 32-bit signed integer", value));
     }
     Ok(Value::from(number as i64))
+}
+
+/// Whether no digit of a number is lost in an `f64`: of more than 15 significant ones it may be, and no `Int` has as many.
+fn is_exact(value: &Value) -> bool {
+    let text = value.as_number().map_or("", |number| number.as_str());
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text).replace(['-', '.'], "");
+    mantissa.trim_matches('0').len() <= 15
 }
 
 fn id(value: &Value) -> Result<Value, String> {
@@ -247,6 +254,10 @@ mod tests {
     fn a_number_keeps_its_digits() {
         let number: Value = serde_json::from_str("1234567890.12345678901234567890").unwrap();
         assert_eq!(Scalar::Decimal.coerce(&number), Ok(json!("1234567890.12345678901234567890")));
+        for nearly in ["3.0000000000000000000001", "2.9999999999999999999999"] {
+            assert!(Scalar::Int.coerce(&serde_json::from_str(nearly).unwrap()).is_err(), "{nearly}");
+        }
+        assert_eq!(Scalar::Int.coerce(&serde_json::from_str("3.00000000000000000000000").unwrap()), Ok(json!(3)));
         assert!(Scalar::BigInt.coerce(&json!(1e300)).is_err());
         assert!(Scalar::BigInt.coerce(&json!("9223372036854775808")).is_err());
     }

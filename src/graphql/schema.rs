@@ -8,11 +8,10 @@ use apollo_compiler::schema::Implementers;
 use apollo_compiler::validation::Valid;
 use apollo_compiler::{ExecutableDocument, Name, Schema};
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::model;
-use crate::model::Table;
+use crate::model::{Request, Table};
 
 use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
 use super::coerce;
@@ -43,23 +42,6 @@ impl Default for Options {
     fn default() -> Self {
         Options { introspection: true, limits: Limits::default(), service: None }
     }
-}
-
-/// A GraphQL request, as its transport carries it.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// The document.
-    pub query: String,
-    /// Which of its operations.
-    #[serde(default)]
-    pub operation_name: Option<String>,
-    /// Values of its variables.
-    #[serde(default)]
-    pub variables: Option<Map<String, Value>>,
-    /// Whatever the client adds.
-    #[serde(default)]
-    pub extensions: Option<Map<String, Value>>,
 }
 
 /// A request that is ready.

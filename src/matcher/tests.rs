@@ -25,6 +25,7 @@ fn table_of(columns: &[(&str, PgType)]) -> Arc<Table> {
         pg_type: pg_type.clone(),
         not_null: false,
         collation: crate::model::Collation::Plain,
+        folding: crate::model::Folding::Simple,
     };
     Arc::new(Table {
         oid: 16_384,

@@ -59,6 +59,7 @@ mod tests {
             pg_type: PgType::Other,
             not_null: true,
             collation: Collation::C,
+            folding: crate::model::Folding::Simple,
         };
         Arc::new(Table {
             oid,

@@ -48,6 +48,21 @@ pub enum Collation {
     Other,
 }
 
+/// How `ILIKE` folds the letters of a column: as `lower()` does under its collation. Of other types it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Folding {
+    /// Letters of ASCII alone: the character type is `C` or `POSIX`, as that of `name` is.
+    #[default]
+    Ascii,
+    /// Each character by itself, as libc does and the builtin `C.UTF-8`.
+    Simple,
+    /// The whole text at once, where one letter may become two, and a sigma depends on where it stands: ICU, and the
+    /// builtin `PG_UNICODE_FAST`.
+    Full,
+    /// By the rules of a language that are not known here (Turkish, Azeri, Lithuanian).
+    Language,
+}
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -63,6 +78,8 @@ pub struct Column {
     pub not_null: bool,
     /// How its text compares.
     pub collation: Collation,
+    /// How its letters fold.
+    pub folding: Folding,
 }
 
 impl Collation {

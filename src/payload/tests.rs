@@ -39,6 +39,7 @@ fn table_of(columns: &[(&str, PgType, bool)]) -> Arc<Table> {
         pg_type: pg_type.clone(),
         not_null: *not_null,
         collation: crate::model::Collation::Plain,
+        folding: crate::model::Folding::Simple,
     };
     Arc::new(Table {
         oid: 1,

@@ -1,7 +1,11 @@
 //! `LIKE` and `ILIKE` as PostgreSQL reads patterns (manual, section 9.7.1): `%` any run, `_` one character, `\` escapes.
 //!
-//! `ilike` folds both sides with the first character of Unicode's lower-case mapping, which is its simple mapping and
-//! what the libc provider does; ICU folds some letters by context and would answer otherwise for them.
+//! `ilike` folds both sides as `lower()` does under the column's collation ([`Folding`]). The pattern is folded as a
+//! whole, wildcards and all, as PostgreSQL folds it: where a sigma stands at the end depends on what is beside it.
+
+use std::borrow::Cow;
+
+use crate::model::Folding;
 
 /// A pattern longer than this many characters is refused: the worst case is its length times the value's.
 pub(super) const PATTERN_CHARS_MAX: usize = 1024;
@@ -10,7 +14,7 @@ pub(super) const PATTERN_CHARS_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Like {
     tokens: Box<[Token]>,
-    fold: bool,
+    fold: Option<Folding>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,23 +30,24 @@ enum Token {
 impl Like {
     /// A `LIKE` pattern; `None` when it ends in a lone backslash or is too long.
     pub fn new(pattern: &str) -> Option<Like> {
-        Like::compile(pattern, false)
+        Like::compile(pattern, None)
     }
 
-    /// An `ILIKE` pattern; `None` as above.
-    pub fn insensitive(pattern: &str) -> Option<Like> {
-        Like::compile(pattern, true)
+    /// An `ILIKE` pattern; `None` as above, and where the letters of a language are folded.
+    pub fn insensitive(pattern: &str, folding: Folding) -> Option<Like> {
+        (folding != Folding::Language).then_some(())?;
+        Like::compile(&folded(pattern, folding), Some(folding))
     }
 
-    fn compile(pattern: &str, fold: bool) -> Option<Like> {
+    fn compile(pattern: &str, fold: Option<Folding>) -> Option<Like> {
         let mut tokens = Vec::new();
         let mut chars = pattern.chars();
         while let Some(char) = chars.next() {
             let token = match char {
                 '%' => Token::Run,
                 '_' => Token::One,
-                '\\' => Token::Char(folded(chars.next()?, fold)),
-                char => Token::Char(folded(char, fold)),
+                '\\' => Token::Char(chars.next()?),
+                char => Token::Char(char),
             };
             if (token, tokens.last()) != (Token::Run, Some(&Token::Run)) {
                 tokens.push(token);
@@ -51,8 +56,13 @@ impl Like {
         (tokens.len() <= PATTERN_CHARS_MAX).then(|| Like { tokens: tokens.into(), fold })
     }
 
-    /// Whether the whole text fits. On a mismatch only the last `%` is widened: an earlier one could gain nothing.
+    /// Whether the whole text fits.
     pub fn matches(&self, text: &str) -> bool {
+        self.matches_folded(&self.fold.map_or(Cow::Borrowed(text), |folding| folded(text, folding)))
+    }
+
+    /// On a mismatch only the last `%` is widened: an earlier one could gain nothing.
+    fn matches_folded(&self, text: &str) -> bool {
         let mut rest = text.chars();
         let mut next = 0;
         let mut last_run = None;
@@ -64,7 +74,7 @@ impl Like {
                     last_run = Some((next, rest.clone()));
                     continue;
                 }
-                Some(token) if rest.next().is_some_and(|char| self.admits(*token, char)) => {
+                Some(token) if rest.next().is_some_and(|char| token.admits(char)) => {
                     next += 1;
                     continue;
                 }
@@ -77,22 +87,31 @@ impl Like {
             (next, rest) = (*after_run, taken.clone());
         }
     }
+}
 
-    fn admits(&self, token: Token, char: char) -> bool {
-        match token {
+impl Token {
+    fn admits(self, char: char) -> bool {
+        match self {
             Token::Run | Token::One => true,
-            Token::Char(expected) => expected == folded(char, self.fold),
+            Token::Char(expected) => expected == char,
         }
     }
 }
 
-fn folded(char: char, fold: bool) -> char {
-    if fold { char.to_lowercase().next().unwrap_or(char) } else { char }
+/// The first character of a full mapping is the simple one.
+fn folded(text: &str, folding: Folding) -> Cow<'_, str> {
+    match folding {
+        _ if text.is_ascii() => text.to_ascii_lowercase().into(),
+        Folding::Simple => text.chars().map(|char| char.to_lowercase().next().unwrap_or(char)).collect(),
+        Folding::Full => text.to_lowercase().into(),
+        Folding::Ascii | Folding::Language => text.to_ascii_lowercase().into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Like, PATTERN_CHARS_MAX};
+    use crate::model::Folding;
 
     #[test]
     fn wildcards_and_escapes_mean_what_they_mean_in_postgresql() {
@@ -116,7 +135,9 @@ mod tests {
         ] {
             assert_eq!(Like::new(pattern).map(|like| like.matches(text)), Some(expected), "{text} like {pattern}");
         }
-        assert!(Like::insensitive("GRÜ%").unwrap().matches("grün"));
+        assert!(Like::insensitive("GRÜ%", Folding::Simple).unwrap().matches("grün"));
+        assert!(!Like::insensitive("GRÜ%", Folding::Ascii).unwrap().matches("grün"));
+        assert!(Like::insensitive("GRÜ%", Folding::Language).is_none());
         assert!(!Like::new("GRÜ%").unwrap().matches("grün"));
     }
 

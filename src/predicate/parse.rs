@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::like::PATTERN_CHARS_MAX;
 use super::{Comparison, Like, Operator, Predicate, PredicateError, Scalar, offered, operand};
-use crate::model::{Column, Table};
+use crate::model::{Column, Folding, Table};
 
 /// How large one `where` argument may be, as `Settings.filter` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -147,7 +147,10 @@ fn operation(
         Operator::Nin => membership(index, column, operand, path).map(Predicate::not),
         Operator::IsNull => nullness(index, operand, path),
         Operator::Like => pattern(index, operand, path, Like::new),
-        Operator::Ilike => pattern(index, operand, path, Like::insensitive),
+        Operator::Ilike if column.folding == Folding::Language => {
+            Err(path.incomparable(column, "its collation folds letters by the rules of a language"))
+        }
+        Operator::Ilike => pattern(index, operand, path, |pattern| Like::insensitive(pattern, column.folding)),
         Operator::Contains => Ok(Predicate::contains(index, part(column, operand, path)?)),
     }
 }

@@ -22,7 +22,7 @@ use super::home::Home;
 use super::hub::Hub;
 use super::log;
 use super::principal;
-use super::request;
+use super::request::{self, GraphQLRequest};
 use super::session::Session;
 use crate::config::Settings;
 use crate::engine::{Engine, Inquiry, PullQueue, Unsettled};
@@ -164,6 +164,18 @@ impl SubscriptionExecutor {
         let request = request::parse(query, variables, operation_name, None)?;
         let runtime = self.runtime()?;
         Ok(py.detach(|| runtime.block_on(self.engine.execute(principal.as_ref(), &request)))?)
+    }
+
+    #[pyo3(signature = (request, *, principal = None))]
+    fn answer(
+        &self,
+        py: Python<'_>,
+        request: &Bound<'_, GraphQLRequest>,
+        principal: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<String> {
+        let principal = principal.map(principal::extract).transpose()?;
+        let (request, runtime) = (&request.get().0, self.runtime()?);
+        Ok(py.detach(|| runtime.block_on(self.engine.execute(principal.as_ref(), request)))?)
     }
 
     #[pyo3(signature = (hub, address = None))]

@@ -34,6 +34,8 @@ mod _engine {
     #[pymodule_export]
     use super::log::{set_log_level, take_log};
     #[pymodule_export]
+    use super::request::GraphQLRequest;
+    #[pymodule_export]
     use super::session::Session;
 
     #[pymodule_export]

@@ -8,8 +8,9 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use super::home::Home;
 use super::principal;
-use super::request;
+use super::request::GraphQLRequest;
 use crate::engine::SessionHandle;
+use crate::model::Request;
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, module = "rowcast._engine")]
@@ -56,18 +57,9 @@ impl Session {
         Ok(list)
     }
 
-    #[pyo3(signature = (operation, query, variables = None, operation_name = None, extensions = None))]
-    fn start(
-        &self,
-        py: Python<'_>,
-        operation: &str,
-        query: String,
-        variables: Option<&str>,
-        operation_name: Option<String>,
-        extensions: Option<&str>,
-    ) -> PyResult<Option<String>> {
-        let request = request::parse(query, variables, operation_name, extensions)?;
-        Ok(py.detach(|| self.0.start(operation, request)).err().map(|failure| failure.to_json()))
+    fn start(&self, py: Python<'_>, operation: &str, request: &Bound<'_, GraphQLRequest>) -> Option<String> {
+        let request = Request::clone(&request.get().0);
+        py.detach(|| self.0.start(operation, request)).err().map(|failure| failure.to_json())
     }
 
     fn end(&self, py: Python<'_>, operation: &str) {

@@ -95,6 +95,7 @@ mod tests {
             pg_type,
             not_null: true,
             collation: crate::model::Collation::Plain,
+            folding: crate::model::Folding::Simple,
         };
         Table {
             oid: 1,

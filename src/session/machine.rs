@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::backlog::{Backlog, Holding};
 use super::close::Close;
 use super::limits::Limits;
-use super::message::{ClientMessage, SubscribeRequest};
+use super::message::ClientMessage;
 use super::operations::{Admission, Operations};
 use super::reply::{ServerMessage, operation_limit};
 use super::sse::Dialect;
 use super::state::{Action, InitPayload, Input, Lane, Phase, State};
 use super::timer::{Timer, Timers};
 use super::violation::Violation;
-use crate::model::OperationId;
+use crate::model::{OperationId, Request};
 use crate::payload::Frame;
 
 /// Proxies give up on a silent response after 30 to 60 seconds.
@@ -210,7 +210,7 @@ impl Session {
         self.actions.push_back(Action::Authenticate { payload: payload.map(InitPayload::new) });
     }
 
-    fn subscribe(&mut self, id: &str, admission: Admission, request: SubscribeRequest) {
+    fn subscribe(&mut self, id: &str, admission: Admission, request: Request) {
         match admission {
             Admission::Admitted(id) => self.actions.push_back(Action::Subscribe { id, request }),
             Admission::Duplicate => self.close(Close::subscriber_exists(id)),

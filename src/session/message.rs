@@ -8,9 +8,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::violation::Violation;
+use crate::model::Request;
 
 /// How deep a message may nest. Below `serde_json`'s own limit of 128, so that ours is the reason given, and far below
 /// what Python's `json` can follow.
@@ -39,26 +39,13 @@ pub enum ClientMessage<'a> {
         /// Chosen by the client.
         id: String,
         /// What it asks for.
-        request: SubscribeRequest,
+        request: Request,
     },
     /// `complete`
     Complete {
         /// Chosen by the client.
         id: String,
     },
-}
-
-/// What a client subscribes to: a GraphQL request, not yet looked at.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SubscribeRequest {
-    /// The document.
-    pub query: String,
-    /// Which of its operations.
-    pub operation_name: Option<String>,
-    /// Values for its variables.
-    pub variables: Option<Map<String, Value>>,
-    /// Whatever else the client's tools agreed upon, such as a persisted query's hash.
-    pub extensions: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -69,19 +56,6 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SubscribePayload<'a> {
-    #[serde(borrow)]
-    query: Option<&'a RawValue>,
-    #[serde(borrow)]
-    operation_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    variables: Option<&'a RawValue>,
-    #[serde(borrow)]
-    extensions: Option<&'a RawValue>,
 }
 
 impl<'a> ClientMessage<'a> {
@@ -136,37 +110,14 @@ impl<'a> Envelope<'a> {
         self.payload.map(|raw| if is_object(raw) { Ok(raw.get()) } else { Err(wrong) }).transpose()
     }
 
-    fn request(&self) -> Result<SubscribeRequest, Violation> {
-        let raw = self.payload.filter(|raw| is_object(raw)).ok_or_else(|| wrong("payload", "an object"))?;
-        let payload: SubscribePayload<'_> =
-            serde_json::from_str(raw.get()).map_err(|error| Violation::Json(error.to_string()))?;
-        Ok(SubscribeRequest {
-            query: payload.query.and_then(string).ok_or_else(|| wrong("payload.query", "a string"))?,
-            operation_name: optional(payload.operation_name, string, "payload.operationName", "a string or null")?,
-            variables: optional(payload.variables, map, "payload.variables", "an object or null")?,
-            extensions: optional(payload.extensions, map, "payload.extensions", "an object or null")?,
-        })
+    fn request(&self) -> Result<Request, Violation> {
+        let wrong = Violation::Field { message: "subscribe", field: "payload", expected: "an object" };
+        let raw = self.payload.filter(|raw| is_object(raw)).ok_or(wrong)?;
+        Request::parse(raw.get()).map_err(Violation::from)
     }
 }
 
-fn wrong(field: &'static str, expected: &'static str) -> Violation {
-    Violation::Field { message: "subscribe", field, expected }
-}
-
-fn optional<T>(
-    raw: Option<&RawValue>,
-    read: impl Fn(&RawValue) -> Option<T>,
-    field: &'static str,
-    expected: &'static str,
-) -> Result<Option<T>, Violation> {
-    raw.map(|raw| read(raw).ok_or_else(|| wrong(field, expected))).transpose()
-}
-
 fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-fn map(raw: &RawValue) -> Option<Map<String, Value>> {
     serde_json::from_str(raw.get()).ok()
 }
 

@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use super::backlog::Backlog;
 use super::close::Close;
-use super::message::SubscribeRequest;
 use super::operations::Operations;
-use crate::model::OperationId;
+use crate::model::{OperationId, Request};
 use crate::payload::Frame;
 
 /// Where a session stands. What belongs to a state lives in it, so nothing is left over when it is left.
@@ -101,7 +100,7 @@ pub enum Action {
         /// Its name until [`Action::Release`] or [`Input::OperationEnded`], one of which always follows.
         id: OperationId,
         /// What is asked.
-        request: SubscribeRequest,
+        request: Request,
     },
     /// Stop an operation at once, without waiting for its next event. Nothing may be pushed for it any more.
     Release {

@@ -2,6 +2,7 @@
 
 use super::close::{Close, CloseCode};
 use super::message::{DEPTH_MAX, ID_BYTES_MAX};
+use crate::model::RequestUnreadable;
 
 /// A message that the protocol does not have. The text names what we expected, and of the client's own words at most
 /// the message type.
@@ -46,6 +47,14 @@ pub enum Violation {
         /// What belongs there.
         expected: &'static str,
     },
+    /// A part of what a client subscribes to.
+    #[error("subscribe: payload.{field} must be {expected}")]
+    Payload {
+        /// Its key.
+        field: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
     /// Every frame of the operation repeats the id.
     #[error("{message}: id is longer than {ID_BYTES_MAX} bytes")]
     LongId {
@@ -66,8 +75,18 @@ impl Violation {
             Violation::NoType => "MESSAGE_TYPE_MISSING",
             Violation::UnknownType(_) => "MESSAGE_TYPE_UNKNOWN",
             Violation::ServerType(_) => "MESSAGE_TYPE_OF_SERVER",
-            Violation::Field { .. } => "MESSAGE_FIELD_INVALID",
+            Violation::Field { .. } | Violation::Payload { .. } => "MESSAGE_FIELD_INVALID",
             Violation::LongId { .. } => "OPERATION_ID_TOO_LONG",
+        }
+    }
+}
+
+impl From<RequestUnreadable> for Violation {
+    fn from(unreadable: RequestUnreadable) -> Self {
+        match unreadable {
+            RequestUnreadable::Json(error) => Violation::Json(error),
+            RequestUnreadable::NotAnObject => Violation::NotAnObject,
+            RequestUnreadable::Field { field, expected } => Violation::Payload { field, expected },
         }
     }
 }

@@ -109,6 +109,8 @@ mod engine {
 mod predicate {
     /// `tests/corpus/predicate`: what is decided and what is refused.
     pub(crate) mod corpus;
+    /// `ilike` on columns without a collation of their own, in databases of several.
+    mod folding;
     /// PostgreSQL decides the same, in all three truth values, on random rows and conditions.
     mod oracle;
 }

@@ -9,7 +9,7 @@ use super::types::Types;
 use super::{CatalogError, TableProblem, Tables, access};
 use crate::capture::mode::CaptureMode;
 use crate::capture::naming::Naming;
-use crate::model::{Access, Collation, Column, ReplicaIdentity, Table, TableName};
+use crate::model::{Access, Collation, Column, Folding, ReplicaIdentity, Table, TableName};
 
 /// What a problem means where changes are captured in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +186,16 @@ fn model_column(column: &ColumnRow, types: &Types, naming: Naming) -> Column {
         pg_type: types.resolve(column.type_oid),
         not_null: column.not_null || types.not_null(column.type_oid),
         collation: if types.is_plain_text(column.type_oid) { collation(&column.collation) } else { Collation::Other },
+        folding: folding(&column.folding),
+    }
+}
+
+fn folding(word: &str) -> Folding {
+    match word {
+        "ascii" => Folding::Ascii,
+        "simple" => Folding::Simple,
+        "full" => Folding::Full,
+        _ => Folding::Language,
     }
 }
 

@@ -75,7 +75,13 @@ const COLUMNS: &str = "
                when l.letters ~* '^(tr|az)' then 'deterministic'
                when l.sorts in ('C', 'POSIX') then 'c'
                else 'plain'
-           end as collation
+           end as collation,
+           case
+               when co.oid is null or l.letters in ('C', 'POSIX') then 'ascii'
+               when l.letters ~* '^(tr|az|lt)' then 'language'
+               when l.provider = 'i' or l.letters = 'PG_UNICODE_FAST' then 'full'
+               else 'simple'
+           end as folding
     from pg_catalog.pg_attribute a
     left join pg_catalog.pg_collation co on co.oid = a.attcollation
     left join pg_catalog.pg_database d on co.collprovider = 'd' and d.datname = pg_catalog.current_database()
@@ -85,7 +91,8 @@ const COLUMNS: &str = "
     ) n on true
     left join lateral (
         select coalesce(n.locale, n.j ->> 'datcollate', n.j ->> 'collcollate') as sorts,
-               coalesce(n.locale, n.j ->> 'datctype', n.j ->> 'collctype') as letters
+               coalesce(n.locale, n.j ->> 'datctype', n.j ->> 'collctype') as letters,
+               coalesce(n.j ->> 'datlocprovider', n.j ->> 'collprovider') as provider
     ) l on true
     left join pg_catalog.pg_publication p on p.pubname = 'rowcast'
     left join lateral (
@@ -153,6 +160,7 @@ pub(super) struct ColumnRow {
     /// Who has SELECT on it beyond those who have it on the table.
     pub(super) to_select: Vec<u32>,
     pub(super) collation: String,
+    pub(super) folding: String,
 }
 
 /// A type that a column needs.
@@ -245,6 +253,7 @@ fn column_row(row: &Row) -> Result<ColumnRow, tokio_postgres::Error> {
         sent: row.try_get("sent")?,
         to_select: row.try_get("to_select")?,
         collation: row.try_get("collation")?,
+        folding: row.try_get("folding")?,
     })
 }
 

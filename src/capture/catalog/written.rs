@@ -189,6 +189,7 @@ impl Writing {
             sent: true,
             to_select,
             collation: "plain".to_owned(),
+            folding: "simple".to_owned(),
         })
     }
 

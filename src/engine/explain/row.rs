@@ -115,6 +115,7 @@ impl Case<'_> {
             (None, None) if !subscription.condition.operations.contains(change.operation) => {
                 Some(format!("the field does not give {}", change.operation.name()))
             }
+            _ if meant == Some(Transition::Stay) && is_in_view(new.as_ref()) => Some(HIDDEN_UPDATE.to_owned()),
             _ => Some(why_not(change.operation, old.as_ref(), new.as_ref())),
         };
         row.meant = visible.as_ref().map(Visible::transition);
@@ -242,6 +243,13 @@ fn word(truth: Truth) -> &'static str {
         Truth::Unknown => "null",
         Truth::Unavailable => "unavailable",
     }
+}
+
+/// The gate lets every other change of a row that stays in view pass.
+const HIDDEN_UPDATE: &str = "the update changed only columns that the role may not read";
+
+fn is_in_view(judgement: Option<&Judgement>) -> bool {
+    judgement.is_some_and(|judgement| judgement.image.in_view)
 }
 
 /// Of a deleted row the old image counts, of every other the new one; the old one can only make it leave.

@@ -8,10 +8,9 @@ use super::{Conversation, SessionHandle};
 use crate::engine::failure::Failure;
 use crate::engine::subscribe::Subscribed;
 use crate::engine::subscription::Sink;
-use crate::graphql::Request;
-use crate::model::{OperationId, SubscriptionId};
+use crate::model::{OperationId, Request, SubscriptionId};
 use crate::payload::{Body, Frame};
-use crate::session::{Action, Input, ServerMessage, SubscribeRequest};
+use crate::session::{Action, Input, ServerMessage};
 
 impl SessionHandle {
     pub(super) fn handle(self: &Arc<Self>, input: Input<'_>) -> Option<Box<str>> {
@@ -52,8 +51,8 @@ impl SessionHandle {
         credentials
     }
 
-    fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: SubscribeRequest) {
-        if let Err(failure) = self.begin(conversation, id, request_of(request)) {
+    fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: Request) {
+        if let Err(failure) = self.begin(conversation, id, request) {
             self.answer_with_errors(id, &failure.to_json());
             conversation.machine.handle(Input::OperationEnded(id), self.core.clock.now());
         }
@@ -129,9 +128,4 @@ impl SessionHandle {
         let pushed = queue.push(id, frame, None, self.core.clock.now());
         self.pushed(queue, pushed);
     }
-}
-
-fn request_of(request: SubscribeRequest) -> Request {
-    let SubscribeRequest { query, operation_name, variables, extensions } = request;
-    Request { query, operation_name, variables, extensions }
 }

@@ -18,7 +18,15 @@ pub(super) fn array(element: PgType) -> PgType {
 
 pub(super) fn column(name: &str, pg_type: PgType, not_null: bool) -> Column {
     let field = super::super::name::camel_case(name);
-    Column { name: name.to_owned(), field, type_oid: 0, pg_type, not_null, collation: crate::model::Collation::Plain }
+    Column {
+        name: name.to_owned(),
+        field,
+        type_oid: 0,
+        pg_type,
+        not_null,
+        collation: crate::model::Collation::Plain,
+        folding: crate::model::Folding::Simple,
+    }
 }
 
 pub(super) fn table(name: &str, columns: Vec<Column>, key: &[usize], comment: Option<&str>) -> Arc<Table> {

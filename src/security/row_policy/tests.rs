@@ -27,6 +27,7 @@ fn table(policies: &[(&str, bool, &str)]) -> Table {
         pg_type,
         not_null: false,
         collation,
+        folding: crate::model::Folding::Simple,
     };
     let policy = |(name, permissive, using): &(&str, bool, &str)| Policy {
         name: (*name).into(),

@@ -47,6 +47,7 @@ fn table() -> std::sync::Arc<crate::model::Table> {
         pg_type: PgType::Other,
         not_null: true,
         collation: Collation::C,
+        folding: crate::model::Folding::Simple,
     };
     std::sync::Arc::new(Table {
         oid: 1,

@@ -5,8 +5,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Action, Close, Input, Limits, Overflow, Pushed, Queue, ServerMessage, Session, SubscribeRequest};
-use crate::model::{Lsn, OperationId, Position};
+use super::{Action, Close, Input, Limits, Overflow, Pushed, Queue, ServerMessage, Session};
+use crate::model::{Lsn, OperationId, Position, Request};
 use crate::payload::{Body, Frame};
 
 mod coalescing;
@@ -34,7 +34,7 @@ struct Pair {
 struct Engine {
     /// The payload of each `Authenticate`.
     asked: Vec<Option<String>>,
-    running: Vec<(OperationId, SubscribeRequest)>,
+    running: Vec<(OperationId, Request)>,
     /// Ids by `Release`.
     released: Vec<String>,
 }

@@ -103,6 +103,7 @@ async fn table(client: &Client, name: &str) -> Table {
         pg_type: PgType::builtin(row.get(1)).unwrap_or(PgType::Other),
         not_null: row.get(2),
         collation: rowcast::model::Collation::Plain,
+        folding: rowcast::model::Folding::Simple,
     };
     Table {
         oid,

@@ -103,6 +103,7 @@ pub(crate) fn table(oid: u32, name: &str, identity: ReplicaIdentity, columns: &[
         pg_type: PgType::builtin(type_oid).unwrap_or(PgType::Other),
         not_null: index == 0,
         collation: rowcast::model::Collation::Plain,
+        folding: rowcast::model::Folding::Simple,
     };
     Arc::new(Table {
         oid,

@@ -206,6 +206,26 @@ async fn hidden_columns_are_not_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_hidden_columns_alone_is_explained_as_not_delivered() {
+    for policies in ["true", "readable(owner)"] {
+        let server = prepared(&format!("{READABLE}; create policy own on docs using ({policies})")).await;
+        server.sql("revoke select on docs from app; grant select (id, title, owner) on docs to app").await;
+        let mut new = doc(1, "ann");
+        new["body"] = json!({ "a": [2] });
+        let unseen = told(&server, &user("app", "ann"), &change(Some(doc(1, "ann")), Some(new.clone()))).await;
+        let row = &unseen["row"];
+        assert_eq!(
+            (&row["new"]["in_view"], &row["told"], &row["transition"]),
+            (&json!(true), &Value::Null, &Value::Null)
+        );
+        assert_eq!(row["why_not"], "the update changed only columns that the role may not read", "{policies}");
+        new["title"] = json!("new");
+        let seen = told(&server, &user("app", "ann"), &change(Some(doc(1, "ann")), Some(new))).await;
+        assert_eq!((&seen["row"]["transition"], &seen["row"]["why_not"]), (&json!("STAY"), &Value::Null));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_out_of_the_view_tells_the_key_alone() {
     for policies in [OWN.to_owned(), format!("{READABLE}; create policy own on docs using (readable(owner))")] {
         let server = prepared(&policies).await;

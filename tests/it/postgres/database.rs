@@ -48,6 +48,13 @@ impl Database {
         (database, client)
     }
 
+    /// Another one on its server, made with these options; `None` where the server does not know them.
+    pub(crate) async fn beside(&self, name: &str, options: &str) -> Option<Self> {
+        let sql = format!("create database {name} encoding 'UTF8' template template0 {options}");
+        self.connect().await.batch_execute(&sql).await.ok()?;
+        Some(Self { name: name.to_owned(), server: self.server })
+    }
+
     /// A superuser's session.
     pub(crate) async fn connect(&self) -> Client {
         self.connect_as("postgres").await

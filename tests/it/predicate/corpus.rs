@@ -39,6 +39,7 @@ pub(crate) fn column(name: &str, type_oid: u32, pg_type: PgType) -> Column {
         pg_type,
         not_null: false,
         collation: rowcast::model::Collation::Plain,
+        folding: rowcast::model::Folding::Simple,
     }
 }
 

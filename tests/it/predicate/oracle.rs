@@ -56,6 +56,24 @@ const COLUMNS: &[(&str, &str)] = &[
     ("dj", "document"),
     ("ad", "code[]"),
     ("am", "mood[]"),
+    ("tc", "text_c"),
+    ("tp", "text_posix"),
+    ("tu", "text_utf8"),
+    ("tb", "text_builtin"),
+    ("ti", "text_icu"),
+    ("tg", "text_greek"),
+    ("tf", "text_fast"),
+];
+
+/// Domains over `text`, each with its collation; the database's own where the server has no such collation.
+const COLLATED: &[(&str, &str)] = &[
+    ("text_c", "C"),
+    ("text_posix", "POSIX"),
+    ("text_utf8", "C.utf8"),
+    ("text_builtin", "pg_c_utf8"),
+    ("text_icu", "und-x-icu"),
+    ("text_greek", "el-x-icu"),
+    ("text_fast", "pg_unicode_fast"),
 ];
 
 /// Types of the test, each with what it is made of.
@@ -66,6 +84,7 @@ const DOMAINS: &[(&str, &str)] =
 fn base(type_name: &str) -> &str {
     match DOMAINS.iter().find(|(name, _)| *name == type_name) {
         Some((_, of)) => base(of),
+        None if COLLATED.iter().any(|(name, _)| *name == type_name) => "text",
         None if type_name.starts_with("character(") && !type_name.ends_with("[]") => "bpchar",
         None => type_name,
     }
@@ -235,7 +254,7 @@ impl Generator {
         if !is_text(type_name) {
             return self.pick(pool(base(type_name))).to_owned();
         }
-        let letters: Vec<char> = "aabABéÉßŁłİΣς%_\\ '\"{},$😀".chars().collect();
+        let letters: Vec<char> = "aabABéÉßẞŁłİIıK\u{212a}σΣς%_\\ '\"{},$😀".chars().collect();
         let length = self.random.random_range(0..if type_name == "character(3)" { 4 } else { 6 });
         (0..length).map(|_| self.pick(&letters)).collect()
     }
@@ -317,9 +336,7 @@ impl Generator {
             }
             Operator::Like | Operator::Ilike => {
                 let pattern = self.pattern();
-                // `ilike` folds case beyond ASCII whatever the column's collation; that of `name` is "C".
-                let collate = if is_text(type_name) { " collate \"default\"" } else { "" };
-                let sql = format!("{name}{collate} {} {}", operator.name(), quoted(&pattern));
+                let sql = format!("{name} {} {}", operator.name(), quoted(&pattern));
                 return (json!(pattern), sql);
             }
             Operator::Contains if is_text(type_name) || type_name == "\"char\"" => {
@@ -375,8 +392,10 @@ impl Generator {
     }
 
     fn pattern(&mut self) -> String {
-        let pieces =
-            ["%", "%", "_", "\\%", "\\_", "\\\\", "\\a", "a", "A", "b", "é", "É", "ß", "Ł", "İ", "ς", "Σ", " ", "'"];
+        let pieces = [
+            "%", "%", "_", "\\%", "\\_", "\\\\", "\\a", "a", "A", "b", "é", "É", "ß", "Ł", "İ", "ς", "Σ", "σ", "ẞ",
+            "I", "ı", "k", " ", "'",
+        ];
         let length = self.random.random_range(0..5);
         (0..length).map(|_| self.pick(&pieces)).collect()
     }
@@ -426,15 +445,28 @@ fn conditions(generator: &mut Generator) -> Vec<Condition> {
     conditions
 }
 
+/// The domains of [`COLLATED`].
+async fn collated(client: &Client) -> String {
+    let mut domains = String::new();
+    for (name, collation) in COLLATED {
+        let query = format!("select 1 from pg_collation where collname = {}", quoted(collation));
+        let collate =
+            if rows(client, &query).await.is_empty() { String::new() } else { format!("collate \"{collation}\"") };
+        write!(domains, "create domain {name} as text {collate}; ").unwrap();
+    }
+    domains
+}
+
 /// The table as the catalog describes it.
 async fn watched(client: &Client) -> Arc<Table> {
     let columns: Vec<_> = COLUMNS.iter().map(|(name, type_name)| format!("{name} {type_name}")).collect();
     let labels: Vec<_> = LABELS.iter().map(|label| quoted(label)).collect();
     let domains: Vec<_> = DOMAINS.iter().map(|(name, of)| format!("create domain {name} as {of};")).collect();
     let schema = format!(
-        "create type mood as enum ({}); {} create table t ({}); select rowcast.watch('t', public => true)",
+        "create type mood as enum ({}); {} {} create table t ({}); select rowcast.watch('t', public => true)",
         labels.join(", "),
         domains.join(" "),
+        collated(client).await,
         columns.join(", ")
     );
     client.batch_execute(&schema).await.unwrap();
@@ -526,6 +558,22 @@ async fn a_column_that_only_postgresql_can_compare_is_refused_by_name_and_reason
             }
         }
         Predicate::parse_where(table, &json!({*name: {"isNull": true}})).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn ilike_by_the_rules_of_a_language_is_refused_by_name_and_reason() {
+    let (_database, client) = Database::migrated().await;
+    let schema = "create collation turkish (provider = icu, locale = 'tr-TR');
+                  create table t (tr text collate turkish); select rowcast.watch('t', public => true)";
+    client.batch_execute(schema).await.unwrap();
+    let tables = Tables::load(&client).await.unwrap();
+    let table = tables.find("t").unwrap();
+    let error = Predicate::parse_where(table, &json!({"tr": {"ilike": "I%"}})).unwrap_err();
+    assert_eq!(error.code(), "BAD_WHERE");
+    assert!(error.to_string().contains("column tr") && error.to_string().contains("language"), "{error}");
+    for operator in ["eq", "like", "contains"] {
+        Predicate::parse_where(table, &json!({"tr": {operator: "I"}})).unwrap();
     }
 }
 

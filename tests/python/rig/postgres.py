@@ -90,7 +90,7 @@ class Cluster:
         self._home = Path(tempfile.mkdtemp(prefix=f"rowcast-pg{major}-"))
         self._data = self._home / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self._as_user = _step_down(self._home)
+        self._as_user = step_down(self._home)
         if primary is None:
             self._initdb()
         else:
@@ -255,7 +255,7 @@ class Database:
         return not slots
 
 
-def _step_down(home: Path) -> list[str]:
+def step_down(home: Path) -> list[str]:
     """The command prefix under which a server may run, with ``home`` made its own: servers refuse to run as root."""
     if os.geteuid() != 0:
         return []

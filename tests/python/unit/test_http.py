@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rowcast import EventBusConfig, SubscriptionManager, http
+from rowcast._engine import GraphQLRequest
 from rowcast.connection import Headers
 from rowcast.conversation import Rules
 
@@ -74,26 +75,30 @@ def test_the_media_type_that_weighs_most_is_taken_and_of_equals_the_first(accept
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "no JSON"),
+        (b"", "not JSON"),
         (b"[]", "JSON object"),
         (b"{}", "query"),
         (b'{"query": 7}', "query"),
         (b'{"query": "{x}", "variables": []}', "variables"),
         (b'{"query": "{x}", "operationName": 7}', "operationName"),
         (b'{"query": "{x}", "extensions": 7}', "extensions"),
-        (b"\xff", "no JSON"),
+        (b"\xff", "not UTF-8"),
     ],
 )
 def test_a_malformed_body_is_the_clients_mistake(body, words):
-    with pytest.raises(ValueError, match=words):
-        http._from_body(body)
+    refused = http.operation_of(request(), body)
+    error = json.loads(refused.body)["errors"][0]
+    assert (refused.status, error["extensions"]["code"]) == (400, "BAD_REQUEST")
+    assert words in error["message"]
 
 
 def test_a_well_formed_request_is_read():
-    asked = http._from_body(b'{"query": "{x}", "variables": {"a": 1}, "operationName": null, "other": 1}')
-    assert (asked.query, asked.variables, asked.operation_name) == ("{x}", '{"a": 1}', None)
-    asked = http._from_query({"query": "{x}", "variables": '{"a": 1}', "operationName": ""})
-    assert (asked.query, asked.variables, asked.operation_name) == ("{x}", '{"a": 1}', None)
+    body = b'\xef\xbb\xbf{"query": "{x}", "variables": {"a": 1}, "operationName": null, "other": 1}'
+    assert isinstance(http.operation_of(request(), body), GraphQLRequest)
+    query = {"query": "{x}", "variables": '{"a": 1}', "operationName": ""}
+    assert isinstance(http.operation_of(http.Request("GET", query=query), b""), GraphQLRequest)
+    named = http.operation_of(request(), b'{"query": "{x}", "extensions": {"operationId": "1"}}')
+    assert named.operation_id == "1"
 
 
 @pytest.mark.parametrize(
@@ -120,15 +125,13 @@ def live():
         b'{"query": "{x}", "variables": {"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
         b'{"query": "{x}", "variables": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}",
         b'{"query": "{x}", "variables": {"a": NaN}}',
-        b'{"query": "{x}", "variables": {"a": 1e999}}',
-        b'{"query": "{x}", "variables": {"a": ' + b"1" * 6_000 + b"}}",
         b'{"query": "{x}", "variables": {"\\ud800": 1}}',
         b'{"query": "{x\\ud800}"}',
         b'{"query": "{x}", "operationName": "\\ud800"}',
     ],
-    ids=["deep", "deep for us", "nan", "infinity", "digits", "surrogate key", "surrogate query", "surrogate name"],
+    ids=["deep", "deep for us", "nan", "surrogate key", "surrogate query", "surrogate name"],
 )
-async def test_what_pythons_json_reads_and_ours_does_not_is_the_clients_mistake(body):
+async def test_what_the_engines_json_does_not_have_is_the_clients_mistake(body):
     async with live() as manager:
         answered = await http.answer(manager, request(), body, Rules(None, 1.0, debug=False))
     assert (answered.status, json.loads(answered.body)["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST")
