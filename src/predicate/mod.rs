@@ -7,9 +7,9 @@
 //! NULL, a value that cannot be read is not taken for another one, and neither ever matches, negated or not.
 //!
 //! A column whose values compare in a way that is not known here (`citext`, a nondeterministic collation) offers
-//! `isNull` alone, and a condition on it is refused. Two answers are not those of the column's own collation, and the
-//! README says so: text is ordered by code point, and `ilike` folds with Unicode's simple lower-case mapping. `json` is
-//! compared as if it were `jsonb`.
+//! `isNull` alone, and a condition on it is refused. Two answers are not those of the column's own collation, and
+//! docs/guides/filters.md says so: text is ordered by code point, and `ilike` folds with Unicode's simple lower-case
+//! mapping. `json` is compared as if it were `jsonb`.
 
 mod array;
 mod error;
