@@ -21,6 +21,7 @@ from rowcast.cli import main
 pytestmark = pytest.mark.timeout(180)
 
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+SQL = re.compile(r"^```sql\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"<!-- (?P<example>\w+): (?P<use>[^>]+?) -->\n```\w*\n(?P<text>.*?)```", re.DOTALL)
 
 
@@ -100,6 +101,16 @@ def test_the_quickstart_does_what_it_says_and_its_engine_is_no_superuser(databas
 def test_every_marked_block_belongs_to_an_example_that_is_run() -> None:
     found = {block["example"] for page in PAGES for block in BLOCK.finditer(page.read_text())}
     assert found == {"quickstart", "security"}
+
+
+def test_every_example_in_sql_can_be_parsed(database: Database) -> None:
+    for page in PAGES:
+        for text in SQL.findall(page.read_text()):
+            statements = re.sub(r"^(begin|commit);$", "", text, flags=re.MULTILINE)
+            # PL/pgSQL parses the statements of a body when the function is made, and runs nothing.
+            database.execute(
+                f"create or replace procedure pg_temp.example() language plpgsql as $$begin {statements} end$$"
+            )
 
 
 def test_the_quickstarts_urls_fit_the_server_that_docker_compose_starts() -> None:

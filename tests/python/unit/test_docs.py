@@ -7,6 +7,7 @@ pages outside of the site, references from the sources, examples in prose, and t
 import ast
 import json
 import re
+import shlex
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_every_example_in_graphql_and_json_can_be_parsed():
         graphql.parse(text)
     for _, text in examples("json"):
         json.loads(text)
+
+
+def test_every_command_of_rowcast_in_an_example_is_understood():
+    lines = [line for _, text in examples("sh") for line in text.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("rowcast ")]
+    assert len(commands) > 3
+    for command in commands:
+        parser().parse_args(command[1:])
 
 
 def cells(text: str) -> list[str]:
