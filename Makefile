@@ -40,7 +40,7 @@ fmt: $(VENV)/tools ## format Rust and Python
 migration: ## generate migrations/V1__rowcast.sql from sql/
 	$(PYTHON) scripts/migration.py
 clean: ## remove what the targets here made
-	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
 
 # --- lint: each its own target, so that one failure hides no other ---
 
