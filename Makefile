@@ -19,7 +19,7 @@ export CARGO_TERM_COLOR ?= always
 NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fmt migration clean \
+.PHONY: help build demo test docs fmt migration clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
 	rust-test policy-oracle schema-test python-test outbox-test client-test browser-test chaos
 
@@ -31,6 +31,8 @@ demo: $(VENV)/built ## two tenants' orders, live, on http://127.0.0.1:8000 (PORT
 	@exec $(BIN)/python examples/demo/run.py
 test: ## everything: lint, Rust, Python on PostgreSQL 15 and 18, stock clients, browser; ends with the counts
 	@$(PYTHON) scripts/suite.py
+docs: $(VENV)/docs-tools ## the documentation's site in target/site; fails on a broken link
+	$(BIN)/zensical build --strict
 fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
 	$(BIN)/ruff check --fix-only python tests examples scripts benches
@@ -38,7 +40,7 @@ fmt: $(VENV)/tools ## format Rust and Python
 migration: ## generate migrations/V1__rowcast.sql from sql/
 	$(PYTHON) scripts/migration.py
 clean: ## remove what the targets here made
-	rm -rf $(VENV) .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .cache .demo target $(CLIENTS)/node_modules $(CLIENTS)/graphql-differential/node_modules .mypy_cache .ruff_cache .pytest_cache
 
 # --- lint: each its own target, so that one failure hides no other ---
 
@@ -102,6 +104,9 @@ $(VENV)/demo-tools: examples/demo/requirements.txt | $(VENV)/python
 	@touch $@
 $(VENV)/tools: tests/requirements.txt $(VENV)/demo-tools
 	$(BIN)/pip install --quiet -r tests/requirements.txt
+	@touch $@
+$(VENV)/docs-tools: docs/requirements.txt | $(VENV)/python
+	$(BIN)/pip install --quiet -r docs/requirements.txt
 	@touch $@
 $(VENV)/built: $(NATIVE_SOURCES) $(VENV)/demo-tools
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked

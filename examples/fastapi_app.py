@@ -46,14 +46,14 @@ class OrderView:
 
 @manager.subscription("orders", tenant="tenant_id")
 async def orders(event: Event, variables: dict[str, Any]) -> OrderView | None:
-    """Called once for each change, however many clients are subscribed."""
+    """Called once for each change, and shared by all subscribed clients."""
     if event.row is None:
         return None
     return OrderView(id=str(event.row["id"]), note=event.row["note"].upper(), total=event.row["total"])
 
 
 async def authenticate(connection: Connection) -> Principal:
-    """A token that is the tenant's name; yours would be verified."""
+    """The token is the tenant's name. In production, verify a signed token."""
     token = connection.payload["token"]
     if token not in TENANTS:
         raise Forbidden(f"unknown tenant {token!r}")

@@ -1,11 +1,12 @@
-"""Row policies decide who is told of a row, as they decide who may select it.
+"""Row policies decide which subscribers receive a row, as they decide which roles may select it.
 
 Run:        python row_policies.py   (pip install 'rowcast[embedded]' psycopg; or set ROWCAST_DATABASE_URL)
 
 Two users of one database role share a table. The policy reads a setting, and rowcast gives it the value that the
-principal has: in an application `authenticate` returns that principal. Prints what each of them is told: their own
-documents, the one that changes hands as gone (LEAVE, by key alone) to the one and as new (ENTER) to the other, and what
-the policy shows once it has been changed, without anybody having to subscribe again.
+principal has. In an application `authenticate` returns that principal.
+
+Prints what each user receives: their own documents; the document that changes hands, as LEAVE with its key for the one
+user and as ENTER for the other; and what the policy admits after it was changed, without subscribing again.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ async def show(**events: int) -> None:
     """Print so many events of each user."""
     for user, count in events.items():
         for _ in range(count):
-            print(user, await asyncio.to_thread(told, manager.executor, user))
+            print(user, await asyncio.to_thread(next_of, manager.executor, user))
 
 
-def told(engine: SubscriptionExecutor, user: str) -> str:
+def next_of(engine: SubscriptionExecutor, user: str) -> str:
     """The next event, in a line."""
     response = engine.next_event(user, 10.0)
     event = json.loads(response or b"null")["data"]["documents"]

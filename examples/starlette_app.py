@@ -22,7 +22,7 @@ manager = SubscriptionManager(bus=EventBusConfig.memory(), subscriptions=[subscr
 
 
 async def alert(request: Request) -> JSONResponse:
-    """Tell everybody who is subscribed."""
+    """Publish the request's body to all subscribers."""
     await manager.publish("alerts", await request.json())
     return JSONResponse({"published": True})
 

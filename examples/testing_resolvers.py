@@ -23,7 +23,7 @@ manager = SubscriptionManager()
 
 @dataclass
 class Alert:
-    """What clients are told of an order that is large."""
+    """What clients receive for a large order."""
 
     order: int
     text: str
@@ -41,13 +41,13 @@ manager.subscription("notes", public=True)
 
 
 async def authenticate(connection: Connection) -> Principal:
-    """Let in whoever knows the password."""
+    """Accept clients that know the password."""
     if connection.payload["token"] != "sesame":
         raise Forbidden("wrong token")
     return Principal(tenant_id="acme", scopes=["orders:read"])
 
 
-# What a conftest.py says once.
+# What a conftest.py contains.
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def rowcast_app() -> SubscriptionManager:
 
 @pytest.fixture
 def rowcast_tables() -> list[Table]:
-    """What a database would know."""
+    """What a database would know about the tables."""
     policy = Policy("(owner = current_setting('app.user'::text))")
     return [
         Table("orders", id="bigint", tenant_id="text", status="text", total="numeric", key="id"),
@@ -83,8 +83,8 @@ def order(number: int, tenant: str = "acme", status: str = "open", total: str = 
     return {"id": number, "tenant_id": tenant, "status": status, "total": Decimal(total)}
 
 
-def test_a_resolver_tells_of_large_orders_alone(rowcast_manager: MemoryManager) -> None:
-    """Its result is what its type says, and `None` tells nobody."""
+def test_a_resolver_delivers_large_orders_only(rowcast_manager: MemoryManager) -> None:
+    """Its result has the declared type, and `None` skips the event."""
 
     async def run() -> None:
         alerts = (await rowcast_manager.client(tenant_id="acme")).subscribe(LARGE)
@@ -96,8 +96,8 @@ def test_a_resolver_tells_of_large_orders_alone(rowcast_manager: MemoryManager) 
     asyncio.run(run())
 
 
-def test_an_order_is_told_to_its_own_tenant_alone(rowcast_manager: MemoryManager) -> None:
-    """The gate is the engine's own."""
+def test_an_order_reaches_its_own_tenant_only(rowcast_manager: MemoryManager) -> None:
+    """The engine's own gate decides."""
 
     async def run() -> None:
         acme = (await rowcast_manager.client(tenant_id="acme", scopes=["orders:read"])).subscribe(ORDERS)
@@ -110,7 +110,7 @@ def test_an_order_is_told_to_its_own_tenant_alone(rowcast_manager: MemoryManager
     asyncio.run(run())
 
 
-def test_a_client_comes_back_and_misses_nothing(rowcast_manager: MemoryManager) -> None:
+def test_a_client_that_resumes_misses_nothing(rowcast_manager: MemoryManager) -> None:
     """`after=` is the cursor of any result, or of what was emitted."""
 
     async def run() -> None:
@@ -124,8 +124,8 @@ def test_a_client_comes_back_and_misses_nothing(rowcast_manager: MemoryManager) 
     asyncio.run(run())
 
 
-def test_who_may_not_subscribe_is_told_so(rowcast_manager: MemoryManager) -> None:
-    """Refusals are exceptions with the code that clients see."""
+def test_a_refused_subscription_is_an_exception(rowcast_manager: MemoryManager) -> None:
+    """It has the code that clients see."""
 
     async def run() -> None:
         client = await rowcast_manager.client(tenant_id="acme")
@@ -136,8 +136,8 @@ def test_who_may_not_subscribe_is_told_so(rowcast_manager: MemoryManager) -> Non
     asyncio.run(run())
 
 
-def test_the_hook_decides_who_comes_in(rowcast_manager: MemoryManager) -> None:
-    """It is asked as a mount would ask it."""
+def test_the_hook_decides_which_clients_connect(rowcast_manager: MemoryManager) -> None:
+    """It is called as a mount would call it."""
 
     async def run() -> None:
         client = await rowcast_manager.client(authenticate=authenticate, payload={"token": "sesame"})
@@ -150,7 +150,7 @@ def test_the_hook_decides_who_comes_in(rowcast_manager: MemoryManager) -> None:
 
 
 def test_an_hour_passes_in_no_time(rowcast_manager: MemoryManager) -> None:
-    """Time is the test's: a token ends when it says."""
+    """The test moves the time, and the token expires at its own."""
 
     async def run() -> None:
         client = await rowcast_manager.client(tenant_id="acme", expires_in=3600)
@@ -166,7 +166,7 @@ def test_an_hour_passes_in_no_time(rowcast_manager: MemoryManager) -> None:
 
 
 def test_a_row_policy_decides_as_in_the_database(rowcast_manager: MemoryManager) -> None:
-    """What `pg_policies` shows is enough, as long as the engine can decide it without asking PostgreSQL."""
+    """The text of `pg_policies` is enough, if the engine can compile it."""
 
     async def run() -> None:
         alice = await rowcast_manager.client(role="app", settings={"app.user": "alice"})

@@ -91,6 +91,7 @@ STEPS = [
     Step("policy-oracle", cargo_counts),
     Step("schema-test", cargo_counts, needs="node"),
     Step("build"),
+    Step("docs"),
     Step("python-ruff"),
     Step("python-mypy"),
     Step("python-stubtest"),

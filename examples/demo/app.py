@@ -1,4 +1,4 @@
-"""The demo's application: everything that rowcast needs of one is on this page."""
+"""The demo's application: this page is everything that an application needs to use rowcast."""
 
 from pathlib import Path
 from uuid import UUID
@@ -19,16 +19,16 @@ manager.subscription("orders", tenant="tenant_id")
 
 
 async def authenticate(connection: Connection) -> Principal:
-    """A token is the name or the id of a tenant: enough for a demo, and for nothing else.
+    """A token is the name or the id of a tenant, which is enough for a demo only.
 
-    A WebSocket brings it in its first message, an event stream in a header.
+    A WebSocket sends it in its first message, an event stream in a header.
     """
     bearer = connection.headers.get("authorization", "").removeprefix("Bearer ")
     token = bearer or str(connection.payload["token"])
     try:
         return Principal(tenant_id=TENANTS.get(token) or UUID(token))
     except ValueError:
-        raise Forbidden(f"there is no tenant {token!r}") from None
+        raise Forbidden(f"unknown tenant {token!r}") from None
 
 
 app = FastAPI(lifespan=manager.lifespan)

@@ -1,7 +1,7 @@
 """What an administrator does once for an application: tables, the schema ``rowcast``, and a role for the engine.
 
-The role owns nothing and is no superuser. It may read the stream and what rowcast keeps, and, since the demo's users
-have no database roles of their own, the rows of ``orders`` for their snapshots.
+The role owns nothing and is not a superuser. It may read the stream and rowcast's tables. Because the demo's users have
+no database roles of their own, it may also read ``orders``, for their snapshots.
 """
 
 import os
@@ -18,13 +18,13 @@ ENGINE = "rowcast_engine"
 
 
 def make_table(url: str) -> None:
-    """The table that is written and watched, unless it is there."""
+    """Create the table that is written and watched, unless it exists."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(writer.TABLE)
 
 
 def make_engine(url: str) -> str:
-    """Migrate, watch the table and make the engine's role; the engine's connection string, with a new password."""
+    """Migrate, watch the table and make the engine's role; returns its connection string, with a new password."""
     SubscriptionExecutor(EventBusConfig.postgresql(url)).migrate()
     password = secrets.token_urlsafe(24)
     with psycopg.connect(url, autocommit=True) as connection:

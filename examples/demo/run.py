@@ -1,6 +1,6 @@
-"""``make demo``: a database, the application, a writer, and the lines that say where they are.
+"""``make demo``: a database, the application, a writer, and the lines that give their addresses.
 
-The embedded server's owner makes the tables; the engine connects as a role that may do no more than it needs, see
+The embedded server's owner makes the tables. The engine connects as a role with the rights that it needs, see
 ``prepare.py``. Prints ``postgres URL`` (the owner's) and ``ready http://127.0.0.1:PORT`` when subscriptions work.
 SIGINT and SIGTERM end everything, with exit code 0: sockets first, then PostgreSQL. Environment: ``PORT`` (8000; 0
 chooses a free one), ``DEMO_WRITER=off``, ``ROWCAST_DATABASE_URL`` (a database of yours instead of an embedded one),
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 class _Signals:
-    """Remembers that the demo shall end. It interrupts nothing: a half-started PostgreSQL would be left behind."""
+    """Remembers that the demo must end. It interrupts nothing, because a half-started PostgreSQL would keep running."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -66,7 +66,7 @@ def port_of_environment() -> int:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """The socket that the server will accept on, taken first: a port in use is told before anything is started."""
+    """The socket that the server accepts on. It is opened first, so that a port in use is reported before the start."""
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     except OSError as error:
@@ -77,9 +77,9 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def database() -> Iterator[tuple[str, str]]:
-    """The owner's and the engine's URL of an embedded database that stops in the end.
+    """The owner's and the engine's URL of an embedded database, which stops at the end.
 
-    With ``ROWCAST_DATABASE_URL`` both are that one: which roles there are is up to its owner.
+    With ``ROWCAST_DATABASE_URL`` both are that URL, because its owner decides which roles exist.
     """
     given = os.environ.get("ROWCAST_DATABASE_URL")
     if given:
@@ -96,7 +96,7 @@ def database() -> Iterator[tuple[str, str]]:
 
 
 def engine_url(url: str, folder: Path) -> str:
-    """`prepare.make_engine`; data that a development version of rowcast left are of no use to anybody."""
+    """`prepare.make_engine`. Data that a development version of rowcast left cannot be used."""
     try:
         return prepare.make_engine(url)
     except MigrationError as error:
@@ -132,7 +132,7 @@ async def serve(listener: socket.socket, url: str) -> None:
 
 
 class _Announced(uvicorn.Server):
-    """uvicorn, which says where it is once the application has started and sockets are accepted."""
+    """uvicorn, which prints its address once the application has started and accepts sockets."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)

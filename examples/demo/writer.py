@@ -1,7 +1,7 @@
-"""Somebody else's application: it knows SQL and nothing of rowcast.
+"""The writing application: it uses SQL and does not know rowcast.
 
-A few times a second it inserts, changes or deletes an order of one tenant. Its ids count up from `FIRST_ID`; orders
-with other ids belong to whoever writes with psql, and are left alone.
+A few times a second it inserts, changes or deletes an order of one tenant. Its ids count up from `FIRST_ID`. It leaves
+orders with other ids alone, because they were written with psql.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ _log = logging.getLogger("demo")
 
 
 async def keep_writing(url: str, tenants: list[str]) -> None:
-    """Change rows until cancelled; a database that is away is tried again."""
+    """Change rows until cancelled, and reconnect if the database is unavailable."""
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
@@ -59,12 +59,12 @@ async def keep_writing(url: str, tenants: list[str]) -> None:
                     await write_once(connection, random.choice(tenants))  # noqa: S311 - no secret
                     await asyncio.sleep(PAUSE_S)
         except psycopg.OperationalError as error:
-            _log.warning("the writer lost its database and tries again: %s", error)
+            _log.warning("the writer lost its database connection and retries: %s", error)
             await asyncio.sleep(RECONNECT_S)
 
 
 async def write_before_serving(url: str, tenants: list[str]) -> None:
-    """A few changes of each tenant while nobody serves: pages that were open before the start must get them as well."""
+    """Change a few rows of each tenant before the server starts: pages that were open before must get these as well."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for tenant in tenants * WRITES_BEFORE_SERVING:
             await write_once(connection, tenant)

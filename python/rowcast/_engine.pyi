@@ -88,7 +88,7 @@ class SubscriptionExecutor:
     """
 
     def __new__(cls, bus: EventBusConfig, *, settings: str = "{}") -> Self:
-        """``settings`` is a JSON object, see the configuration table of the README. Raises ``ConfigurationError``."""
+        """``settings`` is a JSON object, see docs/reference/settings.md. Raises ``ConfigurationError``."""
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
         """Apply the embedded migrations that the database lacks, or only tell them; their names.

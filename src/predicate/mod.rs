@@ -7,9 +7,9 @@
 //! NULL, a value that cannot be read is not taken for another one, and neither ever matches, negated or not.
 //!
 //! A column whose values compare in a way that is not known here (`citext`, a nondeterministic collation) offers
-//! `isNull` alone, and a condition on it is refused. Letters fold as under the column's own collation. One answer is not
-//! that of the column's collation, and the README says so: text is ordered by code point. `json` is compared as if it
-//! were `jsonb`.
+//! `isNull` alone, and a condition on it is refused. Letters fold as under the column's own collation. One
+//! answer is not that of the column's collation, and docs/guides/filters.md says so: text is ordered by code point.
+//! `json` is compared as if it were `jsonb`.
 
 mod array;
 mod error;

@@ -1,4 +1,4 @@
-"""The README's quickstart and its section on security, done as they are written.
+"""The quickstart and the example of row policies, done as README and docs write them.
 
 A fenced block is used when a comment in front of it says for what: ``<!-- quickstart: file app.py -->`` names a file,
 ``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see. Of ``shell``
@@ -20,11 +20,13 @@ from rowcast.cli import main
 
 pytestmark = pytest.mark.timeout(180)
 
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+SQL = re.compile(r"^```sql\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"<!-- (?P<example>\w+): (?P<use>[^>]+?) -->\n```\w*\n(?P<text>.*?)```", re.DOTALL)
 
 
 def shown_after(database: Database, steps: dict[str, str], watcher: Server) -> bool:
-    """Whether the watcher shows what the README promises once its SQL has been run."""
+    """Whether the watcher shows the promised output once the example's SQL has been run."""
     database.execute(steps["sql later"])
     with suppress(AssertionError):
         until(lambda: steps["output"] in watcher.output, "the promised lines", 3)
@@ -33,9 +35,12 @@ def shown_after(database: Database, steps: dict[str, str], watcher: Server) -> b
 
 
 def blocks(example: str) -> dict[str, str]:
-    """An example's blocks by use."""
-    found = BLOCK.finditer((ROOT / "README.md").read_text())
-    return {block["use"]: block["text"] for block in found if block["example"] == example}
+    """An example's blocks by use, from the one page that has them."""
+    found = [
+        (page, block) for page in PAGES for block in BLOCK.finditer(page.read_text()) if block["example"] == example
+    ]
+    assert len({page for page, _ in found}) == 1
+    return {block["use"]: block["text"] for _, block in found}
 
 
 def exported(shell: str) -> str:
@@ -93,6 +98,21 @@ def test_the_quickstart_does_what_it_says_and_its_engine_is_no_superuser(databas
         database.execute(f"drop owned by {engine.username}; drop role {engine.username}")
 
 
+def test_every_marked_block_belongs_to_an_example_that_is_run() -> None:
+    found = {block["example"] for page in PAGES for block in BLOCK.finditer(page.read_text())}
+    assert found == {"quickstart", "security"}
+
+
+def test_every_example_in_sql_can_be_parsed(database: Database) -> None:
+    for page in PAGES:
+        for text in SQL.findall(page.read_text()):
+            statements = re.sub(r"^(begin|commit);$", "", text, flags=re.MULTILINE)
+            # PL/pgSQL parses the statements of a body when the function is made, and runs nothing.
+            database.execute(
+                f"create or replace procedure pg_temp.example() language plpgsql as $$begin {statements} end$$"
+            )
+
+
 def test_the_quickstarts_urls_fit_the_server_that_docker_compose_starts() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     (password,) = re.findall(r"POSTGRES_PASSWORD: (\S+)", compose)
@@ -104,7 +124,7 @@ def test_the_quickstarts_urls_fit_the_server_that_docker_compose_starts() -> Non
     assert exported(steps["shell later"]) == f"postgresql://{role}:{secret}@{address}/postgres"
 
 
-def test_the_section_on_security_does_what_it_says(database: Database, tmp_path: Path) -> None:
+def test_the_example_of_row_policies_does_what_it_says(database: Database, tmp_path: Path) -> None:
     database.execute("drop role if exists reader")
     try:
         does_what_it_says(database, tmp_path, "security", "notes:app", "watch_notes.py")
