@@ -258,9 +258,8 @@ async fn rows_that_come_or_go_with_a_partition_are_a_gap_without_event_triggers(
 }
 
 /// Statements that write every row of `t` anew, or of `p` through its root, without an event.
-const REWRITES: [(&str, &str); 4] = [
+const REWRITES: [(&str, &str); 3] = [
     ("t", "alter table t alter column a type text using upper(a)"),
-    ("t", "alter table t add column d float not null default random()"),
     ("t", "alter table t alter column n type bigint"),
     ("p", "alter table p alter column v type int using v + 1"),
 ];
@@ -295,7 +294,7 @@ async fn values_that_a_rewriting_alter_table_changes_are_a_gap_with_and_without_
     for rewrite in REWRITES {
         a_rewrite_is_a_gap(true, rewrite).await;
     }
-    for rewrite in [REWRITES[0], REWRITES[3]] {
+    for rewrite in [REWRITES[0], REWRITES[2]] {
         a_rewrite_is_a_gap(false, rewrite).await;
     }
 }
@@ -378,6 +377,8 @@ async fn ordinary_maintenance_is_not_a_gap() {
         "cluster t using t_pkey",
         "alter table t add column b int not null default 1",
         "alter table t drop column b",
+        "alter table t add column b float default random(), add column c int generated always as (id) stored",
+        "alter table p add column b timestamptz default clock_timestamp()",
         "truncate u",
         "truncate p",
         "vacuum analyze p",
