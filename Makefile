@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
 REPORTS := target/reports
+# Tests wait for servers more than they compute, so two run on each core.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Debian keeps the server's programs off the PATH; the Rust tests look for them there.
 export PATH := $(PATH):/usr/lib/postgresql/15/bin
@@ -73,11 +76,11 @@ policy-oracle: $(VENV)/demo-tools ## the gate and planted objects beside Postgre
 	  cargo test --locked --test it -- security::oracle security::planted --nocapture
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
-	$(BIN)/python -m pytest tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
+	$(PYTEST) tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
 outbox-test: $(VENV)/built $(VENV)/tools ## the same promises over the other way to capture, and without logical replication
 	@mkdir -p $(REPORTS)
 	ROWCAST_TEST_CAPTURE=outbox cargo test --locked --test it engine:: -- --skip engine::outbox --skip engine::triggers
-	ROWCAST_TEST_CAPTURE=outbox $(BIN)/python -m pytest tests/python/e2e tests/python/chaos -m 'not browser' \
+	ROWCAST_TEST_CAPTURE=outbox $(PYTEST) tests/python/e2e tests/python/chaos -m 'not browser' \
 	  --junitxml=$(REPORTS)/outbox.xml $(ARGS)
 chaos: $(VENV)/built $(VENV)/tools ## kill and cut everything for five minutes and compare (CHAOS_SECONDS, CHAOS_SEED, CHAOS_PG, CHAOS_ONLY, …)
 	@cd tests/python && CHAOS_SECONDS=$${CHAOS_SECONDS:-300} ../../$(BIN)/python -m chaos.run
