@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from rig.client import ACME, GLOBEX, Socket, signed_in
-from rig.lab import Lab
+from rig.lab import Lab, laboratory
 from rig.postgres import Database
 from rig.shop import ORDERS, ids
 from rig.wait import until, until_async
@@ -23,6 +23,13 @@ SOCKETS_EACH = 50
 ROWS_EACH = 5_000
 TRANSACTION_ROWS_MAX = 20
 TENANTS = {"acme": ACME, "globex": GLOBEX}
+
+
+@pytest.fixture
+def crowded(database: Database) -> Iterator[Lab]:
+    """A server for a hundred readers in one process: a ping waits behind all that they have not read yet."""
+    with laboratory(database, LAB_PING_S="120") as lab:
+        yield lab
 
 
 async def test_an_inserted_row_arrives(lab: Lab) -> None:
@@ -110,17 +117,17 @@ async def test_a_rolled_back_row_is_never_sent(lab: Lab) -> None:
         assert ids([await socket.next("1")]) == [order]
 
 
-async def test_10000_rows_reach_100_sockets_once_and_in_commit_order(lab: Lab) -> None:
-    async with audience(lab) as readers:
+async def test_10000_rows_reach_100_sockets_once_and_in_commit_order(crowded: Lab) -> None:
+    async with audience(crowded) as readers:
         go_on = threading.Event()
         go_on.set()
-        await asyncio.gather(*start_writers(lab.shop.database, go_on))
-        await every_reader_has_every_row(readers, lab.shop.database)
+        await asyncio.gather(*start_writers(crowded.shop.database, go_on))
+        await every_reader_has_every_row(readers, crowded.shop.database)
 
 
-async def test_10000_rows_reach_100_open_sockets_although_postgres_is_killed(lab: Lab) -> None:
-    database = lab.shop.database
-    async with audience(lab) as readers:
+async def test_10000_rows_reach_100_open_sockets_although_postgres_is_killed(crowded: Lab) -> None:
+    database = crowded.shop.database
+    async with audience(crowded) as readers:
         go_on = threading.Event()
         writers = start_writers(database, go_on)
         halfway = partial(all_have, readers, ROWS_EACH // 2)
