@@ -15,7 +15,6 @@ use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
 use super::evict::Evictions;
-use super::failure::Failure;
 use super::feed::Horizon;
 use super::index::Index;
 use super::live::Live;
@@ -32,6 +31,7 @@ use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
 use crate::model::{Lsn, PgType, Position, Table};
@@ -101,7 +101,7 @@ impl Core {
         Core {
             name: format!("{:032x}", rand::random::<u128>()),
             revocations: Revocations::default(),
-            rates: Rates::new(&settings.limits),
+            rates: Rates::new(&settings.limits, Arc::clone(&metrics)),
             registry: Registry::default(),
             index: Mutex::default(),
             lanes: Lanes::new(Arc::clone(&metrics), clock.clone()),
@@ -128,6 +128,11 @@ impl Core {
             clock,
             serving: RwLock::new(Serving::NotYet),
         }
+    }
+
+    /// Returns when the next event may be delivered.
+    pub(super) async fn pace(&self) {
+        self.pace.wait(|look| self.registry.each_session(|session| look(session.sender()))).await;
     }
 
     pub(super) fn live(&self) -> Result<Arc<Live>, NotServing> {

@@ -18,11 +18,11 @@ use rustc_hash::FxHashMap;
 
 use super::ask::{self, Candidate, Image, Judgement, Teller};
 use super::core::Core;
-use super::failure::Failure;
 use super::index::{Concern, Index};
 use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
 use super::transaction::end_judged;
+use crate::failure::Failure;
 use crate::graphql::Plan;
 use crate::journal::Cursor;
 use crate::matcher::transition;

@@ -13,10 +13,10 @@ use tokio_postgres::types::PgLsn;
 
 use super::core::Core;
 use super::dispatch::Telling;
-use super::failure::Failure;
 use super::index::Index;
 use super::snapshot::{self, Fence};
 use super::subscription::{Source, Stamp, Subscription};
+use crate::failure::Failure;
 use crate::graphql::{Arguments, Request};
 use crate::journal::{Cursor, Expired};
 use crate::model::{Change, Event, Position, SubscriptionId};

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::dispatch::Telling;
-use super::failure::Failure;
 use super::index::{Concern, Condition};
 use super::replay::Beginning;
 use super::subscription::{Source, Subscription};
+use crate::failure::Failure;
 use crate::journal::Expired;
 use crate::model::{Change, Event, Lsn, Position, Seen, SubscriptionId, Table, Timestamp, Transition};
 use crate::predicate::Truth;
