@@ -12,6 +12,7 @@
 
 mod admit;
 mod ask;
+mod beginning;
 mod calls;
 mod catalog;
 mod clock;
@@ -24,6 +25,7 @@ mod entities;
 mod evict;
 mod explain;
 mod feed;
+mod horizon;
 mod housekeeping;
 mod index;
 mod live;

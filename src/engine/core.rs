@@ -15,7 +15,7 @@ use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
 use super::evict::Evictions;
-use super::feed::Horizon;
+use super::horizon::Horizon;
 use super::index::Index;
 use super::live::Live;
 use super::losses::Losses;
@@ -24,7 +24,6 @@ use super::rate::Rates;
 use super::registry::Registry;
 use super::revoke::Revocations;
 use super::session::SessionHandle;
-use super::snapshot;
 use super::subscription::Subscription;
 use super::transaction::Transactions;
 use crate::adapter::Wake;
@@ -38,6 +37,9 @@ use crate::model::{Lsn, PgType, Position, Table};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
 use crate::session::{Close, Dialect};
+
+/// Sessions in which rows of snapshots are read. Further subscribers wait for their turn.
+pub(super) const SNAPSHOT_SESSIONS: usize = 4;
 
 /// What every thread shares.
 pub(super) struct Core {
@@ -123,7 +125,7 @@ impl Core {
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
             snapshots: OnceLock::new(),
-            snapshot_turns: Semaphore::new(snapshot::SESSIONS),
+            snapshot_turns: Semaphore::new(SNAPSHOT_SESSIONS),
             settings,
             clock,
             serving: RwLock::new(Serving::NotYet),

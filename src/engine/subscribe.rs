@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::beginning::Beginning;
 use super::core::Core;
 use super::declare::{Field, Source as FieldSource};
 use super::index::Condition;
 use super::live::Live;
-use super::replay::Beginning;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
@@ -57,7 +57,7 @@ impl Core {
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let origin = self.origin();
-                    let beginning = self.beginning(&compiled.arguments, request)?;
+                    let beginning = Beginning::wanted(&compiled.arguments, request, |cursor| self.knows(cursor))?;
                     progress.resume_from(beginning.after());
                     let lasting = Lasting {
                         progress: Arc::clone(&progress),
