@@ -12,6 +12,7 @@
 
 mod admit;
 mod ask;
+mod beginning;
 mod calls;
 mod catalog;
 mod clock;
@@ -23,8 +24,8 @@ mod draft;
 mod entities;
 mod evict;
 mod explain;
-mod failure;
 mod feed;
+mod horizon;
 mod housekeeping;
 mod index;
 mod live;
@@ -62,7 +63,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use explain::Inquiry;
-pub use failure::Failure;
 pub use pull::PullQueue;
 pub use rehearse::Unsettled;
 pub use resolve::{Call, Outcome};
@@ -72,12 +72,12 @@ use self::core::Core;
 use crate::adapter::Wake;
 use crate::config::{Bus, Settings};
 use crate::error::Error;
+use crate::failure::{Failure, RetryAfter};
 use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
 use crate::session::Dialect;
 use evict::{Eviction, Evictions};
 use live::Live;
-use rate::RetryAfter;
 use subscribe::Subscribed;
 use subscription::Sink;
 
@@ -197,7 +197,7 @@ impl Engine {
 
     async fn response(&self, live: &Live, principal: Option<&Principal>, request: &Request) -> Result<Bytes, Failure> {
         if let Some(principal) = principal.filter(|_| live.schema.introspects(request)) {
-            self.core.check_introspection(self.core.rates.of_principal(principal, None))?;
+            self.core.rates.check_introspection(self.core.rates.of_principal(principal, None))?;
         }
         match live.schema.compile(request)? {
             Operation::Query(response) => Ok(response),
@@ -214,7 +214,7 @@ impl Engine {
     }
 
     async fn answer(&self, live: &Live, principal: &Principal, asked: &EntityRequest) -> Result<Bytes, Failure> {
-        self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
+        self.core.rates.check_subscribe(self.core.rates.of_principal(principal, None))?;
         self.core.answer(live, principal, asked).await
     }
 
@@ -236,7 +236,7 @@ impl Engine {
         address: Option<&str>,
         dialect: Dialect,
     ) -> Result<Arc<SessionHandle>, Error> {
-        let checked = self.core.check_connect(address);
+        let checked = self.core.rates.check_connect(address);
         checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
         Ok(self.core.connect(wake, address, dialect)?)
     }
@@ -247,7 +247,7 @@ impl Engine {
         principal: &Arc<Principal>,
         request: &Arc<Request>,
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
-        self.core.check_subscribe(self.core.rates.of_principal(principal, None))?;
+        self.core.rates.check_subscribe(self.core.rates.of_principal(principal, None))?;
         revoke::refuse_expired(principal, self.core.clock.date())?;
         let registering = self.core.registering();
         registering.check(principal)?;

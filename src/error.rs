@@ -2,7 +2,7 @@
 
 use crate::capture::{CaptureError, CatalogError, hidden_error};
 use crate::config::ConfigError;
-use crate::engine::Failure;
+use crate::failure::Failure;
 use crate::graphql::SchemaError;
 use crate::store::StoreError;
 

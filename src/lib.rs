@@ -22,7 +22,8 @@
 //! * [`adapter`]: wakes the event loops that move frames to sockets.
 //! * [`store`]: what rowcast keeps in the user's database: migrations, and the calls of its SQL functions.
 //! * [`probe`]: lets PostgreSQL evaluate delegated row policies on a row image.
-//! * [`engine`]: the one room that knows all of these. With it [`config`], [`error`] and [`metrics`].
+//! * [`engine`]: the one room that knows all of these. With it [`config`], [`metrics`], [`failure`], which
+//!   clients receive, and [`error`], which callers receive.
 //! * `python` (feature `python`): the binding. It converts and decides nothing.
 //!
 //! The rooms from [`decode`] to [`session`] are stages: pure and synchronous. `tests/it/architecture.rs` reads from the
@@ -34,6 +35,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod error;
+pub mod failure;
 pub mod graphql;
 pub mod journal;
 pub mod matcher;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::core::Core;
 use super::declare::Field;
-use super::failure::Failure;
+use crate::failure::Failure;
 use crate::graphql::CompiledSubscription;
 use crate::model::Principal;
 use crate::security::{Module, Refusal, federation, scope};

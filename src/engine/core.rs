@@ -15,8 +15,7 @@ use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
 use super::evict::Evictions;
-use super::failure::Failure;
-use super::feed::Horizon;
+use super::horizon::Horizon;
 use super::index::Index;
 use super::live::Live;
 use super::losses::Losses;
@@ -25,19 +24,22 @@ use super::rate::Rates;
 use super::registry::Registry;
 use super::revoke::Revocations;
 use super::session::SessionHandle;
-use super::snapshot;
 use super::subscription::Subscription;
 use super::transaction::Transactions;
 use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
 use crate::model::{Lsn, PgType, Position, Table};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
 use crate::session::{Close, Dialect};
+
+/// Sessions in which rows of snapshots are read. Further subscribers wait for their turn.
+pub(super) const SNAPSHOT_SESSIONS: usize = 4;
 
 /// What every thread shares.
 pub(super) struct Core {
@@ -101,7 +103,7 @@ impl Core {
         Core {
             name: format!("{:032x}", rand::random::<u128>()),
             revocations: Revocations::default(),
-            rates: Rates::new(&settings.limits),
+            rates: Rates::new(&settings.limits, Arc::clone(&metrics)),
             registry: Registry::default(),
             index: Mutex::default(),
             lanes: Lanes::new(Arc::clone(&metrics), clock.clone()),
@@ -123,11 +125,16 @@ impl Core {
             pool: OnceLock::new(),
             by_key: OnceLock::new(),
             snapshots: OnceLock::new(),
-            snapshot_turns: Semaphore::new(snapshot::SESSIONS),
+            snapshot_turns: Semaphore::new(SNAPSHOT_SESSIONS),
             settings,
             clock,
             serving: RwLock::new(Serving::NotYet),
         }
+    }
+
+    /// Returns when the next event may be delivered.
+    pub(super) async fn pace(&self) {
+        self.pace.wait(|look| self.registry.each_session(|session| look(session.sender()))).await;
     }
 
     pub(super) fn live(&self) -> Result<Arc<Live>, NotServing> {

@@ -18,15 +18,15 @@ use rustc_hash::FxHashMap;
 
 use super::ask::{self, Candidate, Image, Judgement, Teller};
 use super::core::Core;
-use super::failure::Failure;
 use super::index::{Concern, Index};
 use super::resolve::{Call, Enqueued, Lane};
 use super::subscription::{Maker, Stamp, Subscription};
-use super::transaction::end_judged;
+use super::transaction::Concerned;
+use crate::failure::Failure;
 use crate::graphql::Plan;
 use crate::journal::Cursor;
 use crate::matcher::transition;
-use crate::model::{Change, Event, Operation, RowKey, Transition};
+use crate::model::{Change, Event, Lsn, Operation, RowKey, SubscriptionId, Transition};
 use crate::predicate::Truth;
 use crate::security::{Columns, Inspection, Judged, Reads, Standing, Visible};
 use crate::{payload, probe};
@@ -71,6 +71,39 @@ impl Core {
             Change::Row(change) if self.coalesces.load(Ordering::Relaxed) => RowKey::of(change),
             Change::Row(_) | Change::Truncate(_) | Change::Message(_) | Change::SnapshotEnd(_) => None,
         }
+    }
+}
+
+impl Core {
+    /// The stream's transaction is over: its last event was dispatched.
+    pub(super) fn commit(&self) {
+        let index = self.index.lock();
+        for concerned in self.transactions.over(&index) {
+            self.end_transaction(concerned);
+        }
+    }
+
+    /// A subscription that is told again what it missed has come to an event of transaction `next`, or to the present.
+    pub(super) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
+        if let Some(concerned) = self.transactions.over_for(id, next) {
+            self.end_transaction(concerned);
+        }
+    }
+
+    fn end_transaction(&self, concerned: Concerned) {
+        let Concerned { subscription, event, stamp } = concerned;
+        match subscription.policy.clone() {
+            Some(lane) => lane.enqueue(Judgement::of_commit(event, stamp, subscription), self),
+            None => end_judged(&subscription, &event, &stamp, self.clock.now()),
+        }
+    }
+}
+
+/// Behind whatever policies were asked about.
+pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
+    match &subscription.maker {
+        Maker::Engine => subscription.end_transaction(now),
+        Maker::Resolver { lane, .. } => lane.commit(event, stamp, subscription),
     }
 }
 

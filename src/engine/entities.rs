@@ -13,10 +13,10 @@ use serde_json::{Map, Value, json};
 
 use super::core::Core;
 use super::declare::Field;
-use super::failure::Failure;
 use super::live::Live;
 use super::revoke::refuse_expired;
 use crate::decode::json::{self as text, Written};
+use crate::failure::Failure;
 use crate::graphql::plan::ColumnValue;
 use crate::graphql::{Entity, EntityRequest, EntityRoot, EntityType};
 use crate::model::{PgType, Principal, Table};

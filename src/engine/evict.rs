@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use crate::model::{SessionId, SubscriptionId};
 
 /// What is to end.

@@ -1,16 +1,13 @@
 //! Where the stream comes from, and how to have it again when it has ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Pool, PoolError};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use super::stream::End;
+use super::horizon::Horizon;
 use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
 use crate::config::PostgreSqlBus;
-use crate::model::{Lsn, Seen};
+use crate::model::Lsn;
 
 /// How long between two attempts to take up a stream.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -26,32 +23,21 @@ pub(super) enum Feed {
     Outbox { conninfo: Conninfo, settings: OutboxSettings },
 }
 
-/// What of an outbox has been told: a snapshot that sees no more has nothing to wait for.
-#[derive(Debug)]
-pub(super) struct Horizon {
-    told: Mutex<Option<Seen>>,
-    nudge: Arc<Notify>,
+/// Why there will be no more: the code is for everybody, the reason for the log.
+pub(super) struct End {
+    pub(super) code: &'static str,
+    pub(super) reason: String,
+    /// A new stream can begin, though not where this one ended.
+    pub(super) is_gap: bool,
 }
 
-impl Horizon {
-    /// Every transaction that this snapshot sees was told.
-    pub(super) fn reach(&self, snapshot: &str) {
-        *self.told.lock() = snapshot.parse().ok();
-    }
-
-    /// The stream was interrupted: who comes back may have lost transactions, and given their numbers to others.
-    pub(super) fn forget(&self) {
-        *self.told.lock() = None;
-    }
-
-    /// Whether everything was told that `seen` sees.
-    pub(super) fn has_passed(&self, seen: &Seen) -> bool {
-        self.told.lock().as_ref().is_some_and(|told| told.sees_all_of(seen))
-    }
-
-    /// Has the reader look for news at once.
-    pub(super) fn nudge(&self) {
-        self.nudge.notify_one();
+impl From<&CaptureError> for End {
+    fn from(error: &CaptureError) -> Self {
+        let is_gap = matches!(
+            error,
+            CaptureError::SlotLost { .. } | CaptureError::ServerReplaced { .. } | CaptureError::OutboxTrimmed { .. }
+        );
+        End { code: error.code(), reason: error.to_string(), is_gap }
     }
 }
 
@@ -144,9 +130,7 @@ impl Feed {
     pub(super) fn horizon(&self) -> Option<Horizon> {
         match self {
             Self::Wal { .. } => None,
-            Self::Outbox { settings, .. } => {
-                Some(Horizon { told: Mutex::default(), nudge: Arc::clone(&settings.nudge) })
-            }
+            Self::Outbox { settings, .. } => Some(Horizon::new(&settings.nudge)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::failure::Failure;
 use super::subscription::{Source, Subscription};
+use crate::failure::Failure;
 use crate::matcher::{Matcher, OperationSet, Scratch};
 use crate::model::{Change, Event, Operation, SubscriptionId, Transition};
 use crate::predicate::{Predicate, Truth};

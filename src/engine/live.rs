@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
 use super::draft::{Aside, Draft, Drafted};
-use super::failure::Failure;
 use crate::capture::{CatalogError, Tables};
 use crate::config::Settings;
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::graphql::{GraphSchema, Operation, Request};
 use crate::model::Table;
 use crate::security::Gate;

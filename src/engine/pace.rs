@@ -9,8 +9,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::core::Core;
-
 /// A session is behind from this part of its `queue_bytes_max` on: room for what is told until the stream waits.
 const BEHIND_PART: usize = 8;
 /// A sender serves 1,000 sessions in turns of 64 frames in about 0.6 s; this is well beyond.
@@ -92,26 +90,26 @@ impl Sender {
     }
 }
 
-impl Core {
-    /// Returns when the next event may be told.
-    pub(super) async fn pace(&self) {
-        while self.pace.behind.load(Ordering::Relaxed) > 0 && self.senders_are_behind() {
+impl Pace {
+    /// Returns when the next event may be delivered. `senders` visits those of all sessions.
+    pub(super) async fn wait(&self, senders: impl Fn(&mut dyn FnMut(&Sender))) {
+        while self.behind.load(Ordering::Relaxed) > 0 && are_behind(&senders) {
             tokio::time::sleep(GLANCE).await;
         }
     }
+}
 
-    fn senders_are_behind(&self) -> bool {
-        let (mut behind, mut active) = (0, 0);
-        self.registry.each_session(|session| match session.sender().standing() {
-            Standing::Idle | Standing::Stuck => {}
-            Standing::Keeping => active += 1,
-            Standing::Behind => {
-                behind += 1;
-                active += 1;
-            }
-        });
-        most(behind, active)
-    }
+fn are_behind(senders: &impl Fn(&mut dyn FnMut(&Sender))) -> bool {
+    let (mut behind, mut active) = (0, 0);
+    senders(&mut |sender| match sender.standing() {
+        Standing::Idle | Standing::Stuck => {}
+        Standing::Keeping => active += 1,
+        Standing::Behind => {
+            behind += 1;
+            active += 1;
+        }
+    });
+    most(behind, active)
 }
 
 fn most(behind: usize, active: usize) -> bool {

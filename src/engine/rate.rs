@@ -10,6 +10,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,11 +19,9 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::core::Core;
-use super::failure::Failure;
-use super::subscription::Sink;
 use crate::config::{Rate, RateLimits};
-use crate::metrics::Metric;
+use crate::failure::{Failure, RetryAfter};
+use crate::metrics::{Metric, Metrics};
 use crate::model::Principal;
 
 /// Keys remembered for each kind; about 50 bytes each. While there are more, all keys share [`SHARED`] cells between
@@ -37,10 +36,6 @@ const INTROSPECTION: u32 = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
-/// Whole seconds after which it is worth to try again; at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RetryAfter(pub(super) u64);
-
 /// The four kinds.
 pub(super) struct Rates {
     connects: Option<Limiter>,
@@ -48,10 +43,11 @@ pub(super) struct Rates {
     messages: Option<Limiter>,
     asked: Option<Limiter>,
     hasher: RandomState,
+    metrics: Arc<Metrics>,
 }
 
 impl Rates {
-    pub(super) fn new(limits: &RateLimits) -> Self {
+    pub(super) fn new(limits: &RateLimits, metrics: Arc<Metrics>) -> Self {
         let limiter = |rate: Option<Rate>| rate.and_then(|rate| Limiter::new(rate, KEYS_MAX, DefaultClock::default()));
         Rates {
             connects: limiter(limits.connects),
@@ -59,6 +55,7 @@ impl Rates {
             messages: limiter(limits.messages),
             asked: limiter(limits.asked),
             hasher: RandomState::new(),
+            metrics,
         }
     }
 
@@ -92,36 +89,36 @@ impl Rates {
 }
 
 /// Each is counted when it is refused.
-impl Core {
+impl Rates {
     /// One more connection. Those without an address are not limited: one of them would shut out the others.
     pub(super) fn check_connect(&self, address: Option<&str>) -> Result<(), RetryAfter> {
         let Some(address) = address else { return Ok(()) };
-        let key = self.rates.of_address(Some(address));
-        counted(check(self.rates.connects.as_ref(), key), &self.metrics.rate_limited_connects_total)
+        let key = self.of_address(Some(address));
+        counted(check(self.connects.as_ref(), key), &self.metrics.rate_limited_connects_total)
     }
 
     /// One more message.
     pub(super) fn check_message(&self, key: Key) -> Result<(), RetryAfter> {
-        counted(check(self.rates.messages.as_ref(), key), &self.metrics.rate_limited_messages_total)
+        counted(check(self.messages.as_ref(), key), &self.metrics.rate_limited_messages_total)
     }
 
     /// One more operation.
     pub(super) fn check_subscribe(&self, key: Key) -> Result<(), Failure> {
-        let checked = check(self.rates.subscribes.as_ref(), key);
+        let checked = check(self.subscribes.as_ref(), key);
         let limited = |after| Failure::rate_limited("operations begin", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// The operation asks for the schema.
     pub(super) fn check_introspection(&self, key: Key) -> Result<(), Failure> {
-        let checked = self.rates.subscribes.as_ref().map_or(Ok(()), |limiter| limiter.check_many(key, INTROSPECTION));
+        let checked = self.subscribes.as_ref().map_or(Ok(()), |limiter| limiter.check_many(key, INTROSPECTION));
         let limited = |after| Failure::rate_limited("requests for the schema", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// One more subscription whose row policy PostgreSQL has to be asked about.
-    pub(super) fn check_asked(&self, principal: &Principal, sink: &Sink) -> Result<(), Failure> {
-        let checked = check(self.rates.asked.as_ref(), self.rates.of_principal(principal, sink.address()));
+    pub(super) fn check_asked(&self, key: Key) -> Result<(), Failure> {
+        let checked = check(self.asked.as_ref(), key);
         let limited = |after| Failure::rate_limited("subscriptions begin whose policy has to be asked", after);
         counted(checked, &self.metrics.rate_limited_asked_total).map_err(limited)
     }
@@ -200,7 +197,7 @@ mod tests {
     }
 
     fn rates() -> Rates {
-        Rates::new(&RateLimits::default())
+        Rates::new(&RateLimits::default(), Arc::default())
     }
 
     #[test]

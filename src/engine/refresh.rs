@@ -15,13 +15,13 @@ use tokio_postgres::types::ToSql;
 use super::catalog;
 use super::core::Core;
 use super::declare::Declaration;
-use super::failure::Failure;
 use super::live::Live;
 use super::subscribe::Renewal;
 use super::subscription::{Source, Subscription};
 use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::decode;
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::model::{Lsn, Seen, Table};
 use crate::store;
 

@@ -17,13 +17,13 @@ use super::clock::Clock;
 use super::core::Core;
 use super::declare::Declaration;
 use super::explain::carried;
-use super::failure::Failure;
 use super::live::Live;
 use super::{Engine, housekeeping};
 use crate::capture::{CatalogError, Tables};
 use crate::config::{Bus, Rehearsal};
 use crate::decode::json;
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::journal::Cursor;
 use crate::model::{
     Change, Column, Datum, Event, Lsn, Message, Operation, PgType, Position, RowChange, Table, Timestamp, Tuple,

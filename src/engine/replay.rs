@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::PgLsn;
 
+use super::beginning::{Beginning, ahead, expired, is_outlived};
 use super::core::Core;
 use super::dispatch::Telling;
-use super::failure::Failure;
 use super::index::Index;
 use super::snapshot::{self, Fence};
 use super::subscription::{Source, Stamp, Subscription};
-use crate::graphql::{Arguments, Request};
-use crate::journal::{Cursor, Expired};
+use crate::failure::Failure;
+use crate::journal::Expired;
 use crate::model::{Change, Event, Position, SubscriptionId};
 
 /// Told under one lock, some 0.2 ms of it.
@@ -32,34 +32,6 @@ const POSITION: &str = "select pg_catalog.pg_current_wal_flush_lsn()";
 /// The last position that an outbox gave.
 const OUTBOX_POSITION: &str = "select max(last) from rowcast.outbox_window";
 
-/// With what a subscription begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// With what is new.
-    Now,
-    /// With what follows a position.
-    After(Position),
-    /// With the rows that are there.
-    Snapshot,
-    /// With what follows a position, if that is still known; otherwise with the rows.
-    AfterOrSnapshot(Position),
-}
-
-impl Beginning {
-    /// Whether its client can be told the rows.
-    pub(super) fn keeps_rows(self) -> bool {
-        matches!(self, Beginning::Snapshot | Beginning::AfterOrSnapshot(_))
-    }
-
-    /// What its client has been told already.
-    pub(super) fn after(self) -> Option<Position> {
-        match self {
-            Beginning::After(after) | Beginning::AfterOrSnapshot(after) => Some(after),
-            Beginning::Now | Beginning::Snapshot => None,
-        }
-    }
-}
-
 /// What became of one step.
 enum Step {
     /// Events up to this position were told, and there are more.
@@ -69,29 +41,6 @@ enum Step {
 }
 
 impl Core {
-    /// With what a request wants to begin. With a snapshot no cursor is an error that once was one, and the empty one that
-    /// is told inside of snapshots means that it has to begin again.
-    pub(super) fn beginning(&self, arguments: &Arguments, request: &Request) -> Result<Beginning, Failure> {
-        let after = wanted_cursor(arguments, request)?;
-        let snapshot = arguments.snapshot | wants_snapshot(request)?;
-        if !snapshot {
-            let after = after.map(|cursor| self.position_of(cursor)).transpose()?;
-            return Ok(after.map_or(Beginning::Now, Beginning::After));
-        }
-        match after.filter(|cursor| !cursor.is_empty()).map(|cursor| self.position_of(cursor)) {
-            Some(Ok(after)) => Ok(Beginning::AfterOrSnapshot(after)),
-            None => Ok(Beginning::Snapshot),
-            Some(Err(failure)) if is_outlived(&failure) => Ok(Beginning::Snapshot),
-            Some(Err(failure)) => Err(failure),
-        }
-    }
-
-    fn position_of(&self, cursor: &str) -> Result<Position, Failure> {
-        let cursor: Cursor =
-            cursor.parse().map_err(|error: crate::journal::CursorError| invalid(&error.to_string()))?;
-        if self.knows(&cursor) { Ok(cursor.position) } else { Err(ahead()) }
-    }
-
     /// Brings a held subscription to the present, in the background.
     pub(super) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
         if beginning == Beginning::Now {
@@ -259,39 +208,6 @@ impl Core {
     }
 }
 
-/// The cursor after which a request wants to go on: the field's argument, or `extensions.rowcast.after` of a client that
-/// cannot change its document. A `Last-Event-ID` is newer than both: an `EventSource` comes back with the URL that it
-/// began with.
-fn wanted_cursor<'a>(arguments: &'a Arguments, request: &'a Request) -> Result<Option<&'a str>, Failure> {
-    if let Some(last_event_id) = extension(request, "lastEventId")? {
-        return Ok(Some(last_event_id));
-    }
-    match (arguments.after.as_deref(), extension(request, "after")?) {
-        (Some(argument), Some(extension)) if argument != extension => {
-            Err(invalid("the argument after and extensions.rowcast.after name different cursors: give one"))
-        }
-        (argument, extension) => Ok(argument.or(extension)),
-    }
-}
-
-/// The field's argument for a client that cannot change its document.
-fn wants_snapshot(request: &Request) -> Result<bool, Failure> {
-    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get("snapshot")) {
-        None | Some(serde_json::Value::Null) => Ok(false),
-        Some(serde_json::Value::Bool(snapshot)) => Ok(*snapshot),
-        Some(_) => Err(Failure::new("SNAPSHOT_INVALID", "extensions.rowcast.snapshot must be true or false")),
-    }
-}
-
-/// A cursor in `extensions.rowcast`.
-fn extension<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Failure> {
-    match request.extensions.as_ref().and_then(|all| all.get("rowcast")?.get(name)) {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        Some(serde_json::Value::String(cursor)) => Ok(Some(cursor)),
-        Some(_) => Err(invalid(&format!("extensions.rowcast.{name} must be a string"))),
-    }
-}
-
 /// The table may have had another shape when it happened.
 fn in_shape_of(source: &Source, event: &Arc<Event>) -> Arc<Event> {
     let had = match &event.change {
@@ -303,24 +219,4 @@ fn in_shape_of(source: &Source, event: &Arc<Event>) -> Arc<Event> {
         Source::Table(table) if table.oid == had.oid && !Arc::ptr_eq(table, had) => Arc::new(event.reshaped(table)),
         Source::Table(_) | Source::Topic(_) => Arc::clone(event),
     }
-}
-
-/// What a snapshot is the answer to.
-fn is_outlived(failure: &Failure) -> bool {
-    matches!(failure.code(), "CURSOR_EXPIRED" | "CURSOR_AHEAD")
-}
-
-fn invalid(reason: &str) -> Failure {
-    Failure::new("CURSOR_INVALID", reason)
-}
-
-fn expired() -> Failure {
-    let message = "what followed this cursor is not kept any more: subscribe without it and read the rows anew";
-    Failure::new("CURSOR_EXPIRED", message)
-}
-
-fn ahead() -> Failure {
-    let message = "this cursor is of another database, or of a history that the database has left (a restored backup, a \
-                   failover): subscribe without it and read the rows anew";
-    Failure::new("CURSOR_AHEAD", message)
 }

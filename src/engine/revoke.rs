@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::core::Core;
-use super::failure::Failure;
 use super::subscription::Sink;
 use super::{Engine, PullQueue};
 use crate::config::Bus;
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::model::{Disconnect, Ending, Principal, Selector, SubscriptionId, Timestamp};
 use crate::session::{Close, CloseCode};
 use crate::store;

@@ -14,12 +14,12 @@ use parking_lot::Mutex;
 
 use super::core::Core;
 use super::evict::Eviction;
-use super::failure::Failure;
 use super::pace::Sender;
-use super::rate::{Key, RetryAfter};
+use super::rate::Key;
 use super::revoke::Requests;
 use super::subscription::Progress;
 use crate::adapter::Wake;
+use crate::failure::{Failure, RetryAfter};
 use crate::journal::Cursor;
 use crate::model::{Ending, OperationId, Position, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
@@ -95,7 +95,9 @@ impl SessionHandle {
     /// What a session that closes still gets is read by nobody.
     fn check_message(&self, conversation: &Conversation) -> Result<(), RetryAfter> {
         match conversation.machine.phase() {
-            Phase::AwaitingInit | Phase::Authenticating | Phase::Ready => self.core.check_message(conversation.key),
+            Phase::AwaitingInit | Phase::Authenticating | Phase::Ready => {
+                self.core.rates.check_message(conversation.key)
+            }
             Phase::Closing | Phase::Closed => Ok(()),
         }
     }

@@ -13,19 +13,17 @@ mod rows;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::beginning::Beginning;
 use super::core::Core;
 use super::dispatch::Telling;
-use super::failure::Failure;
 use super::index::{Concern, Condition};
-use super::replay::Beginning;
 use super::subscription::{Source, Subscription};
+use crate::failure::Failure;
 use crate::journal::Expired;
 use crate::model::{Change, Event, Lsn, Position, Seen, SubscriptionId, Table, Timestamp, Transition};
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
 
-/// Sessions in which rows are read; more subscribers than that wait for their turn.
-pub(super) const SESSIONS: usize = 4;
 /// How long between two looks.
 const GLANCE: Duration = Duration::from_millis(2);
 /// The stream of a busy server passes the snapshot by itself within this time.

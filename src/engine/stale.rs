@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::failure::Failure;
 use super::refresh::RefreshError;
 use super::stream::Stream;
+use crate::failure::Failure;
 
 /// How long the stream waits for a catalog that it needs, and how long between two attempts.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(3);

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::ask::{self, Teller};
-use super::core::Core;
+use super::core::{Core, SNAPSHOT_SESSIONS};
 use super::declare::Declaration;
 use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, catalog, outbox_watch, policy_watch, revoke, slot_watch, snapshot};
+use super::{Tasks, catalog, outbox_watch, policy_watch, revoke, slot_watch};
 use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
@@ -56,7 +56,7 @@ pub(super) async fn postgresql(
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
     let probe = Arc::new(probe(core, &conninfo)?);
-    let snapshots = Probe::new(conninfo.manager(), snapshot::SESSIONS, SNAPSHOT_TIMEOUT)?;
+    let snapshots = Probe::new(conninfo.manager(), SNAPSHOT_SESSIONS, SNAPSHOT_TIMEOUT)?;
     let (mut client, connection) = conninfo.connect().await?;
     let prepared = prepare_to_stream(core, bus, &mut client, &declared).await;
     connection.abort();

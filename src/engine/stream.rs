@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
-use super::feed::Feed;
+use super::feed::{End, Feed};
 use super::refresh::Refresher;
 use crate::capture::{Capture, CaptureError, Captured, ServerIdentity};
 use crate::decode::{DecodeError, Decoded, Decoder};
@@ -48,24 +48,6 @@ enum Trouble {
     Garbled(DecodeError, Lsn),
     /// It will not be better the next time.
     Final(End),
-}
-
-/// Why there will be no more: the code is for everybody, the reason for the log.
-pub(super) struct End {
-    pub(super) code: &'static str,
-    pub(super) reason: String,
-    /// A new stream can begin, though not where this one ended.
-    pub(super) is_gap: bool,
-}
-
-impl From<&CaptureError> for End {
-    fn from(error: &CaptureError) -> Self {
-        let is_gap = matches!(
-            error,
-            CaptureError::SlotLost { .. } | CaptureError::ServerReplaced { .. } | CaptureError::OutboxTrimmed { .. }
-        );
-        End { code: error.code(), reason: error.to_string(), is_gap }
-    }
 }
 
 /// What a message asks for that takes time.

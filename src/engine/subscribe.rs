@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::beginning::Beginning;
 use super::core::Core;
 use super::declare::{Field, Source as FieldSource};
-use super::failure::Failure;
 use super::index::Condition;
 use super::live::Live;
-use super::replay::Beginning;
 use super::subscription::{Maker, Progress, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
+use crate::failure::Failure;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
 use crate::journal::Origin;
 use crate::matcher::OperationSet;
@@ -57,7 +57,7 @@ impl Core {
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
                     let origin = self.origin();
-                    let beginning = self.beginning(&compiled.arguments, request)?;
+                    let beginning = Beginning::wanted(&compiled.arguments, request, |cursor| self.knows(cursor))?;
                     progress.resume_from(beginning.after());
                     let lasting = Lasting {
                         progress: Arc::clone(&progress),
@@ -67,7 +67,7 @@ impl Core {
                     let made = self.make(&live, *compiled, &draft, lasting)?;
                     if let Some(lane) = &made.subscription.policy {
                         self.check_askable(lane.question())?;
-                        self.check_asked(principal, &draft.sink)?;
+                        self.rates.check_asked(self.rates.of_principal(principal, draft.sink.address()))?;
                     }
                     self.check_snapshot(&made.subscription, beginning)?;
                     if self.enlist(&live, made, beginning, origin)? {

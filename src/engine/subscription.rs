@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 
 use super::ask;
 use super::evict::{Eviction, Evictions};
-use super::failure::Failure;
 use super::pull::{Kept, PullQueue};
 use super::resolve::Lane;
 use super::session::SessionHandle;
 use super::transaction::{Grouping, Told};
 use crate::config::SlowClient;
+use crate::failure::Failure;
 use crate::graphql::{Plan, Request};
 use crate::model::{Lsn, OperationId, Position, Principal, RowKey, SubscriptionId, Table, Timestamp, Transition};
 use crate::payload::{Body, Frame};

@@ -6,15 +6,12 @@
 //! nothing is told twice, and no part holds changes of two commits.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::ask::Judgement;
-use super::core::Core;
 use super::index::Index;
-use super::subscription::{Maker, Stamp, Subscription};
+use super::subscription::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::model::{Event, Lsn, Position, SubscriptionId};
 use crate::payload::{Body, Part, Transaction};
@@ -116,10 +113,10 @@ struct Open {
     concerned: FxHashMap<SubscriptionId, Concerned>,
 }
 
-struct Concerned {
-    subscription: Arc<Subscription>,
-    event: Arc<Event>,
-    stamp: Stamp,
+pub(super) struct Concerned {
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) event: Arc<Event>,
+    pub(super) stamp: Stamp,
 }
 
 impl Transactions {
@@ -140,7 +137,7 @@ impl Transactions {
     }
 
     /// Everybody but those who are being told again what they missed: their transactions end in their own time.
-    fn over(&self, index: &Index) -> Vec<Concerned> {
+    pub(super) fn over(&self, index: &Index) -> Vec<Concerned> {
         let mut open = self.0.lock();
         open.current = None;
         let over: Vec<_> = open.concerned.keys().copied().filter(|id| !index.is_held(*id)).collect();
@@ -148,43 +145,10 @@ impl Transactions {
     }
 
     /// This one, unless its transaction is `next`, or the stream is still in it.
-    fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
+    pub(super) fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
         let mut open = self.0.lock();
         let position = open.concerned.get(&id)?.stamp.position;
         let goes_on = position.is_some_and(|position| next.or(open.current) == Some(position.commit_lsn));
         if goes_on { None } else { open.concerned.remove(&id) }
-    }
-}
-
-impl Core {
-    /// The stream's transaction is over: its last event was dispatched.
-    pub(super) fn commit(&self) {
-        let index = self.index.lock();
-        for concerned in self.transactions.over(&index) {
-            self.end_transaction(concerned);
-        }
-    }
-
-    /// A subscription that is told again what it missed has come to an event of transaction `next`, or to the present.
-    pub(super) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
-        if let Some(concerned) = self.transactions.over_for(id, next) {
-            self.end_transaction(concerned);
-        }
-    }
-
-    fn end_transaction(&self, concerned: Concerned) {
-        let Concerned { subscription, event, stamp } = concerned;
-        match subscription.policy.clone() {
-            Some(lane) => lane.enqueue(Judgement::of_commit(event, stamp, subscription), self),
-            None => end_judged(&subscription, &event, &stamp, self.clock.now()),
-        }
-    }
-}
-
-/// Behind whatever policies were asked about.
-pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
-    match &subscription.maker {
-        Maker::Engine => subscription.end_transaction(now),
-        Maker::Resolver { lane, .. } => lane.commit(event, stamp, subscription),
     }
 }

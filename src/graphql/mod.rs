@@ -22,6 +22,7 @@ mod federation;
 mod intern;
 mod limits;
 mod name;
+mod one_of;
 pub mod plan;
 mod planner;
 mod query;

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::coerce;
 use super::error::{RequestError, RequestErrorKind};
+use super::one_of;
 
 /// Whatever tells of the schema: `__schema`, `__type`, `_service`.
 pub(super) fn introspection<'d>(document: &'d ExecutableDocument, operation: &'d Operation) -> Option<&'d Node<Field>> {
@@ -48,13 +49,19 @@ pub(super) fn execute(
     check_max_depth(document, operation).map_err(refused)?;
     let variables: JsonMap =
         variables.iter().map(|(name, value)| (name.as_str().into(), JsonValue::from(value.clone()))).collect();
-    let response = Execution::new(schema, document)
+    let with_kinds = one_of::with_kinds(schema, document);
+    let document = with_kinds.as_ref().unwrap_or(document);
+    let operation = document.operations.get(operation.name.as_deref()).map_err(refused)?;
+    let mut response = Execution::new(schema, document)
         .implementers_map(implementers)
         .operation(operation)
         .coerced_variable_values(&Valid::assume_valid(variables))
         .enable_schema_introspection(true)
         .execute_sync(&Query { subgraph })
         .map_err(refused)?;
+    if with_kinds.is_some() {
+        response.data = response.data.map(one_of::answer);
+    }
     serde_json::to_vec(&response)
         .map(Bytes::from)
         .map_err(|error| RequestError::new(RequestErrorKind::InternalServerError, error.to_string()))

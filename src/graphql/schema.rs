@@ -22,6 +22,7 @@ use super::error::{RequestError, RequestErrorKind, SchemaError};
 use super::federation;
 use super::intern::Plans;
 use super::limits::Limits;
+use super::one_of;
 use super::plan::Plan;
 use super::planner::Planner;
 use super::query;
@@ -117,6 +118,7 @@ impl GraphSchema {
         }
         let schema = Schema::parse_and_validate(text.as_str(), "schema.graphql")
             .map_err(|failed| SchemaError::Refused { message: failed.errors.to_string() })?;
+        let schema = one_of::define(schema);
         Ok(GraphSchema {
             sdl,
             implementers: schema.implementers_map(),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and what it may name of others: a whole room, or an item of it where that is all it needs.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("decode", &["model"]),
     ("predicate", &["model"]),
@@ -26,6 +26,8 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("capture", &["model", "store::StoreError", "journal::Durable"]),
     ("probe", &["model", "security::Question", "security::Reads", "security::Binding"]),
     ("adapter", &[]),
+    // What clients receive: a refused request or condition, or the end of the history that they followed.
+    ("failure", &["graphql::RequestError", "journal::Origin", "predicate::PredicateError"]),
     ("metrics", &[]),
 ];
 

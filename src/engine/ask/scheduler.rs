@@ -10,7 +10,7 @@ use super::Teller;
 use super::lane::{Batch, Lane};
 use super::policy::{IMAGES_MAX, Pace, Standing, Turn};
 use super::ready::{Ready, Worker};
-use crate::engine::failure::Failure;
+use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::predicate::Truth;
 use crate::probe::{Ask, Probe, ProbeError, Verdict};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Conversation, SessionHandle};
-use crate::engine::failure::Failure;
 use crate::engine::subscribe::Subscribed;
 use crate::engine::subscription::Sink;
+use crate::failure::Failure;
 use crate::model::{OperationId, Request, SubscriptionId};
 use crate::payload::{Body, Frame};
 use crate::session::{Action, Input, ServerMessage};
@@ -68,9 +68,9 @@ impl SessionHandle {
         let principal = conversation.principal.clone().unwrap_or_default();
         let head = self.dialect.next_head(id);
         let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head };
-        self.core.check_subscribe(conversation.key)?;
+        self.core.rates.check_subscribe(conversation.key)?;
         if self.core.live()?.schema.introspects(&request) {
-            self.core.check_introspection(conversation.key)?;
+            self.core.rates.check_introspection(conversation.key)?;
         }
         match self.core.subscribe(&principal, &Arc::new(request), sink)? {
             Subscribed::Live(subscription) => {

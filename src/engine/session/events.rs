@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{Conversation, SessionHandle, TAKE_BYTES};
-use crate::engine::failure::Failure;
-use crate::engine::rate::RetryAfter;
+use crate::failure::{Failure, RetryAfter};
 use crate::graphql::Request;
 use crate::journal::Cursor;
 use crate::model::OperationId;

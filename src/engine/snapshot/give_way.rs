@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::engine::core::Core;
-use crate::engine::failure::Failure;
+use crate::failure::Failure;
 
 /// How long between two looks. Who is waited for at two in a row gives way: most snapshots are over before.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -181,6 +181,19 @@ fn deep_filters_within_the_limit_are_read() {
 }
 
 #[test]
+fn introspection_says_that_no_input_object_is_one_of_its_fields() {
+    let query = "query Q { filter: __type(name: \"OrdersWhere\") { ...T } row: __type(name: \"Orders\") { name ...T } } \
+                 fragment T on __Type { isOneOf one: isOneOf kind ... on __Type { isOneOf } }";
+    let Ok(Operation::Query(answer)) = schema().compile(&request(query, json!({}))) else { panic!("refused") };
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let expected = json!({ "data": {
+        "filter": { "isOneOf": false, "one": false, "kind": "INPUT_OBJECT" },
+        "row": { "name": "Orders", "isOneOf": null, "one": null, "kind": "OBJECT" },
+    } });
+    assert_eq!(answer, expected);
+}
+
+#[test]
 fn switched_off_introspection_leaves_queries_and_typename() {
     let options = Options { introspection: false, ..Options::default() };
     let schema = GraphSchema::build(&[super::fixture::customers()], &fields(), options).unwrap();

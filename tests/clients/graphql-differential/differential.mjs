@@ -11,7 +11,7 @@ const queries = [
   getIntrospectionQuery(),
   getIntrospectionQuery({
     descriptions: true, specifiedByUrl: true, directiveIsRepeatable: true, schemaDescription: true,
-    inputValueDeprecation: true,
+    inputValueDeprecation: true, oneOf: true,
   }),
 ];
 

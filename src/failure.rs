@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::rate::RetryAfter;
 use crate::graphql::RequestError;
 use crate::journal::Origin;
 use crate::predicate::PredicateError;
+
+/// Whole seconds after which it is worth to try again; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RetryAfter(pub(crate) u64);
 
 /// The errors of one operation. Never empty.
 #[derive(Clone, Debug)]
@@ -36,16 +39,16 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Failure::Coded { code, message: message.into() }
     }
 
-    pub(super) fn rate_limited(what: &str, RetryAfter(retry_after_s): RetryAfter) -> Self {
+    pub(crate) fn rate_limited(what: &str, RetryAfter(retry_after_s): RetryAfter) -> Self {
         let message = format!("too many {what} at once: try again in {retry_after_s} s");
         Failure::RateLimited { message, retry_after_s }
     }
 
-    pub(super) fn entities_unsupported() -> Self {
+    pub(crate) fn entities_unsupported() -> Self {
         Failure::new(
             "ENTITIES_UNSUPPORTED",
             "this engine has no database to give rows from: resolve entities elsewhere",
@@ -68,7 +71,7 @@ impl Failure {
     }
 
     /// The same, each with the cursor at which the operation stood.
-    pub(super) fn to_json_at(&self, cursor: &str) -> String {
+    pub(crate) fn to_json_at(&self, cursor: &str) -> String {
         let mut errors = self.to_value();
         for error in errors.as_array_mut().into_iter().flatten() {
             error["extensions"]["rowcast"] = json!({ "cursor": cursor });
@@ -77,7 +80,7 @@ impl Failure {
     }
 
     /// The history of the reader's last cursor, where that may not be the one that is followed now.
-    pub(super) fn told_in(&self) -> Option<Origin> {
+    pub(crate) fn told_in(&self) -> Option<Origin> {
         match self {
             Failure::Gap { told_in, .. } => Some(*told_in),
             Failure::Request(_) | Failure::Coded { .. } | Failure::RateLimited { .. } => None,
