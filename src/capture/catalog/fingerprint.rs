@@ -110,6 +110,12 @@ const FINGERPRINT: &str = "
         from named
         join pg_catalog.pg_attribute a on a.attrelid = named.oid and a.attnum = named.part
         where named.class = 'pg_catalog.pg_class'::pg_catalog.regclass and named.part > 0
+        union all
+        -- Transactions that have ended since an engine noted them: see sql/functions/note_coverage.sql.
+        select 21, w.relation::oid, 0, t.xid::pg_catalog.xid8::pg_catalog.xid
+        from rowcast.watched w
+        cross join pg_catalog.jsonb_array_elements_text(w.coverage -> 'open') t (xid)
+        where pg_catalog.pg_visible_in_snapshot(t.xid::pg_catalog.xid8, pg_catalog.pg_current_snapshot())
     ),
     part (hash) as (
         select pg_catalog.hash_record_extended(v, 1) from version v
