@@ -33,6 +33,39 @@ async fn an_engine_role_does_all_that_the_engine_does() {
         .unwrap();
 }
 
+/// Those that have read or locked rows have not written, and those of other tables do not matter.
+#[tokio::test]
+async fn an_engine_role_notes_the_writers_that_are_open_when_the_publication_is_altered() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("engine");
+    admin
+        .batch_execute(&format!(
+            "create table t (id int primary key); create table u (id int primary key); insert into t values (0);
+             select rowcast.watch('t'), rowcast.watch('u');
+             create role {role} login replication; select rowcast.grant_engine('{role}')"
+        ))
+        .await
+        .unwrap();
+    let mut engine = database.connect_as(&role).await;
+    store::note_coverage(&mut engine).await.unwrap();
+    let (writer, reader) = (database.connect().await, database.connect().await);
+    writer.batch_execute("begin; savepoint s; insert into t values (1); release s").await.unwrap();
+    reader.batch_execute("begin; select from t for update; insert into u values (1)").await.unwrap();
+    admin.batch_execute("alter publication rowcast drop table t; alter publication rowcast add table t").await.unwrap();
+    assert!(store::note_coverage(&mut engine).await.unwrap(), "the publication was altered");
+    let open = "select jsonb_array_length(coverage -> 'open') from rowcast.watched where relation = 't'::regclass";
+    assert_eq!(admin.query_one(open, &[]).await.unwrap().get::<_, i32>(0), 1);
+    let before = Tables::load(&engine).await.unwrap().fingerprint;
+    reader.batch_execute("commit").await.unwrap();
+    assert!(!store::note_coverage(&mut engine).await.unwrap(), "the writer is still open");
+    assert_eq!(before.again(&engine).await.unwrap(), before);
+    writer.batch_execute("commit").await.unwrap();
+    assert_ne!(before.again(&engine).await.unwrap(), before, "an engine polls for this");
+    assert!(!Tables::load(&engine).await.unwrap().is_noted(), "it may end between the note and the reading");
+    assert!(store::note_coverage(&mut engine).await.unwrap(), "the writer has ended");
+    assert!(!store::note_coverage(&mut engine).await.unwrap(), "once");
+}
+
 #[tokio::test]
 async fn an_engine_role_may_do_nothing_else() {
     let (database, admin) = Database::migrated().await;
