@@ -398,6 +398,9 @@ revoke all on table rowcast.tables from public;
 -- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
 -- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
+-- "open" are the transactions that an engine noted because they may be captured in part, as far as they have not ended; see
+-- rowcast.note_coverage.
+--
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
 create view rowcast.coverage as
@@ -432,6 +435,13 @@ select
             from pg_catalog.pg_publication p
             left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.relation
             where p.pubname = 'rowcast' and pg_catalog.current_setting('wal_level') = 'logical'
+        ),
+        'open', (
+            select coalesce(pg_catalog.jsonb_agg(t.xid order by t.xid collate "C"), '[]')
+            from rowcast.watched w
+            cross join pg_catalog.jsonb_array_elements_text(w.coverage -> 'open') t (xid)
+            where w.relation = c.relation
+              and not pg_catalog.pg_visible_in_snapshot(t.xid::xid8, pg_catalog.pg_current_snapshot())
         ),
         'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),
@@ -1030,6 +1040,33 @@ comment on function rowcast.loses_rows(jsonb, jsonb) is
     'Whether rows may have come, gone or changed without events between two values of rowcast.coverage.';
 revoke all on function rowcast.loses_rows(jsonb, jsonb) from public;
 
+-- The open transactions that have written to a table or to a partition of it, as rowcast.coverage lists them. Called by
+-- rowcast.note_coverage when what is published has changed: what such a transaction wrote before may not be captured. One that
+-- ends before its locks are looked at commits before the caller does. Without a slot there are none: one that is made later
+-- waits for every open transaction and streams nothing of it.
+create or replace function rowcast.open_writers(relation regclass, coverage jsonb)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $function$
+    select coalesce(jsonb_agg(open.xid::text order by open.xid::text collate "C"), '[]')
+    from pg_snapshot_xip(pg_current_snapshot()) open (xid)
+    where exists (select from pg_replication_slots s where s.slot_type = 'logical' and s.database = current_database())
+      and open.xid::xid in (
+          select own.transactionid
+          from pg_locks held
+          join pg_locks own on own.virtualtransaction = held.virtualtransaction and own.locktype = 'transactionid' and own.granted
+          where held.locktype = 'relation'
+            and held.database = (select d.oid from pg_database d where d.datname = current_database())
+            and (held.relation = $1 or $2 -> 'partitions' ? held.relation::text)
+            and held.granted
+            and held.mode not in ('AccessShareLock', 'RowShareLock')
+      )
+$function$;
+comment on function rowcast.open_writers(regclass, jsonb) is 'The open transactions that have written to a table.';
+revoke all on function rowcast.open_writers(regclass, jsonb) from public;
+
 -- Notes for each watched table what its captured changes depend on, and since when they are whole. Called by engines before
 -- they read the catalog: at every start, so a change while no engine ran is found, and whenever the catalog has changed.
 -- Returns whether changes of a table may have been lost.
@@ -1037,6 +1074,11 @@ revoke all on function rowcast.loses_rows(jsonb, jsonb) from public;
 -- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
 -- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
 -- there, and cursors from before it have expired as well (src/engine/losses.rs).
+--
+-- ALTER PUBLICATION does not wait for transactions that write. What one of them wrote while the table was not published is not
+-- in the stream, although it commits when all is published again. So those that are open are noted (rowcast.open_writers), and
+-- when one has ended, changes were lost once more. Engines poll for that (src/capture/catalog/fingerprint.rs). What alters
+-- triggers waits for transactions that write: none is captured in part by an outbox.
 --
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
 create or replace function rowcast.note_coverage()
@@ -1060,6 +1102,9 @@ begin
         order by n.relation
         for update of n
     loop
+        if w.before ->> 'publication' is distinct from w.after ->> 'publication' then
+            w.after := w.after || jsonb_build_object('open', rowcast.open_writers(w.relation, w.after));
+        end if;
         if rowcast.loses_rows(w.before, w.after) then
             lost := true;
             update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()

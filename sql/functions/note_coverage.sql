@@ -6,6 +6,11 @@
 -- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
 -- there, and cursors from before it have expired as well (src/engine/losses.rs).
 --
+-- ALTER PUBLICATION does not wait for transactions that write. What one of them wrote while the table was not published is not
+-- in the stream, although it commits when all is published again. So those that are open are noted (rowcast.open_writers), and
+-- when one has ended, changes were lost once more. Engines poll for that (src/capture/catalog/fingerprint.rs). What alters
+-- triggers waits for transactions that write: none is captured in part by an outbox.
+--
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
 create or replace function rowcast.note_coverage()
 returns boolean
@@ -28,6 +33,9 @@ begin
         order by n.relation
         for update of n
     loop
+        if w.before ->> 'publication' is distinct from w.after ->> 'publication' then
+            w.after := w.after || jsonb_build_object('open', rowcast.open_writers(w.relation, w.after));
+        end if;
         if rowcast.loses_rows(w.before, w.after) then
             lost := true;
             update rowcast.watched n set coverage = w.after, whole_since = pg_current_wal_insert_lsn()

@@ -7,6 +7,9 @@
 -- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
 -- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
+-- "open" are the transactions that an engine noted because they may be captured in part, as far as they have not ended; see
+-- rowcast.note_coverage.
+--
 -- Where nothing can be captured from the WAL, what is published does not count. It reads catalogs alone and locks no table of
 -- the user.
 create view rowcast.coverage as
@@ -41,6 +44,13 @@ select
             from pg_catalog.pg_publication p
             left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.relation
             where p.pubname = 'rowcast' and pg_catalog.current_setting('wal_level') = 'logical'
+        ),
+        'open', (
+            select coalesce(pg_catalog.jsonb_agg(t.xid order by t.xid collate "C"), '[]')
+            from rowcast.watched w
+            cross join pg_catalog.jsonb_array_elements_text(w.coverage -> 'open') t (xid)
+            where w.relation = c.relation
+              and not pg_catalog.pg_visible_in_snapshot(t.xid::xid8, pg_catalog.pg_current_snapshot())
         ),
         'outbox', (select s.started_in::text from rowcast.outbox_state s),
         'triggers', pg_catalog.min(c.triggers) filter (where c.oid = c.relation),

@@ -33,6 +33,51 @@ async fn an_engine_role_does_all_that_the_engine_does() {
         .unwrap();
 }
 
+/// What only read or locked rows has not written, writers of other tables do not matter, and a slot that is made later waits
+/// for all of them.
+#[tokio::test]
+async fn an_engine_role_notes_the_writers_that_are_open_when_the_publication_is_altered() {
+    let (database, admin) = Database::migrated().await;
+    let role = database.role("engine");
+    admin
+        .batch_execute(&format!(
+            "create table t (id int primary key); create table u (id int primary key); insert into t values (0);
+             select rowcast.watch('t'), rowcast.watch('u');
+             create role {role} login replication; select rowcast.grant_engine('{role}')"
+        ))
+        .await
+        .unwrap();
+    let mut engine = database.connect_as(&role).await;
+    store::note_coverage(&mut engine).await.unwrap();
+    let (writer, reader) = (database.connect().await, database.connect().await);
+    let open = "select jsonb_array_length(coverage -> 'open') from rowcast.watched where relation = 't'::regclass";
+    for (prepare, writers) in [
+        ("select 'without a slot'".to_owned(), 0),
+        (format!("select pg_create_logical_replication_slot('{role}', 'pgoutput', true)"), 1),
+    ] {
+        engine.batch_execute(&prepare).await.unwrap();
+        writer.batch_execute("begin; savepoint s; insert into t values (1); release s").await.unwrap();
+        reader.batch_execute("begin; select from t for update; insert into u values (1)").await.unwrap();
+        admin.batch_execute("alter publication rowcast drop table t").await.unwrap();
+        admin.batch_execute("alter publication rowcast add table t").await.unwrap();
+        assert!(store::note_coverage(&mut engine).await.unwrap(), "the publication was altered");
+        assert_eq!(admin.query_one(open, &[]).await.unwrap().get::<_, i32>(0), writers, "{prepare}");
+        if writers == 0 {
+            writer.batch_execute("rollback").await.unwrap();
+            reader.batch_execute("rollback").await.unwrap();
+        }
+    }
+    let before = Tables::load(&engine).await.unwrap().fingerprint;
+    reader.batch_execute("commit").await.unwrap();
+    assert!(!store::note_coverage(&mut engine).await.unwrap(), "the writer is still open");
+    assert_eq!(before.again(&engine).await.unwrap(), before);
+    writer.batch_execute("commit").await.unwrap();
+    assert_ne!(before.again(&engine).await.unwrap(), before, "an engine polls for this");
+    assert!(!Tables::load(&engine).await.unwrap().is_noted(), "it may end between the note and the reading");
+    assert!(store::note_coverage(&mut engine).await.unwrap(), "the writer has ended");
+    assert!(!store::note_coverage(&mut engine).await.unwrap(), "once");
+}
+
 #[tokio::test]
 async fn an_engine_role_may_do_nothing_else() {
     let (database, admin) = Database::migrated().await;

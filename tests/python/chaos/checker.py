@@ -2,14 +2,18 @@
 
 A transcript is what one subscription heard, in segments: a segment begins afresh (from now on) or after a cursor. What
 lies between a segment and a fresh one behind it was given up openly, and is counted as such; what lies between a
-segment and one that resumes is owed.
+segment and one that resumes is owed. What committed while an administrator kept it from being captured may be missing,
+if the subscription ends for it before it gets anything that committed after the administrator was done.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from chaos.history import Account, History, Row, Told, View
+from chaos.history import END, Account, History, Row, Told, View
+
+AFRESH = ("CURSOR_EXPIRED", "CURSOR_AHEAD", "GAP")
+"""Codes that say openly that a cursor is of no more use."""
 
 
 @dataclass
@@ -88,6 +92,9 @@ class Check:
         self._had = 0
         """What lies behind the last event that came: what was owed and not told before an open end may still come."""
         self._got: set[int] = set()
+        self._altered = history.altered(transcript.view.table)
+        self._missed: dict[int, int] = {}
+        """What was missed while an administrator was at work, and the position up to which that has to be told."""
         self._policies = 0
         self._where = ""
         self._wronged = False
@@ -103,6 +110,7 @@ class Check:
             self._where += " at the end"
             self._policies = 1 << 30
             self._skip_to(len(self._account.owed))
+            self._give_no_more_time(END)
             self._table()
 
     def _table(self) -> None:
@@ -125,6 +133,10 @@ class Check:
 
     def _begin(self, segment: Segment) -> None:
         """A fresh segment may begin anywhere behind what was had before, but not behind what it has to have."""
+        if not segment.because.endswith(AFRESH):
+            self._give_no_more_time(END)
+        self._verdict.counts["missed"] += len(self._missed)
+        self._missed.clear()
         before = self._place
         bound = None if segment.since is None else max(self._had, self._account.first_at(segment.since))
         start = self._start(segment)
@@ -151,6 +163,7 @@ class Check:
         place = self._expected(told)
         if place is not None:
             self._skip_to(place)
+            self._give_no_more_time(self._account.owed[place].lsn)
             self._got.add(place)
             self._place = self._had = place + 1
         else:
@@ -166,9 +179,24 @@ class Check:
         """What lies between was owed, unless a change of the policy excuses it."""
         for missed in range(self._place, place):
             event = self._account.owed[missed]
-            if not event.may_be_silent(self._policies):
-                self._wrong("lost", f"#{missed} {next(iter(event.outcomes.values()))} at {_lsn(event.lsn)}")
+            if event.may_be_silent(self._policies):
+                continue
+            until = next((end for began, end in self._altered if began <= event.lsn < end), None)
+            if until is None:
+                self._lost(missed)
+            else:
+                self._missed[missed] = until
         self._place = place
+
+    def _give_no_more_time(self, position: int) -> None:
+        """What was missed and should have been told before this position is lost."""
+        for missed in [missed for missed, until in self._missed.items() if until <= position]:
+            del self._missed[missed]
+            self._lost(missed)
+
+    def _lost(self, missed: int) -> None:
+        event = self._account.owed[missed]
+        self._wrong("lost", f"#{missed} {next(iter(event.outcomes.values()))} at {_lsn(event.lsn)}")
 
     def _unexpected(self, told: Told) -> None:
         behind = self._account.places(told)
@@ -177,7 +205,8 @@ class Check:
         elif behind:
             # It has been counted as lost when it was passed over.
             self._wrong("disordered", f"{told}, which is #{behind[0]}, behind #{self._place - 1}")
-            self._verdict.counts["lost"] -= 1
+            if self._missed.pop(behind[0], None) is None:
+                self._verdict.counts["lost"] -= 1
             self._got.add(behind[0])
         elif told[2] in self._history.keys:
             self._wrong("leaked", f"{told}")

@@ -20,15 +20,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from chaos.checker import Heard, Segment, Transcript
+from chaos.checker import AFRESH, Heard, Segment, Transcript
 from chaos.history import Told, View
 from rig.proxy import BUFFER
 
 Position = Callable[[], Awaitable[int]]
 """The position in the WAL behind everything that has committed by now."""
-
-AFRESH = ("CURSOR_EXPIRED", "CURSOR_AHEAD", "GAP")
-"""Codes that say openly that a cursor is of no more use."""
 
 RESUME_PROBE = '{ __type(name: "Subscription") { fields { args { name } } } }'
 

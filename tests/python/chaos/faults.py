@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from chaos.administrators import ALTERATIONS, Alteration, alter, drop_slots
 from chaos.clients import Client, Ledger
 from chaos.clock import Clock
 from chaos.processes import Application, server_processes, signal_all, sql
@@ -39,6 +40,8 @@ class Stage:
     chance: random.Random
     server: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever stops, kills or starts PostgreSQL."""
+    catalog: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by administrators: without event triggers a policy that changes is in force only when it is polled for."""
 
 
 Fault = Callable[[Stage], Awaitable[None]]
@@ -125,12 +128,7 @@ async def _(stage: Stage) -> None:
 
 @fault("slot: dropped")
 async def _(stage: Stage) -> None:
-    ours = "from pg_replication_slots where slot_name like 'rowcast%'"
-    for _ in range(100):
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
-            await sql(stage.world, f"select pg_terminate_backend(active_pid) {ours} and active")
-            if await sql(stage.world, f"select pg_drop_replication_slot(slot_name) {ours}"):
-                return
+    await drop_slots(stage.world)
 
 
 @fault("outbox: emptied")
@@ -160,17 +158,32 @@ async def _(stage: Stage) -> None:
 
 @fault("DDL: another row policy")
 async def _(stage: Stage) -> None:
-    known = await sql(stage.world, "select count(*) from chaos.history where op = 'POLICY'")
-    version = int(str(known[0][0])) + 1
-    stage.ledger.policies = version
-    alter = f"alter policy own on notes using ({POLICIES[version % 2]})"
-    await _ddl(stage, f"insert into chaos.history (tab, op) values ('', 'POLICY'); {alter}")
+    async with stage.catalog:
+        known = await sql(stage.world, "select count(*) from chaos.history where op = 'POLICY'")
+        version = int(str(known[0][0])) + 1
+        stage.ledger.policies = version
+        another = f"alter policy own on notes using ({POLICIES[version % 2]})"
+        await _ddl(stage, f"insert into chaos.history (tab, op) values ('', 'POLICY'); {another}")
 
 
 async def _ddl(stage: Stage, statement: str) -> None:
     # It waits for writers only so long; a server that is away may have done it or not, and that is fine.
     with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DuplicateColumn, psycopg.errors.UndefinedColumn):
         await sql(stage.world, statement)
+
+
+# --- administrators ---
+
+
+def _administrator(name: str, alteration: Alteration) -> None:
+    @fault(name, 0.7)
+    async def _(stage: Stage) -> None:
+        async with stage.catalog:
+            await alter(stage.world, stage.chance, alteration)
+
+
+for _name, _alteration in ALTERATIONS.items():
+    _administrator(_name, _alteration)
 
 
 # --- the application ---

@@ -18,8 +18,14 @@ from rig.server import CAPTURE
 
 Image = dict[str, Any]
 
+END = 1 << 64
+"""A position behind all others."""
+
 Row = tuple[str | None, str | None]
 """What a client has of a row: its revision and its body (digested)."""
+
+ALTERED, WHOLE = "ALTERED", "WHOLE"
+"""Between these, changes of a table may not be captured: an administrator was at work."""
 
 Told = tuple[str, str, str | None, str | None, str | None]
 """What one event says: operation, transition, key, and the row's revision and body (digested)."""
@@ -27,7 +33,7 @@ Told = tuple[str, str, str | None, str | None, str | None]
 
 @dataclass(frozen=True)
 class Change:
-    """One committed change of a row, or of the policy of `notes`."""
+    """One committed change of a row, or of the policy of `notes`, or a mark of an administrator."""
 
     lsn: int
     table: str
@@ -127,6 +133,18 @@ class History:
         self._latest = sum(change.operation == "POLICY" for change in changes)
         self.keys = {str(image["id"]) for change in changes for image in (change.old, change.new) if image}
 
+    def altered(self, table: str) -> list[tuple[int, int]]:
+        """From where to where an administrator kept changes of a table from being captured."""
+        spans: list[tuple[int, int]] = []
+        began = None
+        for change in (change for change in self.changes if change.table == table):
+            if change.operation == ALTERED and began is None:
+                began = change.lsn
+            elif change.operation == WHOLE and began is not None:
+                spans.append((began, change.lsn))
+                began = None
+        return spans if began is None else [*spans, (began, END)]
+
     def account(self, view: View) -> Account:
         """What a subscriber with this view is owed from beginning to end."""
         owed: list[Owed] = []
@@ -134,7 +152,7 @@ class History:
         for change in self.changes:
             if change.operation == "POLICY":
                 policy += 1
-            elif change.table == view.table:
+            elif change.table == view.table and change.operation not in (ALTERED, WHOLE):
                 events = (self._owed(view, half, policy) for half in change.halves())
                 owed.extend(event for event in events if event is not None)
         return Account(view, owed)
@@ -196,6 +214,8 @@ def _ordered(rows: list[Any], transactions: list[tuple[int, int]]) -> list[Chang
 
 def _refuse_other_order(committed: list[Change], told: list[Change]) -> None:
     """What happened to one row, and what emptied its table, has to be told as it was committed."""
+    marks = (ALTERED, WHOLE)
+    committed, told = ([change for change in changes if change.operation not in marks] for changes in (committed, told))
     for story, as_told in zip(_stories(committed), _stories(told), strict=True):
         assert story == as_told, f"disordered by the outbox: {story} was told as {as_told}"
 

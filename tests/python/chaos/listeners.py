@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import httpx
 
-from chaos.clients import AFRESH, Client, Ledger, Operation, Position
+from chaos.checker import AFRESH
+from chaos.clients import Client, Ledger, Operation, Position
 from chaos.history import View
 from rig.proxy import BUFFER
 from rig.stream import EVENTS

@@ -97,6 +97,7 @@ class Report:
             "segments resumed": counts["resumed"],
             "segments begun afresh": counts["fresh"],
             "events given up openly": counts["given up"],
+            "events missed before a GAP": counts["missed"],
         } | {wrong: counts[wrong] for wrong in WRONGS}
         lines = [f"  {name:32} {value}" for name, value in figures.items()]
         for title, counter in (("faults", self.faults), ("ends", self.ledger.counts), ("writes", self.writes)):
@@ -197,7 +198,7 @@ class Run:
 
     def _possible(self) -> list[str]:
         """Without a C compiler clocks cannot be stepped, and what is not there cannot be hurt."""
-        absent = ("walsender", "slot") if CAPTURE == "outbox" else ("outbox",)
+        absent = ("walsender", "slot", "publication") if CAPTURE == "outbox" else ("outbox", "triggers")
         names = [name for name in self._plan.only or faults.FAULTS if not name.startswith(absent)]
         steps = all(clock.can_be_wrong for clock in self._stage.clocks.values())
         return [name for name in names if steps or "clock" not in name]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.checker import WRONGS, Check, Heard, Segment, Transcript, Verdict, check, without
-from chaos.history import Change, History, Image, View
+from chaos.history import ALTERED, WHOLE, Change, History, Image, View
 
 RED = View("red", "notes")
 
@@ -157,3 +157,38 @@ def test_what_was_committed_after_a_change_of_the_policy_meets_the_new_rule() ->
     assert told is not None
     counts = check(history, [Transcript("red", RED, [fresh("", heard=[Heard(told, "", 1)])])]).counts
     assert counts["leaked"] == 1
+
+
+def begun(because: str, *places: int) -> tuple[str, tuple[int, ...]]:
+    return because, places
+
+
+ALTERATIONS: dict[str, tuple[list[tuple[str, tuple[int, ...]]], list[str]]] = {
+    "nothing is missing": ([begun("began", 0, 1, 2, 3)], []),
+    "missed before a GAP": ([begun("began", 0, 2), begun("error GAP", 3)], []),
+    "missed before a cursor has expired": ([begun("began", 0, 2), begun("error CURSOR_EXPIRED", 3)], []),
+    "missed and never told": ([begun("began", 0, 2, 3)], ["lost"]),
+    "missed and told too late": ([begun("began", 0, 2, 3), begun("error GAP")], ["lost"]),
+    "missed, and the connection cut": ([begun("began", 0, 2), begun("cut", 3)], ["lost"]),
+    "the last of it missed and never told": ([begun("began", 0, 1, 3)], ["lost"]),
+    "missed from before the alteration": ([begun("began", 1, 2), begun("error GAP", 3)], ["lost"]),
+    "missed from behind it": ([begun("began", 0, 1, 2)], ["lost"]),
+    "delivered late": ([begun("began", 0, 2, 1), begun("error GAP", 3)], ["disordered"]),
+    "delivered twice": ([begun("began", 0, 1, 1), begun("error GAP", 3)], ["repeated"]),
+}
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_what_an_administrator_kept_from_being_captured_has_to_be_told_by_an_error(name: str) -> None:
+    inserts = [Change(10 * number, "notes", "INSERT", None, image(number, number)) for number in range(1, 5)]
+    marks = [Change(15, "notes", ALTERED), Change(35, "notes", WHOLE)]
+    others = [Change(5, "tasks", ALTERED)]
+    history = History(sorted([*inserts, *marks, *others], key=lambda change: change.lsn))
+    told = [next(iter(owed.outcomes.values())) for owed in history.account(RED).owed]
+    heard = [Heard(each, "", 0) for each in told if each is not None]
+    segments, wrong = ALTERATIONS[name]
+    transcript = [fresh(because, heard=[heard[place] for place in places]) for because, places in segments]
+    transcript[0].since = 0
+    verdict = check(history, [Transcript("red", RED, transcript)])
+    assert [each for each in WRONGS if verdict.counts[each]] == wrong, verdict.wrongs
+    assert verdict.counts["missed"] == (1 if name.startswith("missed before a ") else 0)

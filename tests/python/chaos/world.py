@@ -28,6 +28,8 @@ create table {table} (
 );
 create trigger noted after insert or update or delete on {table} for each row execute function chaos.note();
 create trigger noted_truncate after truncate on {table} execute function chaos.note();
+alter table {table} enable always trigger noted;
+alter table {table} enable always trigger noted_truncate;
 """
 
 SCHEMA = f"""
@@ -64,9 +66,23 @@ begin
     return null;
 end $$;
 create trigger noted after insert on rowcast.outbox_window for each row execute function chaos.note_window();
+create function chaos.place() returns trigger language plpgsql as $$
+begin
+    if (select count(*) < 4 from pg_trigger where tgrelid = tg_relid and tgname ~ '^rowcast' and tgenabled = 'A') then
+        perform rowcast.publish('chaos', 'null');
+    end if;
+    return null;
+end $$;
+""" + "".join(
+    f"""
+create trigger placed after insert or update or delete or truncate on {table} execute function chaos.place();
+alter table {table} enable always trigger placed;
 """
+    for table in TABLES
+)
 """Which order an outbox gave to transactions that did not wait for each other is its own to say; `history` holds it
-against the order of commits wherever two have changed one row."""
+against the order of commits wherever two have changed one row. A transaction that an administrator kept the outbox from
+capturing gets a place there by a message."""
 
 READER = """
 create role {role};

@@ -35,6 +35,9 @@ KINDS = {
 ENDS = {"commit": 40, "rollback": 4, "prepare": 3, "part": 6}
 """How a transaction may end: `part` rolls back to a savepoint before it commits, `prepare` does it in two phases."""
 
+LONG = 0.01
+"""How many transactions are open for seconds."""
+
 
 class Writer:
     """One connection's worth of changes, at most ``rate`` transactions a second."""
@@ -82,6 +85,9 @@ class Writer:
     def _transaction(self, session: Session) -> None:
         end = self._pick(ENDS)
         try:
+            if self._chance.random() < 0.1:
+                # As tools that restore and replicate do: ordinary triggers do not fire.
+                session.execute("set local session_replication_role = replica")
             self._statements(session)
             self._end(session, end)
             self.done[end] += 1
@@ -91,6 +97,10 @@ class Writer:
 
     def _statements(self, session: Session) -> None:
         for _ in range(self._chance.choice((1, 1, 1, 2, 5))):
+            self._step(session)
+        if self._chance.random() < LONG:
+            # What administrators do meanwhile meets a transaction that is open.
+            time.sleep(self._chance.uniform(0.5, 5))
             self._step(session)
 
     def _end(self, session: Session, end: str) -> None:
