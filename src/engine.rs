@@ -24,6 +24,7 @@ mod evict;
 mod explain;
 mod failure;
 mod feed;
+mod gap;
 mod housekeeping;
 mod index;
 mod live;
