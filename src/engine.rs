@@ -25,6 +25,7 @@ mod entities;
 mod evict;
 mod explain;
 mod feed;
+mod gap;
 mod horizon;
 mod housekeeping;
 mod index;

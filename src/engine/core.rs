@@ -15,6 +15,7 @@ use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
 use super::evict::Evictions;
+use super::gap::silence;
 use super::horizon::Horizon;
 use super::index::Index;
 use super::live::Live;
@@ -33,7 +34,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::journal::{Cursor, History, Origin, Ring};
 use crate::metrics::Metrics;
-use crate::model::{Lsn, PgType, Position, Table};
+use crate::model::{Lsn, PgType};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
 use crate::session::{Close, Dialect};
@@ -198,12 +199,16 @@ impl Core {
             "CAPTURE_FAILED",
             format!("no more events can be had ({code}); the server's log has the reason"),
         );
-        let index = self.index.lock();
-        let mut serving = self.serving.write();
-        if let Serving::Live(live) = &*serving {
-            *serving = Serving::Failed(Arc::clone(live), failure.clone());
-        }
-        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
+        let ended = {
+            let index = self.index.lock();
+            let mut serving = self.serving.write();
+            if let Serving::Live(live) = &*serving {
+                *serving = Serving::Failed(Arc::clone(live), failure.clone());
+            }
+            silence(index.all())
+        };
+        self.end_silenced(&ended, &failure);
+        self.doubt_sessions();
     }
 
     /// Nothing can be told of a table rightly until the catalog is read again, and its subscribers are told so.
@@ -265,92 +270,6 @@ impl Core {
     pub(super) fn follow(&self, history: History) {
         *self.history.write() = history;
     }
-
-    /// A new stream that does not go on where the last one ended: nobody who listens may take it for the same. Who keeps the
-    /// rows that are there is told them anew.
-    pub(super) fn begin_anew(self: &Arc<Self>, history: History, ring: Ring, code: &str) {
-        let message = format!(
-            "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
-             anew, and subscribe"
-        );
-        let told_in = self.origin();
-        let is_left = history.origin != told_in;
-        let failure = Failure::Gap { message, told_in };
-        let keepers = self.end_history(history, ring, &failure, is_left);
-        self.tell_all_rows_anew(&keepers, &failure);
-    }
-
-    /// Changes of one table were not captured, such as those of a partition that was detached. Other tables go on.
-    pub(super) fn tell_gap(self: &Arc<Self>, table: &Table) {
-        self.metrics.gaps_total.add(1);
-        self.end_with_gap(table, |_, _| true);
-    }
-
-    /// Changes of a table were lost at this position: a subscription that resumed from before it and is live has not got
-    /// them all. One that is still being told what it missed finds out by itself.
-    pub(super) fn end_resumed(self: &Arc<Self>, table: u32, at: Position) {
-        let Some(table) = self.live().ok().and_then(|live| live.tables.by_oid.get(&table).cloned()) else { return };
-        self.end_with_gap(&table, |index, subscription| {
-            !index.is_held(subscription.id) && subscription.progress.resumed_before(at)
-        });
-    }
-
-    fn end_with_gap(self: &Arc<Self>, table: &Table, is_concerned: impl Fn(&Index, &Subscription) -> bool) {
-        let message = format!(
-            "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Read the rows \
-             anew, and subscribe",
-            table.name
-        );
-        let failure = Failure::Gap { message, told_in: self.origin() };
-        let keepers = {
-            let index = self.index.lock();
-            let of_table = index.all().filter(|subscription| subscription.source.table() == Some(table.oid));
-            let concerned = of_table.filter(|subscription| is_concerned(&index, subscription));
-            end_all_but_keepers(&index, concerned, &failure)
-        };
-        self.tell_all_rows_anew(&keepers, &failure);
-    }
-
-    fn tell_all_rows_anew(self: &Arc<Self>, keepers: &[Arc<Subscription>], failure: &Failure) {
-        for subscription in keepers {
-            if self.tell_rows_anew(subscription, failure).is_err() {
-                subscription.fail_later(failure.clone());
-            }
-        }
-    }
-
-    /// Those who keep the rows; the others have ended.
-    fn end_history(&self, history: History, ring: Ring, failure: &Failure, is_left: bool) -> Vec<Arc<Subscription>> {
-        let sessions = self.registry.sessions();
-        let index = self.index.lock();
-        let keepers = end_all_but_keepers(&index, index.all(), failure);
-        // A new slot of the same server tells the same history: what is queued keeps its cursors.
-        for subscription in index.all().filter(|_| is_left) {
-            subscription.sink.leave_history();
-        }
-        for session in sessions.iter().filter(|_| is_left) {
-            session.leave_history();
-        }
-        let mut current = self.ring.lock();
-        *current = ring;
-        self.follow(history);
-        self.metrics.gaps_total.add(1);
-        keepers
-    }
-}
-
-/// Those who keep the rows, to be told them anew.
-fn end_all_but_keepers<'a>(
-    index: &Index,
-    concerned: impl Iterator<Item = &'a Arc<Subscription>>,
-    failure: &Failure,
-) -> Vec<Arc<Subscription>> {
-    let is_keeper = |subscription: &&Arc<Subscription>| subscription.keeps_rows && !index.is_held(subscription.id);
-    let (keepers, others): (Vec<_>, Vec<_>) = concerned.partition(is_keeper);
-    for subscription in others {
-        subscription.fail_later(failure.clone());
-    }
-    keepers.into_iter().cloned().collect()
 }
 
 /// The decoder's JSON forms, for the encoder, which does not know the decoder.

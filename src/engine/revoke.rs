@@ -6,6 +6,8 @@
 //! * A session whose `authenticate` hook is being asked is checked against every request that came meanwhile. A hook may read
 //!   what was before a revoke for as long as the revoke's transaction is in the stream and not yet visible, so a request of
 //!   the stream stays in force until it is.
+//! * Where the stream lost changes, or ended for good, a request may be among what is lost: every session that it could name
+//!   closes with 1012, also one whose hook is being asked, and its client authenticates again.
 //! * A request of the stream is carried out once: not again when the stream repeats it, and not when it was visible before this
 //!   process began to serve, since then no session is older than it.
 
@@ -46,7 +48,8 @@ const OPEN: &str = "select transactionid::pg_catalog.text from pg_catalog.pg_loc
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     endings: Vec<Arc<Ending>>,
-    is_full: bool,
+    /// How whoever could be named closes, because a request may be missing here.
+    doubt: Option<Close>,
 }
 
 impl Requests {
@@ -54,14 +57,19 @@ impl Requests {
         if self.endings.len() < REQUESTS_MAX {
             self.endings.push(Arc::clone(ending));
         } else {
-            self.is_full = true;
+            self.doubt = Some(Close::overloaded());
         }
     }
 
-    /// How a session of this principal closes instead of opening, if a request names it.
+    /// Some were lost.
+    pub(super) fn lose(&mut self) {
+        self.doubt = Some(Close::authenticate_again());
+    }
+
+    /// How a session of this principal closes instead of opening, if a request names it or may have named it.
     pub(super) fn close_of(&self, principal: &Principal) -> Option<Close> {
         let met = self.endings.iter().find(|ending| ending.who.matches(principal));
-        met.and_then(|ending| close_of(ending)).or_else(|| self.is_full.then(Close::overloaded))
+        met.and_then(|ending| close_of(ending)).or_else(|| self.doubt.clone().filter(|_| principal.can_be_named()))
     }
 }
 
@@ -177,6 +185,12 @@ impl Core {
             sessions = closed,
             "closed sessions at the request of a transaction"
         );
+    }
+
+    /// The stream has lost changes: whoever a request among them could name has to authenticate again.
+    pub(super) fn doubt_sessions(&self) {
+        let closed = self.registry.sessions().iter().filter(|session| session.doubt()).count();
+        tracing::warn!(sessions = closed, "closed sessions: a revoke may be among the changes that were lost");
     }
 
     /// A subscription is about to be registered.

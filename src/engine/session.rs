@@ -229,19 +229,33 @@ impl SessionHandle {
 
     /// Closes it if its principal is meant; whether that was so. One whose hook is being asked remembers the request.
     pub(super) fn end_by(self: &Arc<Self>, ending: &Arc<Ending>, close: &Close) -> bool {
+        self.end_if(close, |requests| requests.add(ending), |principal| ending.who.matches(principal))
+    }
+
+    /// Closes it if a request that was lost could name its principal; whether that was so.
+    pub(super) fn doubt(self: &Arc<Self>) -> bool {
+        self.end_if(&Close::authenticate_again(), Requests::lose, Principal::can_be_named)
+    }
+
+    fn end_if(
+        self: &Arc<Self>,
+        close: &Close,
+        remember: impl FnOnce(&mut Requests),
+        is_meant: impl FnOnce(&Principal) -> bool,
+    ) -> bool {
         let mut conversation = self.conversation.lock();
-        let is_meant = match conversation.machine.phase() {
+        let ends = match conversation.machine.phase() {
             Phase::Authenticating => {
-                conversation.requests.add(ending);
+                remember(&mut conversation.requests);
                 false
             }
-            Phase::Ready => conversation.principal.as_deref().is_some_and(|principal| ending.who.matches(principal)),
+            Phase::Ready => conversation.principal.as_deref().is_some_and(is_meant),
             Phase::AwaitingInit | Phase::Closing | Phase::Closed => false,
         };
-        if is_meant {
+        if ends {
             self.proceed(&mut conversation, Input::GoingAway(close.clone()));
         }
-        is_meant
+        ends
     }
 
     /// The engine ends an operation with errors, unless its client has been quicker: then the id may belong to another

@@ -25,6 +25,13 @@ pub struct Principal {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Principal {
+    /// Whether a request to close sessions can name it: it has something that a [`Selector`](super::Selector) compares.
+    pub fn can_be_named(&self) -> bool {
+        self.user_id.is_some() || self.tenant_id.is_some() || self.role.is_some()
+    }
+}
+
 /// Whether this may be the name of a setting of a principal's: two or more identifiers with dots between them, as
 /// PostgreSQL wants a custom setting's name (`valid_custom_variable_name` of its `guc.c`). `role`, `search_path`,
 /// `row_security` and all others that decide who may do what have no dot.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 1000 | the client's own end | retries if subscriptions are active |
 //! | 1001 | shutdown | retries |
-//! | 1012 | restart | retries |
+//! | 1012 | restart; a revoke may be among changes that were lost | retries |
 //! | 1013 | overload, slow client, connections beyond their rate | retries |
 //! | 3008 | no answer to a ping | retries |
 //! | 4400 | a malformed or misdirected message | gives up |
@@ -198,6 +198,12 @@ impl Close {
         Close::new(CloseCode::ServiceRestart, "Service restart").after_flush()
     }
 
+    /// Changes were lost, and with them perhaps the request to close this session: its client comes back, and the
+    /// application decides anew.
+    pub fn authenticate_again() -> Self {
+        Close::new(CloseCode::ServiceRestart, "Changes were lost: authenticate again").after_flush()
+    }
+
     /// The server cannot take more.
     pub fn overloaded() -> Self {
         Close::new(CloseCode::TryAgainLater, "Overloaded, try again later")
@@ -328,6 +334,7 @@ mod tests {
         let mendable = [
             Close::shutting_down(),
             Close::restarting(),
+            Close::authenticate_again(),
             Close::overloaded(),
             Close::slow_client(None),
             Close::expired(),

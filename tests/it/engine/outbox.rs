@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rowcast::capture::CaptureMode;
 use rowcast::config::{Bus, PostgreSqlBus, Settings};
 use rowcast::engine::Engine;
+use rowcast::model::Principal;
 use serde_json::{Value, json};
 
 use crate::engine::client::{Client, PATIENCE, metric, until};
@@ -252,7 +253,7 @@ async fn what_was_read_is_emptied_and_what_somebody_needs_is_kept() {
 async fn a_reader_whose_windows_are_gone_tells_every_subscriber() {
     let server = prepared(&["wal_level=replica"]).await;
     let engine = serving(&server).await;
-    let mut client = Client::of(&engine, "acme");
+    let mut client = Client::connect(&engine, Principal::default());
     client.subscribe("1", IDS);
     server.sql("insert into t values (1)").await;
     assert_eq!(client.rows(1, "id").await, [1]);

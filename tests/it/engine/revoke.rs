@@ -1,6 +1,8 @@
 //! `rowcast.revoke` and `rowcast.disconnect`: every process closes the sockets, at the place of the commit, and no hook that
 //! was asked before is believed afterwards.
 
+mod lost;
+
 use std::sync::Arc;
 use std::time::Duration;
 
