@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use super::conninfo::Conninfo;
 
 /// Of every session, replication sessions included.
-pub(super) const STARTUP: [(&str, &str); 33] = [
+pub(super) const STARTUP: [(&str, &str); 35] = [
     // A pooler that drops startup parameters drops this one as well.
     ("rowcast.pinned", "on"),
     // What would end a session or a statement.
@@ -35,6 +35,7 @@ pub(super) const STARTUP: [(&str, &str); 33] = [
     ("xmlbinary", "base64"),
     ("lc_monetary", "C"),
     ("lc_numeric", "C"),
+    ("lc_time", "C"),
     ("quote_all_identifiers", "off"),
     // How statements and values are read.
     ("standard_conforming_strings", "on"),
@@ -44,6 +45,7 @@ pub(super) const STARTUP: [(&str, &str); 33] = [
     ("xmloption", "content"),
     ("timezone_abbreviations", "Default"),
     // Who asks, and what is seen.
+    ("gin_fuzzy_search_limit", "0"),
     ("role", "none"),
     ("row_security", "on"),
     ("default_transaction_isolation", "read committed"),

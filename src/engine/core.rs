@@ -14,8 +14,7 @@ use tokio::sync::Semaphore;
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
-use super::evict::Evictions;
-use super::gap::silence;
+use super::evict::{Eviction, Evictions};
 use super::horizon::Horizon;
 use super::index::Index;
 use super::live::Live;
@@ -199,16 +198,14 @@ impl Core {
             "CAPTURE_FAILED",
             format!("no more events can be had ({code}); the server's log has the reason"),
         );
-        let ended = {
-            let index = self.index.lock();
-            let mut serving = self.serving.write();
-            if let Serving::Live(live) = &*serving {
-                *serving = Serving::Failed(Arc::clone(live), failure.clone());
-            }
-            silence(index.all())
-        };
-        self.end_silenced(&ended, &failure);
-        self.doubt_sessions();
+        let index = self.index.lock();
+        let mut serving = self.serving.write();
+        if let Serving::Live(live) = &*serving {
+            *serving = Serving::Failed(Arc::clone(live), failure.clone());
+        }
+        index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
+        // A revoke may be behind the end. Sessions get the errors first, and nothing is delivered any more.
+        self.evictions.send(Eviction::Doubt);
     }
 
     /// Nothing can be told of a table rightly until the catalog is read again, and its subscribers are told so.

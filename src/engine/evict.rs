@@ -20,6 +20,8 @@ pub(super) enum Eviction {
     Fail(SubscriptionId, Failure),
     /// The subscription's reader has been told already.
     Forget(SubscriptionId),
+    /// A revoke may be among lost changes: every session that it could name.
+    Doubt,
 }
 
 /// The sending side. Each session and subscription is sent once, so the channel is bounded by their number.

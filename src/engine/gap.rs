@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// Sends the error to the readers of subscriptions that [`silence`] ended.
-    pub(super) fn end_silenced(&self, ended: &[Arc<Subscription>], failure: &Failure) {
+    fn end_silenced(&self, ended: &[Arc<Subscription>], failure: &Failure) {
         for subscription in ended.iter().filter_map(|ended| self.complete(ended.id)) {
             subscription.fail(failure);
         }
@@ -103,7 +103,7 @@ impl Core {
 }
 
 /// Ends the delivery to these, under the index's lock. Returns those that had not ended before.
-pub(super) fn silence<'a>(concerned: impl Iterator<Item = &'a Arc<Subscription>>) -> Vec<Arc<Subscription>> {
+fn silence<'a>(concerned: impl Iterator<Item = &'a Arc<Subscription>>) -> Vec<Arc<Subscription>> {
     concerned.filter(|subscription| subscription.progress.end()).cloned().collect()
 }
 

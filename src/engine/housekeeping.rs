@@ -62,5 +62,6 @@ fn carry_out(core: &Core, eviction: Eviction) {
         Eviction::Forget(id) => {
             core.complete(id);
         }
+        Eviction::Doubt => core.doubt_sessions(),
     }
 }
