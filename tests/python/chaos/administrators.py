@@ -75,7 +75,12 @@ ALTERATIONS = {
 }
 """By the name of the fault. An outbox has triggers, and what captures from the WAL a publication."""
 
-CONTRADICTED = (psycopg.errors.DuplicateObject, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
+CONTRADICTED = (
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedTable,
+)
 """The engine was quicker, or the server did it although it did not say so."""
 
 NOTED = """

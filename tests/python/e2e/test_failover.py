@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rig.client import Socket, signed_in
+from rig.client import AUTHENTICATE_AGAIN, Socket, signed_in
 from rig.lab import Lab, laboratory, served
 from rig.postgres import Cluster, Database, running
 from rig.proxy import Proxy
@@ -158,10 +158,12 @@ async def test_a_failover_is_bridged_where_the_standby_has_the_slot_and_is_told_
         if not pair.bridges:
             message = await socket.receive_type("error", "1", 60)
             assert code(message["payload"]) == "GAP"
-            assert await refusal(socket, cursor, "2") == "CURSOR_EXPIRED"
-            await subscribe(socket, operation="3")
-            after = shop.insert()
-            assert (await heard(socket, 1, "3"))[0] == [after]
+            assert await socket.closed() == AUTHENTICATE_AGAIN
+            async with signed_in(lab.url) as back:
+                assert await refusal(back, cursor, "2") == "CURSOR_EXPIRED"
+                await subscribe(back, operation="3")
+                after = shop.insert()
+                assert (await heard(back, 1, "3"))[0] == [after]
             return
         after = shop.insert()
         assert (await heard(socket, 1))[0] == [after], "the same subscription goes on"
@@ -194,14 +196,16 @@ async def test_a_cursor_of_what_only_the_lost_primary_had_is_ahead_and_one_from_
         message = await socket.receive_type("error", "1", 60)
         assert code(message["payload"]) == "GAP", "it was told of something that never happened"
         assert message["payload"][0]["extensions"]["rowcast"]["cursor"] == ahead
-        after = shop.insert()
-        assert await refusal(socket, ahead, "2") == "CURSOR_AHEAD"
-        if pair.bridges:
-            await subscribe(socket, first, "3")
-            assert (await heard(socket, 2, "3"))[0] == [orders[1], after]
-        else:
-            assert await refusal(socket, first, "3") == "CURSOR_EXPIRED"
-        await subscribe(socket, operation="4")
-        last = shop.insert()
-        # It may begin before the stream has come to what was written a moment ago.
-        assert (await heard(socket, 1, "4"))[0] in ([after], [last])
+        assert await socket.closed() == AUTHENTICATE_AGAIN
+        async with signed_in(lab.url) as back:
+            after = shop.insert()
+            assert await refusal(back, ahead, "2") == "CURSOR_AHEAD"
+            if pair.bridges:
+                await subscribe(back, first, "3")
+                assert (await heard(back, 2, "3"))[0] == [orders[1], after]
+            else:
+                assert await refusal(back, first, "3") == "CURSOR_EXPIRED"
+            await subscribe(back, operation="4")
+            last = shop.insert()
+            # It may begin before the stream has come to what was written a moment ago.
+            assert (await heard(back, 1, "4"))[0] in ([after], [last])

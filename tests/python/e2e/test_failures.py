@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rig.client import ACME, raw_socket, signed_in
+from rig.client import ACME, AUTHENTICATE_AGAIN, raw_socket, signed_in
 from rig.lab import Lab, served
 from rig.server import CAPTURE
 from rig.shop import ORDERS, ids
@@ -58,7 +58,7 @@ async def test_rule_58_a_stream_that_is_lost_for_good_ends_each_subscription_wit
         errors = await socket.error("1")
         assert errors[0]["extensions"]["code"] == "CAPTURE_FAILED"
         assert ("OUTBOX_MISSING" if CAPTURE == "outbox" else "PUBLICATION_MISSING") in errors[0]["message"]
-        await socket.fence()  # the socket is open
+        assert await socket.closed() == AUTHENTICATE_AGAIN
         assert [message["type"] for message in socket.of("1")].count("error") == 1
         assert not [message for message in socket.of("1") if message["type"] == "complete"]
 

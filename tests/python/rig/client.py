@@ -18,6 +18,9 @@ GLOBEX = "22222222-2222-2222-2222-222222222222"
 
 Message = dict[str, Any]
 
+AUTHENTICATE_AGAIN = (1012, "Changes were lost: authenticate again")
+"""How the sockets close that a revoke among lost changes could name."""
+
 
 class Socket:
     """One open WebSocket."""

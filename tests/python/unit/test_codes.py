@@ -16,8 +16,8 @@ NO_CODES = re.compile(
     r"|BINARY_FRAME|MESSAGE_[A-Z_]+|OPERATION_ID_TOO_LONG|PUBLISH_(NOT_UTF8|MALFORMED)"
     # Encodings.
     r"|SQL_ASCII|MULE_INTERNAL"
-    # An operation.
-    r"|SNAPSHOT_END"
+    # An operation, and the kind of a type.
+    r"|SNAPSHOT_END|INPUT_OBJECT"
     # Told as TENANT_INVALID; the root of the tree and the class of refused requests have always a code of their own.
     r"|BAD_TENANT|ROWCAST_ERROR|REQUEST_REFUSED"
 )
