@@ -68,6 +68,8 @@ mod engine {
     mod coverage;
     /// What `explain` tells is what a subscriber meets.
     mod explain;
+    /// While a stream has no end, everybody else is served as always.
+    mod flood;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
     /// Whatever others do to the engine's role, database and cluster.
