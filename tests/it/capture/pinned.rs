@@ -10,7 +10,7 @@ use crate::postgres::Server;
 
 /// A setting, a value that would do harm, and the one that our sessions have. A server that does not know a setting is not
 /// asked for it.
-pub(crate) const HOSTILE: [(&str, &str, &str); 38] = [
+pub(crate) const HOSTILE: [(&str, &str, &str); 42] = [
     ("statement_timeout", "1ms", "0"),
     ("lock_timeout", "1ms", "0"),
     ("idle_in_transaction_session_timeout", "1ms", "0"),
@@ -49,10 +49,15 @@ pub(crate) const HOSTILE: [(&str, &str, &str); 38] = [
     ("session_replication_role", "replica", "origin"),
     ("event_triggers", "off", "on"),
     ("tcp_user_timeout", "1", "0"),
+    ("plpgsql.extra_errors", "all", "none"),
+    ("gin_fuzzy_search_limit", "1", "0"),
+    ("zero_damaged_pages", "on", "off"),
+    ("ignore_checksum_failure", "on", "off"),
 ];
 
 /// Sets all of them for a role or a database; the sessions that begin later have them.
 pub(crate) async fn set_hostile(admin: &Client, whom: &str) {
+    load_plpgsql(admin).await;
     let known: Vec<String> =
         admin.query("select name from pg_settings", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     let extras = "create role nobody; create access method other type table handler heap_tableam_handler";
@@ -64,9 +69,15 @@ pub(crate) async fn set_hostile(admin: &Client, whom: &str) {
     }
 }
 
+/// Lists the settings of PL/pgSQL in `pg_settings`.
+pub(super) async fn load_plpgsql(client: &Client) {
+    client.batch_execute("do $$ begin end $$").await.unwrap();
+}
+
 async fn check(server: &Server, user: &str, database: &str) {
     let conninfo = Conninfo::resolve(Some(&server.url_as(user, database))).unwrap();
     let (client, _driver) = conninfo.connect().await.unwrap();
+    load_plpgsql(&client).await;
     let query = "select name, setting from pg_settings union all select 'role', current_setting('role')";
     let rows = client.query(query, &[]).await.unwrap();
     let found: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
