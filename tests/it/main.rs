@@ -69,6 +69,8 @@ mod engine {
     mod coverage;
     /// What `explain` tells is what a subscriber meets.
     mod explain;
+    /// While the stream has always more to read, the engine still does everything else.
+    mod flood;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;
     /// Whatever others do to the engine's role, database and cluster.
