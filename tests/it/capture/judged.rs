@@ -1,6 +1,6 @@
 //! Each setting that a session can have of its own is pinned, or has a reason here why it cannot harm.
 //!
-//! A new version of PostgreSQL with a new setting fails the test until somebody has judged that setting.
+//! A new version of PostgreSQL with a new setting fails the test until that setting is judged.
 
 use std::collections::BTreeSet;
 
