@@ -9,6 +9,7 @@
 //!
 //! Left alone on purpose: what only costs time (planner, memory, parallel workers); `synchronous_commit`, `lc_messages` and
 //! `default_text_search_config`, which are the administrator's choice; `wal_sender_timeout`, to which the capture adapts.
+//! `tests/it/capture/judged.rs` gives the reason for each setting that is not pinned.
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
@@ -35,7 +36,6 @@ pub(super) const STARTUP: [(&str, &str); 35] = [
     ("xmlbinary", "base64"),
     ("lc_monetary", "C"),
     ("lc_numeric", "C"),
-    ("lc_time", "C"),
     ("quote_all_identifiers", "off"),
     // How statements and values are read.
     ("standard_conforming_strings", "on"),
@@ -44,10 +44,13 @@ pub(super) const STARTUP: [(&str, &str); 35] = [
     ("transform_null_equals", "off"),
     ("xmloption", "content"),
     ("timezone_abbreviations", "Default"),
+    // An error that PL/pgSQL's own checks raise would end a function of the migration.
+    ("plpgsql.extra_errors", "none"),
     // Who asks, and what is seen.
-    ("gin_fuzzy_search_limit", "0"),
     ("role", "none"),
     ("row_security", "on"),
+    // With a limit a GIN index returns a random part of the rows.
+    ("gin_fuzzy_search_limit", "0"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
@@ -66,7 +69,7 @@ pub(super) const LATER: &str = "
     select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
     select pg_catalog.set_config(p.name, p.value, false)
     from (values ('transaction_timeout', '0'), ('restrict_nonsystem_relation_kind', ''), ('session_replication_role', 'origin'),
-                 ('event_triggers', 'on')) p (name, value)
+                 ('event_triggers', 'on'), ('zero_damaged_pages', 'off'), ('ignore_checksum_failure', 'off')) p (name, value)
     join pg_catalog.pg_settings s on s.name = p.name and s.setting <> p.value
     where s.context = 'user' or (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user);
     select pg_catalog.current_setting('rowcast.pinned', true)";

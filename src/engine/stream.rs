@@ -114,7 +114,7 @@ impl Stream {
             if let Err(trouble) = self.step().await {
                 return trouble;
             }
-            // While there is always more to read nothing above waits, and a stop would never be looked at.
+            // While there is always more to read nothing above waits, and neither a stop nor another task has its turn.
             tokio::task::yield_now().await;
         }
     }

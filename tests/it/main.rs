@@ -28,11 +28,12 @@ mod capture {
     mod facts;
     /// Several hosts in one connection string.
     mod hosts;
+    /// Whatever a role or a database has set, rowcast's sessions have the same settings.
+    pub(crate) mod judged;
     /// Outages: nothing lost, nothing handled twice; what cannot be bridged is said.
     mod outage;
     /// The same of the outbox, and how much of it is held at once.
     mod outbox;
-    /// Whatever a role or a database has set, rowcast's sessions have the same settings.
     pub(crate) mod pinned;
     /// A consumer as the engine is one, for the tests of capture.
     mod reader;
@@ -68,7 +69,7 @@ mod engine {
     mod coverage;
     /// What `explain` tells is what a subscriber meets.
     mod explain;
-    /// While a stream has no end, everybody else is served as always.
+    /// While the stream has always more to read, the engine still does everything else.
     mod flood;
     /// Row policies and grants, and their change in mid-stream.
     mod gate;

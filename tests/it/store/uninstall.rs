@@ -3,6 +3,7 @@
 use rowcast::store::{self, Uninstall};
 use tokio_postgres::Client;
 
+use crate::engine::client::PATIENCE;
 use crate::postgres::Database;
 use crate::store::watch::{request, text};
 
@@ -274,3 +275,38 @@ async fn a_former_index_that_is_no_longer_fit_leaves_the_default() {
 
 /// Columns that are only included may be null.
 const FIT: (&str, &str) = ("create unique index items_sku on items (sku) include (note)", "i");
+
+/// An uninstall that waited for a lock would have every other session of that table wait behind it.
+#[tokio::test]
+async fn nothing_is_removed_and_no_session_waits_for_long_while_a_table_is_in_use() {
+    let database = Database::empty().await;
+    let (mut client, holder) = (database.connect().await, database.connect().await);
+    client.batch_execute(TABLES).await.unwrap();
+    watched(&mut client).await;
+    let installed = text(&client, STATE).await;
+    holder.batch_execute("begin; lock table orders, logs, items in access share mode").await.unwrap();
+    let error = tokio::time::timeout(PATIENCE, store::uninstall(&mut client, &[], false)).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "LOCKED", "{error}");
+    holder.batch_execute("rollback").await.unwrap();
+    assert_eq!(text(&holder, STATE).await, installed);
+    removed(&mut client).await;
+}
+
+#[tokio::test]
+async fn an_uninstall_waits_for_a_migration_and_for_a_watch_that_are_under_way() {
+    const WAITS: &str = "select (count(*) > 0)::text from pg_stat_activity
+        where wait_event_type = 'Lock' and wait_event = 'advisory' and datname = current_database()";
+    for lock in [0, 1] {
+        let database = Database::empty().await;
+        let (mut client, holder) = (database.connect().await, database.connect().await);
+        store::migrate(&mut client).await.unwrap();
+        let observer = database.connect().await;
+        holder.batch_execute(&format!("begin; select pg_advisory_xact_lock(1919907683, {lock})")).await.unwrap();
+        let removing = tokio::spawn(async move { store::uninstall(&mut client, &[], false).await });
+        while text(&observer, WAITS).await != "true" {
+            assert!(!removing.is_finished(), "lock {lock} is not waited for");
+        }
+        holder.batch_execute("rollback").await.unwrap();
+        assert_ne!(removing.await.unwrap().unwrap(), Uninstall::default());
+    }
+}
