@@ -1,10 +1,10 @@
-//! Row policies that were not compiled: PostgreSQL is asked once for everybody with the same question, answers come in any
-//! order, and whoever is concerned is told in commit order.
+//! Delegated row policies: PostgreSQL evaluates each question once for all subscribers that share it. Answers arrive in any
+//! order, and events are delivered in commit order.
 //!
 //! A [`Lane`] is one question: the policies of a table as one role with certain settings. Every event that may concern one
-//! of its subscriptions becomes a [`Judgement`] at the lane's end, whether something of it must be asked or not. Workers,
-//! as many as there are sessions, take what waits and ask; a judgement is told when it and all before it are decided.
-//! Nobody else waits for any of this, and a policy that sleeps keeps one session busy, not the others.
+//! of its subscriptions becomes a [`Judgement`] at the lane's end, also one that needs no evaluation. There are as many
+//! workers as sessions. They take what waits and ask. A judgement is delivered when it and all before it are decided. Other
+//! subscribers do not wait for this, and a policy that sleeps occupies one session only.
 
 mod lane;
 mod policy;
@@ -24,10 +24,10 @@ use crate::security::Question;
 use policy::{Policy, PolicyKey};
 use ready::Ready;
 
-/// Below this many entries what is gone is left where it is.
+/// Below this many entries, dead ones stay in the map.
 const SWEEP_MIN: usize = 64;
 
-/// Who tells what was decided.
+/// Delivers what was decided.
 pub(super) trait Teller: Send + Sync {
     /// Both images are decided, and so is everything before. Called under the lane's lock, so it takes none but a
     /// resolver lane's and a queue's.
@@ -67,7 +67,7 @@ impl Policies {
         lane
     }
 
-    /// Gives up every judgement that is not told.
+    /// Discards every judgement that was not delivered.
     pub(super) fn close(&self) {
         let lanes: Vec<_> = self.known.lock().lanes.values().filter_map(Weak::upgrade).collect();
         for lane in lanes {

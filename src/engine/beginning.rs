@@ -41,12 +41,12 @@ impl Beginning {
         }
     }
 
-    /// Whether its client can be told the rows.
+    /// Whether its client can get the rows.
     pub(super) fn keeps_rows(self) -> bool {
         matches!(self, Beginning::Snapshot | Beginning::AfterOrSnapshot(_))
     }
 
-    /// What its client has been told already.
+    /// What its client has already received.
     pub(super) fn after(self) -> Option<Position> {
         match self {
             Beginning::After(after) | Beginning::AfterOrSnapshot(after) => Some(after),
@@ -103,12 +103,12 @@ fn invalid(reason: &str) -> Failure {
 }
 
 pub(super) fn expired() -> Failure {
-    let message = "what followed this cursor is not kept any more: subscribe without it and read the rows anew";
+    let message = "the events after this cursor are no longer kept: subscribe without it and load the rows again";
     Failure::new("CURSOR_EXPIRED", message)
 }
 
 pub(super) fn ahead() -> Failure {
     let message = "this cursor is of another database, or of a history that the database has left (a restored backup, a \
-                   failover): subscribe without it and read the rows anew";
+                   failover): subscribe without it and load the rows again";
     Failure::new("CURSOR_AHEAD", message)
 }

@@ -109,7 +109,7 @@ impl CallQueue {
         self.calls.lock().clear();
     }
 
-    /// Up to `limit` calls that somebody waits for, oldest first.
+    /// Up to `limit` calls that a subscription waits for, oldest first.
     pub(super) fn take(&self, limit: usize) -> Vec<Arc<Call>> {
         let mut taken = Vec::new();
         while taken.len() < limit {

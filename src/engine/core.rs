@@ -1,7 +1,7 @@
-//! What every thread shares, and what of it is served at this moment.
+//! What all threads share, and which schema is served at this moment.
 //!
-//! What is served changes under the index's lock alone. So a subscription that was compiled for one schema cannot slip
-//! into the index behind the change to the next, and none can come in after the last were told of the end.
+//! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot enter
+//! the index after the change to the next one, and none can enter after the end was sent to all.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
@@ -65,13 +65,13 @@ pub(super) struct Core {
     history: RwLock<History>,
     /// Where changes of a table were lost, as the stream says it.
     pub(super) losses: Losses,
-    /// What those who come back can still be told. Locked behind the index.
+    /// The events that clients can still resume from. Locked after the index.
     pub(super) ring: Mutex<Ring>,
-    /// How many are being told again what they missed.
+    /// How many subscriptions are catching up.
     pub(super) replaying: AtomicUsize,
     /// The slot that is streamed from.
     pub(super) slot: Mutex<Option<String>>,
-    /// How far an outbox has been told; set by a start that captures from one.
+    /// How far an outbox was delivered; set by a start that captures from one.
     pub(super) horizon: OnceLock<Horizon>,
     /// Where tasks run; set by the start.
     pub(super) runtime: OnceLock<Handle>,
@@ -91,7 +91,7 @@ enum Serving {
     NotYet,
     /// Entered by the start; again with each new schema.
     Live(Arc<Live>),
-    /// Entered when the stream has ended for good. Queries are answered; whoever subscribes hears the reason.
+    /// Entered when the stream has ended for good. Queries are answered; subscriptions are refused with the reason.
     Failed(Arc<Live>, Failure),
     /// Entered by the stop, from everywhere. Final.
     Stopped,
@@ -153,7 +153,7 @@ impl Core {
         }
     }
 
-    /// Serves this from now on, unless the engine was stopped meanwhile.
+    /// Serves this from now on, unless the engine was stopped.
     pub(super) fn serve(&self, live: &Arc<Live>) -> Result<(), Error> {
         let _index = self.index.lock();
         let mut serving = self.serving.write();
@@ -188,15 +188,15 @@ impl Core {
         }
     }
 
-    /// The stream has ended for good: nobody may go on waiting for events that will not come. The reason names hosts and
-    /// repeats what the server said, so it goes to the log; clients are told its code.
+    /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and repeats
+    /// the server's words, so it goes to the log; clients get its code.
     pub(super) fn fail(&self, code: &str, reason: &str) {
         tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);
         self.metrics.capture_streaming.set(0);
         let failure = Failure::new(
             "CAPTURE_FAILED",
-            format!("no more events can be had ({code}); the server's log has the reason"),
+            format!("no more events can be delivered ({code}); the server's log has the reason"),
         );
         let index = self.index.lock();
         let mut serving = self.serving.write();
@@ -208,7 +208,7 @@ impl Core {
         self.evictions.send(Eviction::Doubt);
     }
 
-    /// Nothing can be told of a table rightly until the catalog is read again, and its subscribers are told so.
+    /// No event of a table can be delivered correctly until the catalog is read again. Its subscriptions end.
     pub(super) fn set_aside(&self, table: u32, failure: &Failure) {
         let mut index = self.index.lock();
         index.set_aside(table, failure.clone());
@@ -221,12 +221,12 @@ impl Core {
         self.index.lock().readmit();
     }
 
-    /// A copy, so that nobody holds the index while it compiles.
+    /// A copy, so that no thread holds the index while it compiles.
     pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
         self.index.lock().all().cloned().collect()
     }
 
-    /// The engine stops: everybody is told, nobody comes in.
+    /// The engine stops: all sessions and subscriptions end, and no client can connect.
     pub(super) fn shut(&self) {
         {
             let _index = self.index.lock();
@@ -243,7 +243,7 @@ impl Core {
         self.calls.close();
     }
 
-    /// Sessions know the core and the core knows them: one side has to let go.
+    /// Sessions hold the core and the core holds them: one side has to let go.
     pub(super) fn forget_sessions(&self) {
         self.registry.forget_sessions();
     }
@@ -257,7 +257,7 @@ impl Core {
         self.history.read().contains(cursor)
     }
 
-    /// The cursor of whoever begins to listen now.
+    /// The cursor of a subscription that begins now.
     pub(super) fn here(&self) -> Option<Cursor> {
         let ring = self.ring.lock();
         ring.position().map(|position| Cursor { origin: self.origin(), position })

@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// The number is held until its event is told: two threads that publish at once keep the order of their numbers.
+    /// The number is locked until its event is dispatched, so two threads that publish at once keep the order of numbers.
     fn publish_here(&self, topic: &str, payload: &str, tenant: Option<&str>) -> Result<(), Error> {
         self.core.live()?;
         let valid: &RawValue = serde_json::from_str(payload).map_err(|error| Error::Declaration {

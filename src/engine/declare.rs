@@ -34,9 +34,9 @@ pub(super) struct Declaration {
     operations: Option<Vec<OperationName>>,
     /// The service that the field belongs to.
     service: Option<String>,
-    /// What becomes of clients that read too slowly; `None` as the settings say.
+    /// What the engine does with clients that read too slowly; `None` as the settings say.
     slow_client: Option<SlowClient>,
-    /// Whether what one commit changed is told at once.
+    /// Whether what one commit changed is delivered as one message.
     transactions: bool,
 }
 

@@ -1,13 +1,12 @@
-//! From one event to everybody who is to be told: match, gate, encode once, queue.
+//! From one event to all its subscribers: match, gate, encode once, queue.
 //!
 //! One fair lock guards the index. Registering takes it as well, so a subscription is in force from the moment that
-//! `subscribe` returns: a row committed after that is told. (A command channel to an index of one owner was considered:
-//! it makes registration asynchronous and needs a bound of its own.)
+//! `subscribe` returns: a row committed after that is delivered. (A command channel to an index of one owner was
+//! considered: it makes registration asynchronous and needs a bound of its own.)
 //!
-//! One thread tells all: to spread one event's sessions over two threads was measured (median of two engines with half
-//! of the sessions each, against one with all; two busy cores): 8 us became 51 for 100 sessions, 91 became 157 to 283
-//! for 1,000, and for 10,000 it was between 1.5 times slower and 1.25 times faster. The second core has an event loop
-//! to run.
+//! One thread delivers to all sessions. Two threads were measured (median of two engines with half of the sessions each,
+//! compared with one that has all; two busy cores): 8 us became 51 for 100 sessions, 91 became 157 to 283 for 1,000, and
+//! for 10,000 the result was between 1.5 times slower and 1.25 times faster. The second core has an event loop to run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,8 +31,8 @@ use crate::security::{Columns, Inspection, Judged, Reads, Standing, Visible};
 use crate::{payload, probe};
 
 impl Core {
-    /// Tells everybody whom the event concerns. The index is held until all are told, so that two events
-    /// are never told in two orders.
+    /// Delivers the event to all its subscribers. The index is locked until that is done, so no two subscribers get two
+    /// events in different orders.
     pub(super) fn dispatch(&self, event: &Arc<Event>) {
         self.metrics.commit_lsn.set(event.position.commit_lsn.0);
         let mut index = self.index.lock();
@@ -54,7 +53,7 @@ impl Core {
 }
 
 impl Core {
-    /// Keeps an event for those who come back.
+    /// Keeps an event for clients that resume.
     pub(super) fn remember(&self, event: &Arc<Event>) {
         each_half(event, |event| self.remember_one(event));
     }
@@ -83,7 +82,7 @@ impl Core {
         }
     }
 
-    /// A subscription that is told again what it missed has come to an event of transaction `next`, or to the present.
+    /// A subscription that catches up has come to an event of transaction `next`, or to the present.
     pub(super) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
         if let Some(concerned) = self.transactions.over_for(id, next) {
             self.end_transaction(concerned);
@@ -99,7 +98,7 @@ impl Core {
     }
 }
 
-/// Behind whatever policies were asked about.
+/// After the judgements of delegated policies.
 pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
     match &subscription.maker {
         Maker::Engine => subscription.end_transaction(now),
@@ -130,7 +129,7 @@ impl Teller for Core {
 /// What the change means to a view once the policies have been asked.
 pub(super) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judged) -> Option<Transition> {
     match operation {
-        // It tells of no row, but keeps its place among the events that do.
+        // It has no row, but keeps its place among the events that have one.
         Operation::Truncate => Some(Transition::Leave),
         Operation::SnapshotEnd => Some(Transition::Stay),
         _ => transition(operation, both(old, judged.old), both(new, judged.new)),
@@ -150,7 +149,7 @@ fn each_half(event: &Arc<Event>, mut each: impl FnMut(&Arc<Event>)) {
     }
 }
 
-/// What may differ between those who are told of one event: with equal views they get equal bytes.
+/// What may differ between subscribers of one event: with equal views they get equal bytes.
 #[derive(PartialEq, Eq, Hash)]
 struct View {
     transition: Transition,
@@ -165,7 +164,7 @@ impl View {
     }
 }
 
-/// Everybody who waits for one resolver's answer.
+/// All subscriptions that wait for one resolver's answer.
 type Audience = (Arc<Lane>, Vec<Arc<Subscription>>);
 
 /// One event on its way: what was encoded for one subscription is shared with all that get the same bytes.
@@ -176,7 +175,7 @@ pub(super) struct Telling<'a> {
     now: Instant,
     inspection: Inspection<'a>,
     scratch: payload::Scratch,
-    /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is told.
+    /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is delivered.
     bodies: FxHashMap<(*const Plan, View), Option<payload::Body>>,
     calls: FxHashMap<(*const Lane, View, Judged), Audience>,
     /// Those whose policies were not compiled, by their question.
@@ -251,7 +250,7 @@ impl<'a> Telling<'a> {
         self.call_resolvers();
     }
 
-    /// The same image is asked about by many: its JSON is written once.
+    /// Many questions share one image: its JSON is written once.
     fn ask_policies(&mut self) {
         let mut images = Images { event: self.event, written: HashMap::new() };
         for (_, (lane, audience)) in self.questions.drain() {
@@ -291,7 +290,7 @@ struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// An image that lacks what the policies read cannot be asked about, and one that nobody is concerned by need not be.
+    /// PostgreSQL cannot evaluate policies on an image that lacks what they read, and need not on one without subscribers.
     fn image(&mut self, side: Side, standing: Standing<'_>, reads: &Reads, wanted: bool) -> Image {
         let (tuple, change) = match (standing, &self.event.change) {
             (Standing::Known(truth), _) => return Image::known(truth),

@@ -69,7 +69,7 @@ pub(super) struct Draft<'a> {
     options: Options,
     bound: Vec<Bound>,
     aside: Vec<Aside>,
-    /// Of the bound fields, once they are known to fit.
+    /// The schema of the bound fields, once they are known to fit.
     schema: Option<GraphSchema>,
 }
 

@@ -1,9 +1,8 @@
 //! Rows by their keys, for a federated graph's gateway: the answer to `_entities`.
 //!
-//! What comes in: an [`EntityRequest`] and who asks. What is promised: the modules are asked as for a subscription, then
-//! PostgreSQL itself as the principal; the answer has the references' order and length; a row that is unknown, not
-//! visible or cannot be named is null. What is never done: nothing is answered out of memory, and nobody waits for it but
-//! who asked.
+//! The input is an [`EntityRequest`] and its principal. The gate's modules decide as for a subscription, then PostgreSQL
+//! itself as the principal. The answer has the references' order and length; a row that is unknown, not visible or cannot
+//! be named is null. Nothing is answered out of memory, and only the request itself waits for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -18,7 +18,7 @@ pub(super) enum Eviction {
     SlowClient(SessionId),
     /// The subscription fails.
     Fail(SubscriptionId, Failure),
-    /// The subscription's reader has been told already.
+    /// The subscription's reader has already got the reason.
     Forget(SubscriptionId),
     /// A revoke may be among lost changes: every session that it could name.
     Doubt,
@@ -37,7 +37,7 @@ impl Evictions {
         (Evictions { sender, waiting: Arc::default() }, receiver)
     }
 
-    /// Nobody receives after shutdown, and then everything has ended.
+    /// After shutdown there is no receiver, and everything has ended.
     pub(super) fn send(&self, eviction: Eviction) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _ = self.sender.send(eviction);

@@ -1,9 +1,9 @@
-//! Why somebody is told of a row, or is not: what each module says to one principal, of one table and one change.
+//! Why a principal receives a row, or does not: the verdict of each module on one principal, one table and one change.
 //!
-//! What comes in: a principal, a table, and a change as an operator writes it down. What is promised: it is decided by what
-//! decides live: the catalog, the gate, the index, PostgreSQL's own word and the encoder, each asked once for a
-//! subscription to everything that the principal may read. What is never done: nothing is served, no slot is made or
-//! taken, nothing is written. Settings and rows are the operator's own here and are shown; passwords are not.
+//! The input is a principal, a table, and a change as an operator writes it. The code that serves also decides here: the
+//! catalog, the gate, the index, PostgreSQL and the encoder, each asked once for a subscription to everything that the
+//! principal may read. Nothing is served or written, and no slot is made or claimed. The operator's settings and rows are
+//! shown; passwords are not.
 
 mod image;
 mod modules;
@@ -108,7 +108,7 @@ fn declaration(inquiry: &Inquiry) -> Result<Vec<Declaration>, Error> {
     let text = inquiry.field.as_deref().unwrap_or("{}");
     let mut field: Map<String, Value> = serde_json::from_str(text).map_err(|error| Error::Declaration {
         code: "FIELDS_INVALID",
-        message: format!("what the field is declared with is no JSON object: {error}"),
+        message: format!("the field's declaration is not a JSON object: {error}"),
     })?;
     field.insert("table".to_owned(), inquiry.table.as_str().into());
     Declaration::parse(&Value::Array(vec![field.into()]).to_string())

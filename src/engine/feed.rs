@@ -1,4 +1,4 @@
-//! Where the stream comes from, and how to have it again when it has ended.
+//! Where the stream comes from, and how to open it again after it ended.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) enum Feed {
     Outbox { conninfo: Conninfo, settings: OutboxSettings },
 }
 
-/// Why there will be no more: the code is for everybody, the reason for the log.
+/// Why the stream ended for good: the code is for clients, the reason for the log.
 pub(super) struct End {
     pub(super) code: &'static str,
     pub(super) reason: String,
@@ -126,7 +126,7 @@ impl Feed {
         }
     }
 
-    /// Of an outbox, how far it has been told: nowhere yet.
+    /// How far an outbox was delivered: nothing yet.
     pub(super) fn horizon(&self) -> Option<Horizon> {
         match self {
             Self::Wal { .. } => None,
@@ -152,6 +152,6 @@ async fn farewell(pool: &Pool, reader: &str) -> Result<(), PoolError> {
 }
 
 fn moved() -> End {
-    let reason = "somebody else moved the position of the slot, or emptied the outbox".to_owned();
+    let reason = "another client moved the position of the slot, or emptied the outbox".to_owned();
     End { code: "SLOT_MOVED", reason, is_gap: true }
 }

@@ -24,8 +24,8 @@ impl Core {
     /// A new stream does not continue where the last one ended, so no subscriber may take it for the same.
     pub(super) fn begin_anew(self: &Arc<Self>, history: History, ring: Ring, code: &str) {
         let message = format!(
-            "changes were lost ({code}): what came after the last event of this subscription is not known. Read the rows \
-             anew, and subscribe"
+            "changes were lost ({code}): what followed the last event of this subscription is unknown. Load the rows \
+             again, and subscribe"
         );
         let failure = Failure::Gap { message, told_in: self.origin() };
         let concerned = self.end_history(history, ring);
@@ -51,8 +51,8 @@ impl Core {
 
     fn end_with_gap(self: &Arc<Self>, table: &Table, is_concerned: impl Fn(&Index, &Subscription) -> bool) {
         let message = format!(
-            "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Read the rows \
-             anew, and subscribe",
+            "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Load the rows \
+             again, and subscribe",
             table.name
         );
         let failure = Failure::Gap { message, told_in: self.origin() };

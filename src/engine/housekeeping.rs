@@ -1,4 +1,4 @@
-//! What nobody's message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of
+//! What no message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of
 //! [`evict`](super::evict).
 
 use std::sync::Arc;

@@ -18,9 +18,9 @@ pub(super) struct Index {
     matcher: Matcher,
     scratch: Scratch,
     topics: FxHashMap<TopicKey, Everybody>,
-    /// Who is told when a table is emptied.
+    /// The subscriptions that get a table's TRUNCATE.
     truncations: FxHashMap<u32, Everybody>,
-    /// Those that are not matched yet: what they missed is told first.
+    /// Subscriptions that are not matched yet: they first get what they missed.
     held: FxHashMap<SubscriptionId, Option<Condition>>,
     /// Tables whose shape in the stream is not known.
     set_aside: FxHashMap<u32, Failure>,
@@ -29,8 +29,8 @@ pub(super) struct Index {
 /// A topic and the tenant whose messages are meant; no tenant for messages to everybody.
 type TopicKey = (Box<str>, Option<Box<str>>);
 
-/// Who is told of whatever comes. In order of age, which is about the order in memory: walking 10,000 is twice as fast
-/// as in the order of a hash.
+/// Subscriptions that get every event of a source. In order of age, which is about the order in memory: a walk over 10,000
+/// is twice as fast as in the order of a hash.
 type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 
 /// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.
@@ -70,7 +70,7 @@ impl Index {
         self.subscriptions.insert(id, Arc::clone(subscription));
     }
 
-    /// Knows a subscription, and tells it nothing until it is [let in](Self::let_in).
+    /// Adds a subscription that gets nothing until it is [let in](Self::let_in).
     pub(super) fn hold(&mut self, subscription: &Arc<Subscription>, condition: Option<Condition>) {
         self.held.insert(subscription.id, condition);
         self.subscriptions.insert(subscription.id, Arc::clone(subscription));
@@ -81,12 +81,12 @@ impl Index {
         Some((Arc::clone(self.subscriptions.get(&id)?), self.held.get(&id)?.clone()))
     }
 
-    /// Whether it is known and told nothing new yet.
+    /// Whether it is known and gets nothing new yet.
     pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
         self.held.contains_key(&id)
     }
 
-    /// It has been told what it missed.
+    /// It has got what it missed.
     pub(super) fn let_in(&mut self, id: SubscriptionId) {
         if let Some((subscription, condition)) = self.held(id) {
             self.held.remove(&id);
@@ -146,12 +146,12 @@ impl Index {
         self.set_aside.clear();
     }
 
-    /// Whether nothing speaks against telling of this source.
+    /// Whether events of this source can be delivered.
     pub(super) fn admits(&self, source: &Source) -> Result<(), Failure> {
         source.table().and_then(|table| self.set_aside.get(&table)).map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// Names everybody whom the event may concern, each once, in no particular order.
+    /// Visits every subscription that the event may concern, each once, in no particular order.
     pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Concern)) {
         match &event.change {
             Change::Row(change) => {
@@ -166,7 +166,7 @@ impl Index {
                 let key = (message.topic.clone(), message.tenant.clone());
                 tell_all(self.topics.get(&key), Transition::Enter, tell);
             }
-            // Told to one, by whoever read the rows.
+            // For one subscription: the snapshot that read the rows delivers it.
             Change::SnapshotEnd(_) => {}
         }
     }

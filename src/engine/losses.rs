@@ -1,4 +1,4 @@
-//! Where the stream says that changes of a table were not captured whole, and which subscriptions that ends.
+//! Where the stream announces that changes of a table were not captured whole, and which subscriptions that ends.
 //!
 //! The engine that notes a loss cannot know where its own transaction commits, so the position in `rowcast.watched` is too
 //! early: other workers deliver rows between it and the commit. The announcement is in the stream at the commit itself.
@@ -6,7 +6,7 @@
 //! * A cursor can be honoured only while everything behind it is kept, so every announcement behind it is read again by each
 //!   new process before its subscription is live, or after: nothing has to be stored.
 //! * Subscriptions that began with what was new, or with a snapshot, are not ended here: they may have begun after the catalog
-//!   had told this engine of the loss. Those that are older end when the catalog is read.
+//!   has shown this engine the loss. Those that are older end when the catalog is read.
 
 use std::collections::HashMap;
 

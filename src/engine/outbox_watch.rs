@@ -1,7 +1,8 @@
-//! The engine's part in keeping an outbox small and whole: it says what it needs no more, has emptied what nobody needs, and
-//! gives their triggers to partitions that came later, where it may.
+//! Keeps an outbox small and whole: the engine confirms what it has read, removes what no engine needs, and adds triggers to
+//! partitions that were attached later, if its role may.
 //!
-//! Beside the stream, over a session of the engine's pool: a stream that waits for its clients is heard of all the same.
+//! This runs beside the stream, over a session of the engine's pool, so that a stream that waits for its clients still
+//! counts as alive.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio_postgres::{Client, IsolationLevel, Row};
 use super::core::Core;
 use crate::store::StoreError;
 
-/// How often. Of whom nothing was heard for a minute nothing is kept.
+/// How often. Nothing is kept for a reader that was silent for a minute.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// See `sql/functions/trim_outbox.sql`.
 const TRIM: &str = "select rowcast.trim_outbox($1, $2)";
@@ -23,8 +24,8 @@ const BYTES: &str = "
     select coalesce(sum(pg_catalog.pg_relation_size(i.inhrelid)), 0)::int8
     from pg_catalog.pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass";
 
-/// Which tables lack triggers, and whether that can be mended here: not where all changes of one are lost meanwhile, which is
-/// not served any more, so that whoever follows it has to be told first. Partitions may be somebody else's.
+/// Which tables lack triggers, and whether the engine can add them. It cannot if all changes of a table are being lost: that
+/// table is no longer served, and its subscriptions have to end first. A partition may have another owner.
 const MISSING: &str = "
     select m.relation, m.relation::regclass::text, pg_catalog.bool_and(m.installable and m.problem <> 'not_captured')
     from rowcast.missing_trigger m
@@ -52,7 +53,7 @@ struct Patience {
     obstacle: String,
 }
 
-/// One for each table: who is always in use keeps no other waiting.
+/// One for each table: a table that is always in use does not delay the others.
 type Patiences = HashMap<u32, Patience>;
 
 /// Runs until it is aborted. What is wrong is logged once.
@@ -78,7 +79,7 @@ pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     }
 }
 
-/// What somebody else has to see to, or nothing.
+/// What an administrator has to repair, or nothing.
 async fn tend(core: &Core, client: &mut Client, reader: &str, patiences: &mut Patiences) -> Result<String, StoreError> {
     trim(core, client, reader).await?;
     let bytes: i64 = client.query_one(BYTES, &[]).await?.try_get(0)?;

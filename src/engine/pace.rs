@@ -1,15 +1,15 @@
-//! How fast the stream may be told: as fast as the senders carry it away, without waiting for a slow client.
+//! How fast events are delivered: as fast as the senders send, without waiting for a slow client.
 //!
 //! A burst (one transaction of a million rows) is read from the WAL faster than an event loop can send it. If every
 //! queue simply filled to its bound, all clients would be cut off for a slowness that is ours. So the stream waits when
-//! *most* of those who have something to receive are behind: then the sender is the bottleneck, and the WAL keeps what is
-//! not read. When *few* are behind they are slow clients: the stream goes on and their queues reach their bound. Whose
-//! sender has not come for [`STUCK`] does not read at all and is never waited for.
+//! *most* sessions with waiting frames are behind: then the sender is the bottleneck, and the WAL keeps what is not read.
+//! When *few* are behind they are slow clients: the stream goes on and their queues reach their bound. The stream never
+//! waits for a session whose sender has not come for [`STUCK`]: its client does not read at all.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A session is behind from this part of its `queue_bytes_max` on: room for what is told until the stream waits.
+/// A session is behind from this part of its `queue_bytes_max` on. The rest is room until the stream waits.
 const BEHIND_PART: usize = 8;
 /// A sender serves 1,000 sessions in turns of 64 frames in about 0.6 s; this is well beyond.
 const STUCK: Duration = Duration::from_secs(2);

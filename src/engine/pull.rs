@@ -82,7 +82,7 @@ impl PullQueue {
         Kept::Yes
     }
 
-    /// The end for somebody who may see nothing any more: what had arrived is dropped.
+    /// The end for a principal that may see nothing any more: waiting results are dropped.
     pub(super) fn cut(&self, code: &'static str, message: String) {
         let mut state = self.state.lock();
         *state = State { ended: state.ended.take().or(Some((code, message))), ..State::default() };

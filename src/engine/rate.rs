@@ -1,11 +1,10 @@
 //! How much of what an address or a principal may do in a second.
 //!
-//! What comes in: settings, and who does what. What is promised: each decision is O(1) (governor's cell rate), the keys
-//! that are remembered are bounded, and whoever is refused is told how long to wait. What is never done: nobody waits
-//! here, and no name is kept: keys are hashes under a secret of this process.
+//! Each decision is O(1) (governor's cell rate), the number of remembered keys is bounded, and a refusal says how long to
+//! wait. Nothing waits here, and no name is kept: keys are hashes under a secret of this process.
 //!
 //! An IPv6 address counts as its /64, which is what one customer of a provider has. A principal is its user within its
-//! tenant, else its tenant, else the address it comes from, else everybody of whom nothing is known.
+//! tenant, else its tenant, else the address it comes from, else one key for all clients without an address.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -25,14 +24,14 @@ use crate::metrics::{Metric, Metrics};
 use crate::model::Principal;
 
 /// Keys remembered for each kind; about 50 bytes each. While there are more, all keys share [`SHARED`] cells between
-/// them, until the sweep has forgotten those that have been quiet: strangers may then be refused for each other's sake.
+/// them, until the sweep has removed the idle ones: clients may then be refused because of others.
 const KEYS_MAX: usize = 100_000;
 const SHARED: u64 = 1024;
 
 /// A request for the schema counts as so many operations more: it costs milliseconds, and its answer many KiB.
 const INTROSPECTION: u32 = 20;
 
-/// Who is counted, as a hash.
+/// A hash of the address or principal that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
@@ -59,7 +58,7 @@ impl Rates {
         }
     }
 
-    /// The key of a connection that has not said who it is.
+    /// The key of a connection that has not authenticated.
     pub(super) fn of_address(&self, address: Option<&str>) -> Key {
         Key(match address.map(|text| (text, text.parse::<IpAddr>())) {
             None => self.hasher.hash_one("nobody"),
@@ -80,7 +79,7 @@ impl Rates {
         }
     }
 
-    /// Forgets who has been quiet for long enough to have its whole burst again.
+    /// Forgets the keys that were idle for long enough to have their whole burst again.
     pub(super) fn sweep(&self) {
         for limiter in [&self.connects, &self.subscribes, &self.messages, &self.asked].into_iter().flatten() {
             limiter.sweep();
@@ -208,9 +207,9 @@ mod tests {
             assert_eq!(limiter.check(alice), Ok(()));
         }
         assert_eq!(limiter.check(alice), Err(RetryAfter(2)));
-        assert_eq!(limiter.check(Key(2)), Ok(()), "everybody has a burst of their own");
+        assert_eq!(limiter.check(Key(2)), Ok(()), "each key has its own burst");
         clock.advance(Duration::from_millis(1_500));
-        assert_eq!(limiter.check(alice), Err(RetryAfter(1)), "the wait is told in whole seconds, never too short");
+        assert_eq!(limiter.check(alice), Err(RetryAfter(1)), "the wait is in whole seconds, never too short");
         clock.advance(Duration::from_millis(500));
         assert_eq!(limiter.check(alice), Ok(()));
         assert_eq!(limiter.check(alice), Err(RetryAfter(2)));

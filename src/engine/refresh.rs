@@ -1,7 +1,7 @@
 //! A changed catalog: read it again, make a new schema, and carry every live subscription over.
 //!
 //! A transaction is in the stream before other sessions see it (up to 0.1 s, measured, and for as long as a synchronous
-//! standby keeps it waiting). So the catalog is not read before the transaction that told of the change has let go of
+//! standby keeps it waiting). So the catalog is not read before the transaction that announced the change has released
 //! its own lock: what is read then contains the change.
 
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl Refresher {
         if let Ok(read) = timeout(PATIENCE, read(&mut client, naming, self.mode, xid)).await {
             return read;
         }
-        // A session that does not answer is of no use to whoever would get it next.
+        // A session that does not answer must not go back to the pool.
         drop(Object::take(client));
         Err(RefreshError::Silence)
     }
@@ -162,7 +162,7 @@ async fn holds(client: &Client, question: &str, parameters: &[&(dyn ToSql + Sync
     Ok(answer.and_then(|row| row.try_get(0)).map_err(CatalogError::from)?)
 }
 
-/// Ends the subscriptions to tables of which changes were lost; a client that keeps the rows gets them anew.
+/// Ends the subscriptions to tables of which changes were lost; a client that keeps rows gets a new snapshot.
 fn tell_gaps(core: &Arc<Core>, before: &Live, live: &Live) {
     let is_broken = |table: &&Arc<Table>| before.is_broken_by(&live.tables, table.oid);
     for table in
@@ -173,11 +173,11 @@ fn tell_gaps(core: &Arc<Core>, before: &Live, live: &Live) {
     }
 }
 
-/// Compiles each subscription anew whose table or whose principal's role has changed, and asks the gate again; one that
-/// no longer makes sense or is no longer admitted fails with the reason.
+/// Compiles each subscription again whose table or whose principal's role has changed, and asks the gate again. One that
+/// no longer fits or is no longer admitted ends with the reason.
 ///
-/// Whoever gets another lane by it waits until the old one is empty, so that nothing is told out of order; the stream
-/// brings nothing meanwhile, so that is soon, or the subscription ends.
+/// A subscription that gets another lane by this waits until the old one is empty, so that its events stay in order. The
+/// stream waits for that, so it takes a moment, or the subscription ends.
 async fn carry_over(core: &Core, before: &Live, live: &Live) {
     let deadline = Instant::now() + LANE_PATIENCE;
     let mut concerned = core.subscriptions();

@@ -1,4 +1,4 @@
-//! Who is connected, and whose registered subscriptions end by themselves. What they subscribed to is in the index.
+//! The connected sessions, and the registered subscriptions that end with their tokens. Subscriptions are in the index.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +16,8 @@ use crate::model::{SessionId, SubscriptionId, Timestamp};
 pub(super) struct Registry {
     sessions: DashMap<SessionId, Arc<SessionHandle>>,
     last_id: AtomicU64,
-    /// Registered subscriptions by the moment at which their principal's token ends. Nobody says when one has ended
-    /// before: then its queue is gone.
+    /// Registered subscriptions by the moment at which their principal's token ends. If one has ended before, its queue
+    /// is gone.
     expiring: Mutex<BTreeMap<(Timestamp, SubscriptionId), Weak<PullQueue>>>,
 }
 
@@ -51,7 +51,7 @@ impl Registry {
         self.sessions.iter().for_each(|entry| look(entry.value()));
     }
 
-    /// A copy, so that nobody holds the map while it acts on a session.
+    /// A copy, so that no thread holds the map while it acts on a session.
     pub(super) fn sessions(&self) -> Vec<Arc<SessionHandle>> {
         self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
     }

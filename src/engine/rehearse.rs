@@ -1,9 +1,8 @@
-//! The engine without a database, for tests of what is built on it: changes are told by hand, and so is the time.
+//! The engine without a database, for an application's tests: the test commits changes and moves the clock.
 //!
-//! What comes in: tables as somebody wrote them down, and commits of changes to them. What is promised: everything behind
-//! the capture is the engine's own (journal, index, gate, encoder, resolvers, sessions), and a commit is told when
-//! [`Engine::commit`] returns. What is never done: no policy is guessed. One that PostgreSQL would have to be asked
-//! about refuses its subscriber.
+//! The input is tables as the test describes them, and commits of changes to them. Everything behind the capture is the
+//! engine's own (journal, index, gate, encoder, resolvers, sessions), and a commit is delivered when [`Engine::commit`]
+//! returns. No policy is guessed: a subscription with a delegated policy is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,12 +60,12 @@ enum Written {
 /// Texts in PostgreSQL's output format, by column; one that is left out is not carried.
 type Row = BTreeMap<String, Option<String>>;
 
-/// What has not come to its end yet; all zero when nothing more will be told by itself.
+/// Work that has not finished; all zero when nothing more will be delivered by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsettled {
     /// Resolver calls that wait or run.
     pub resolver_calls: u64,
-    /// Subscribers who are told again what they missed.
+    /// Subscriptions that are catching up.
     pub replays: usize,
     /// Endings that are decided and not carried out.
     pub endings: usize,
@@ -98,7 +97,7 @@ fn unwritten(error: CatalogError, table: &str) -> Error {
         CatalogError::UnknownTable(_) => invalid(
             "TABLE_UNKNOWN",
             format!(
-                "a subscription is declared on {table}, and nobody said what its columns are: there is no database to ask"
+                "a subscription is declared on {table}, but its columns are not: there is no database that knows them"
             ),
         ),
         error => error.into(),
@@ -106,8 +105,8 @@ fn unwritten(error: CatalogError, table: &str) -> Error {
 }
 
 impl Engine {
-    /// Tells of one commit of these changes, a JSON array; the cursor of each event. Everything that follows from it in
-    /// this engine has happened when this returns, but for what [`unsettled`](Self::unsettled) counts.
+    /// Commits these changes, a JSON array, and returns the cursor of each event. When this returns, all its effects in
+    /// this engine have happened, except what [`unsettled`](Self::unsettled) counts.
     pub fn commit(&self, changes: &str, committed_at: Option<Timestamp>) -> Result<Vec<String>, Error> {
         let live = self.core.live()?;
         let Bus::Rehearsal(_) = &self.bus else { return Err(not_rehearsing()) };
@@ -156,7 +155,7 @@ impl Engine {
         self.core.clock.date()
     }
 
-    /// What follows from what was told and has not happened yet.
+    /// Effects of commits that have not happened yet.
     pub fn unsettled(&self) -> Unsettled {
         Unsettled {
             resolver_calls: self.core.metrics.resolver_calls.get(),
@@ -226,7 +225,7 @@ fn datum(table: &Table, column: &Column, row: &mut Row) -> Result<Datum, Error> 
     }
 }
 
-/// As far as can be told without the type's own input function.
+/// As far as this can be checked without the type's own input function.
 fn is_text_of(pg_type: &PgType, text: &str) -> bool {
     match pg_type {
         PgType::Enum(kind) => kind.labels.iter().any(|label| label == text),
@@ -236,7 +235,10 @@ fn is_text_of(pg_type: &PgType, text: &str) -> bool {
 }
 
 fn not_rehearsing() -> Error {
-    invalid("NOT_REHEARSING", "this engine's changes and its time are not told by hand: see rowcast.testing".to_owned())
+    invalid(
+        "NOT_REHEARSING",
+        "this engine has a real source of changes and a real clock: see rowcast.testing".to_owned(),
+    )
 }
 
 fn invalid(code: &'static str, message: String) -> Error {

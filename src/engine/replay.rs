@@ -1,9 +1,9 @@
-//! Subscribers who come back: what they missed is told before what is new, without a gap or a repeat.
+//! Subscriptions that resume: they get what they missed before what is new, without a gap or a repeat.
 //!
-//! What comes in: a subscription that is known to the index but not matched yet, and the position that its client saw
-//! last. What is promised: what the ring of recent events has behind that position is told to it alone, by the rules of
-//! now; with the last of it, under the lock that every new event is told under, it begins to listen. What is never done:
-//! nobody else waits for longer than a few events take, and nothing is told that its client has no room for.
+//! The input is a subscription that the index knows but does not match yet, and the last position that its client has.
+//! The subscription alone gets the events of the ring after that position, by the current rules. With the last of them,
+//! under the lock that every new event is delivered under, the index begins to match it. Other subscriptions wait no
+//! longer than a few events take, and nothing is delivered that the client has no room for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::journal::Expired;
 use crate::model::{Change, Event, Position, SubscriptionId};
 
-/// Told under one lock, some 0.2 ms of it.
+/// Delivered under one lock, in about 0.2 ms.
 const EVENTS_MAX: usize = 128;
 /// How long between two looks whether there is room, or the stream has come far enough.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -34,7 +34,7 @@ const OUTBOX_POSITION: &str = "select max(last) from rowcast.outbox_window";
 
 /// What became of one step.
 enum Step {
-    /// Events up to this position were told, and there are more.
+    /// Events up to this position were delivered, and there are more.
     Told(Position),
     /// It listens now, or is gone.
     Done,
@@ -92,7 +92,7 @@ impl Core {
         self.go_on(id, after, None).await
     }
 
-    /// Tells what follows a position, as far as the fence of a snapshot lets it pass, and lets the subscription in.
+    /// Delivers what follows a position, as far as the fence of a snapshot lets it pass, and lets the subscription in.
     pub(super) async fn go_on(
         &self,
         id: SubscriptionId,
@@ -115,7 +115,7 @@ impl Core {
         if after.commit_lsn < whole_since { Err(expired()) } else { Ok(()) }
     }
 
-    /// Another worker may have told of an event that this process has not read yet; and a stream that has just begun
+    /// Another worker may have delivered an event that this process has not read yet, and a stream that has just begun
     /// first fills the ring with what the last process knew.
     async fn wait_for_stream(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
         let mut look = Instant::now() + PATIENCE;
@@ -173,7 +173,7 @@ impl Core {
         Ok(Step::Done)
     }
 
-    /// Between a snapshot's rows and its end nobody can go on from where he is.
+    /// Between a snapshot's rows and its end there is no cursor to resume from.
     fn tell_again(&self, alone: &mut Index, subscription: &Subscription, event: &Arc<Event>, fence: Option<&Fence>) {
         let event = &in_shape_of(&subscription.source, event);
         let begin = || match fence {

@@ -1,8 +1,9 @@
-//! Resolver calls: asked once for everybody who would get the same answer, answered in any order, told in commit order.
+//! Resolver calls: one call for all subscriptions that would get the same answer. Calls may finish in any order, and their
+//! results are delivered in commit order.
 //!
 //! A [`Lane`] is one resolver with one set of variables, and one tenant where events belong to tenants. Every event that
 //! matched one of its subscriptions becomes a [`Call`] at the lane's end; several may run at once, and a finished one
-//! waits until all before it are finished. So a slow call delays its own lane and nobody else.
+//! waits until all before it are finished. So a slow call delays only its own lane.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -21,11 +22,11 @@ use crate::security::{Inspection, Judged, Visible};
 /// What became of a call.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The resolver returned `None`: nobody is told.
+    /// The resolver returned `None`: nothing is delivered.
     Skip,
     /// A response body for each plan of [`Call::plans`].
     Bodies(Vec<(Arc<Plan>, Body)>),
-    /// It is no call: the transaction of its event is over.
+    /// Not a call: the transaction of its event is over.
     Commit,
 }
 
@@ -108,7 +109,7 @@ impl Lane {
         self.queue.lock().calls.is_empty()
     }
 
-    /// Gives up every call. A lane and its calls know each other, so this also lets both go.
+    /// Discards every call. A lane and its calls hold each other, so this also frees both.
     pub(super) fn close(&self) {
         let calls: Vec<_> = self.queue.lock().calls.iter().cloned().collect();
         for call in calls {
@@ -116,7 +117,7 @@ impl Lane {
         }
     }
 
-    /// Tells every finished call that no unfinished one precedes. The lock is held while telling: it is what keeps the
+    /// Delivers every finished call that no unfinished one precedes. The lock is held during delivery: it keeps the
     /// order when two calls finish at once.
     fn release(&self) {
         self.queue.lock().release();
@@ -167,18 +168,18 @@ impl Call {
         &self.stamp.cursor
     }
 
-    /// The event as the call's audience may see it; `None` when nobody is left.
+    /// The event as the call's audience may see it; `None` when no subscription is left.
     pub fn visible(&self) -> Option<Visible<'_>> {
         Inspection::new(&self.event).visible(&self.audience.first()?.admission, self.transition, self.judged)
     }
 
-    /// Everybody whom the result concerns.
+    /// The subscriptions that get the result.
     pub(super) fn audience(&self) -> &[Arc<Subscription>] {
         &self.audience
     }
 
-    /// Whether somebody still waits for the result. If nobody does the call is settled by that: whoever asks need not
-    /// run it, and may drop it without holding up the calls behind it.
+    /// Whether a subscription still waits for the result. If none does, this settles the call: the worker need not run it,
+    /// and may drop it without delaying the calls behind it.
     pub fn pending(&self) -> bool {
         if self.outcome.get().is_some() {
             return false;
@@ -201,7 +202,7 @@ impl Call {
         plans
     }
 
-    /// What the result's extensions tell of the event.
+    /// What the result's extensions say of the event.
     pub fn meta(&self) -> Meta<'_> {
         Meta::of(&self.event, &self.stamp.cursor)
     }

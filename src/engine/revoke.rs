@@ -3,9 +3,9 @@
 //! A request comes from this process ([`Engine::revoke`]) or, in the order of commits, from the stream. Invariants:
 //!
 //! * After a request was carried out, no session that it names is sent anything more, but what a disconnect flushes.
-//! * A session whose `authenticate` hook is being asked is checked against every request that came meanwhile. A hook may read
-//!   what was before a revoke for as long as the revoke's transaction is in the stream and not yet visible, so a request of
-//!   the stream stays in force until it is.
+//! * A session whose `authenticate` hook is running is checked against every request that arrived since it began. A hook may
+//!   read what was before a revoke while the revoke's transaction is in the stream and not yet visible, so a request of the
+//!   stream stays in force until it is.
 //! * Where the stream lost changes, or ended for good, a request may be among what is lost: every session that it could name
 //!   closes with 1012, also one whose hook is being asked, and its client authenticates again.
 //! * A request of the stream is carried out once: not again when the stream repeats it, and not when it was visible before this
@@ -44,11 +44,11 @@ const OPEN: &str = "select transactionid::pg_catalog.text from pg_catalog.pg_loc
                     where locktype operator(pg_catalog.=) 'transactionid' \
                     and transactionid::pg_catalog.text operator(pg_catalog.=) any ($1)";
 
-/// Requests that came while a session's `authenticate` hook was being asked.
+/// Requests that arrived while a session's `authenticate` hook ran.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     endings: Vec<Arc<Ending>>,
-    /// How whoever could be named closes, because a request may be missing here.
+    /// How a session that could be named closes, because a request may be missing here.
     doubt: Option<Close>,
 }
 
@@ -187,7 +187,7 @@ impl Core {
         );
     }
 
-    /// The stream has lost changes: whoever a request among them could name has to authenticate again.
+    /// The stream has lost changes: every session that a request among them could name has to authenticate again.
     pub(super) fn doubt_sessions(&self) {
         let closed = self.registry.sessions().iter().filter(|session| session.doubt()).count();
         tracing::warn!(sessions = closed, "closed sessions: a revoke may be among the changes that were lost");
@@ -255,7 +255,7 @@ pub(super) async fn watch(core: Arc<Core>, pool: Pool) {
 async fn visible(pool: &Pool, mut xids: Vec<String>) -> Option<Vec<String>> {
     let client = timeout(PATIENCE, pool.get()).await.ok()?.ok()?;
     let Ok(rows) = timeout(PATIENCE, client.query(OPEN, &[&xids])).await else {
-        // A session that does not answer is of no use to whoever would get it next.
+        // A session that does not answer must not go back to the pool.
         drop(Object::take(client));
         return None;
     };

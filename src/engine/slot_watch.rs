@@ -1,7 +1,7 @@
 //! The health of the slots, looked up over a session of the engine's pool: what the server keeps for ours, how close it is
 //! to giving ours up, and which of the pool nobody claims any more.
 //!
-//! A slot that is in danger is told in the log before the server's limit is reached, and the replay window gives way: to
+//! A slot that is in danger is reported in the log before the server's limit is reached, and the replay window gives way: to
 //! keep recent events for those who might come back is worth less than the stream itself.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) async fn run(core: Arc<Core>, pool: Pool, slots: String) {
 
 async fn look(core: &Core, client: &Client, idle: &mut IdleSlots, in_danger: &mut bool) {
     for name in idle.sweep(client, Instant::now()).await {
-        tracing::warn!(slot = name, "nobody has streamed from the slot for slot_idle_s: it was dropped");
+        tracing::warn!(slot = name, "no process streamed from the slot for slot_idle_s: it was dropped");
     }
     let Some(name) = core.slot.lock().clone() else { return };
     let Some(health) = health(client, &name).await else { return };

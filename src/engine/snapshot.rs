@@ -30,7 +30,7 @@ const GLANCE: Duration = Duration::from_millis(2);
 const MOMENT: Duration = Duration::from_millis(20);
 /// How long between two attempts to take a snapshot, or to move a stream that stands still.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a snapshot that sees what was told long ago is waited for.
+/// How long the engine waits for a snapshot that sees what was delivered long ago.
 const SETTLED: Duration = Duration::from_secs(10);
 /// A transaction of its own in the WAL. Only what is written to disk is in the stream, and an idle server takes its time.
 const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true); \
@@ -97,7 +97,7 @@ impl Core {
         })
     }
 
-    /// Tells a held subscription the rows and whatever the snapshot does not see, and lets it in.
+    /// Delivers the rows and what the snapshot does not see to a held subscription, and lets it in.
     pub(super) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.snapshots.get(), self.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
@@ -125,7 +125,7 @@ impl Core {
         self.go_on(id, from, Some(&fence)).await
     }
 
-    /// `None` when it has ended meanwhile.
+    /// `None` when it has ended.
     async fn take_snapshot(&self, probe: &Probe, id: SubscriptionId) -> Result<Option<Taken>, Failure> {
         let deadline = Instant::now() + SETTLED;
         loop {
@@ -181,7 +181,7 @@ impl Core {
         if ring.remembers(gone) { Ok(from) } else { Err(expired()) }
     }
 
-    /// Waits until the stream has told all that the snapshot sees.
+    /// Waits until the stream has delivered all that the snapshot sees.
     async fn pass(&self, id: SubscriptionId, fence: &Fence, written: Lsn) {
         let mut look = Instant::now() + MOMENT;
         while !self.has_passed(fence, written) && self.is_held(id) {
@@ -193,7 +193,7 @@ impl Core {
         }
     }
 
-    /// Positions of an outbox are given behind the commits, so it says itself what it has told.
+    /// An outbox assigns positions after the commits, so it says itself what it has delivered.
     fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
         match self.horizon.get() {
             Some(horizon) => horizon.has_passed(&fence.seen),
@@ -213,7 +213,7 @@ impl Core {
         }
     }
 
-    /// Tells the mark of the end; what came before it is in the stream up to `position`.
+    /// Delivers the mark of the end; what came before it is in the stream up to `position`.
     pub(super) fn tell_end(&self, subscription: &Arc<Subscription>, fence: &Fence, position: Position) {
         let change = Change::SnapshotEnd(Arc::clone(&fence.table));
         let event = Arc::new(Event { position, committed_at: fence.at, xid: 0, change });
@@ -224,7 +224,7 @@ impl Core {
     }
 }
 
-/// The columns to read. What decides about a row must be among them, or rows would be missing that the stream tells of.
+/// The columns to read. What decides about a row must be among them, or rows would be missing that the stream delivers.
 fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -> Result<Vec<usize>, Failure> {
     let columns = subscription.admission.columns();
     let all = || 0..table.columns.len();
@@ -241,7 +241,7 @@ fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -
     }
 }
 
-/// The column may be one that only a policy names, so it goes to the log.
+/// Only a policy may name the column, so the name goes to the log.
 fn forbidden(table: &Table, column: &str) -> Failure {
     tracing::warn!(
         code = "SNAPSHOT_FORBIDDEN",
@@ -258,7 +258,7 @@ pub(super) fn unsupported(reason: &str) -> Failure {
     Failure::new("SNAPSHOT_UNSUPPORTED", format!("no snapshot can be given: {reason}"))
 }
 
-/// The ring of recent events has passed what would have to be told.
+/// The ring of recent events no longer has what must be delivered.
 pub(super) fn expired() -> Failure {
     let message = "what changed since the snapshot is not kept any more: read faster, ask for fewer rows, or raise \
                    replay_window_bytes and replay_window_s; then subscribe again";

@@ -32,9 +32,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// For the statements around the pages of a snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves what this process itself tells.
+/// Serves what this process itself publishes.
 pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
-    // Positions begin anew in each process: a cursor of another must not be taken for one of this.
+    // Positions start over in each process: a cursor of another must not be taken for one of this.
     core.follow(History { origin: Origin { system_id: rand::random(), ..Origin::default() }, ..History::default() });
     core.serve(&Arc::new(live))?;
     Ok(Tasks::default())
@@ -135,7 +135,8 @@ async fn rehearse(core: &Core, client: &Client, declared: &[Declaration], mode: 
 /// For [`warn_of_superuser`]: whether the session has a superuser's rights.
 const IS_SUPERUSER: &str = "select pg_catalog.current_setting('is_superuser')";
 
-/// The engine reads what the stream carries and decides who sees it; whoever takes it over should get no more than that.
+/// The engine reads what the stream carries and decides which principals see it. An attacker who takes it over should get
+/// no more than that.
 async fn warn_of_superuser(client: &Client) {
     let told = client.query_one(IS_SUPERUSER, &[]).await.and_then(|row| row.try_get::<_, String>(0));
     if told.is_ok_and(|told| told == "on") {

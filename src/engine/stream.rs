@@ -25,7 +25,7 @@ pub(super) struct Stream {
     pub(super) decoder: Decoder,
     pub(super) journal: Journal,
     pub(super) refresher: Refresher,
-    /// Rings when the catalog has changed in a way that the stream does not tell.
+    /// Rings when the catalog has changed in a way that the stream does not announce.
     pub(super) moved: Arc<Notify>,
     /// The transaction that is open or was last.
     pub(super) xid: u32,
@@ -42,7 +42,7 @@ pub(super) struct Stream {
 
 /// What ends a connection, or the stream.
 enum Trouble {
-    /// Nobody wants more.
+    /// The engine stops.
     Stopped,
     /// Whatever follows cannot be trusted; the server can send it again.
     Garbled(DecodeError, Lsn),
@@ -61,7 +61,7 @@ enum Next {
     Ended,
 }
 
-/// Tells everybody when the stream's task ends by a defect.
+/// Ends all subscriptions when the stream's task ends by a defect.
 struct Vigil(Arc<Core>);
 
 impl Drop for Vigil {
@@ -73,7 +73,7 @@ impl Drop for Vigil {
 }
 
 impl Stream {
-    /// Runs until `stop` says so or the capture fails for good; then everybody who listens is told.
+    /// Runs until `stop` says so or the capture fails for good; then all subscriptions end.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
         let core = Arc::clone(&self.core);
         let _vigil = Vigil(Arc::clone(&core));

@@ -24,7 +24,7 @@ use crate::security::Admission;
 
 /// What became of a subscription whose table or role has changed.
 pub(super) enum Renewal {
-    /// It goes on by the new rules, or has ended meanwhile.
+    /// It continues under the new rules, or has ended.
     Done,
     /// Earlier events of it wait in a lane that it would leave.
     Later,
@@ -79,14 +79,14 @@ impl Core {
         }
     }
 
-    /// Ends a subscription without telling its reader; `None` when it had ended.
+    /// Ends a subscription without a word to its reader; `None` when it had ended.
     pub(super) fn complete(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         let subscription = self.index.lock().remove(id)?;
         subscription.progress.end();
         Some(subscription)
     }
 
-    /// Compiles a subscription anew, after its table's shape or its schema has changed; the same id, reader and queue.
+    /// Compiles a subscription again after its table's shape or its schema has changed; it keeps id, reader and queue.
     pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
         let made = self.make_again(live, old)?;
         if old.leaves_unfinished(&made.subscription) {
@@ -99,7 +99,7 @@ impl Core {
         Ok(Renewal::Done)
     }
 
-    /// Takes it out of the index, to be let in again when it has been told the rows. False when it has ended.
+    /// Takes it out of the index until it has got the rows. False when it has ended.
     pub(super) fn hold_again(&self, old: &Subscription) -> Result<bool, Failure> {
         let made = self.make_again(&*self.live()?, old)?;
         let mut index = self.index.lock();
@@ -219,7 +219,7 @@ struct Draft<'a> {
     sink: Sink,
 }
 
-/// What its client has been told so far.
+/// What its client has got so far.
 struct Lasting {
     progress: Arc<Progress>,
     grouping: Option<Arc<Grouping>>,

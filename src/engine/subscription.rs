@@ -34,7 +34,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of what is told inside a snapshot: whoever loses its rest begins again.
+    /// The stamp of events inside a snapshot: a client that loses the rest begins again.
     pub(super) fn nowhere(committed_at: Timestamp) -> Self {
         Stamp { position: None, cursor: "".into(), row: None, committed_at }
     }
@@ -62,10 +62,10 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Progress {
     live: AtomicBool,
-    /// The position told last, in two halves: both are written and read under the lock of its session's queue.
+    /// The position delivered last, in two halves: both are written and read under the lock of its session's queue.
     commit_lsn: AtomicU64,
     ordinal: AtomicU32,
-    /// The cursor that it resumed from, until it is told the rows anew.
+    /// The cursor that it resumed from, until it gets a new snapshot.
     resumed_from: Mutex<Option<Position>>,
 }
 
@@ -103,7 +103,7 @@ impl Progress {
         self.ordinal.store(position.ordinal, Ordering::Relaxed);
     }
 
-    /// `None` when nothing was told yet.
+    /// `None` when nothing was delivered yet.
     pub(super) fn last_told(&self) -> Option<Position> {
         let commit_lsn = Lsn(self.commit_lsn.load(Ordering::Relaxed));
         let position = Position { commit_lsn, ordinal: self.ordinal.load(Ordering::Relaxed) };
@@ -137,7 +137,7 @@ impl Sink {
         }
     }
 
-    /// What waits for its reader is told, and no position of it is taken for one of the history that follows.
+    /// What waits for its reader is delivered, and none of its positions is taken for one of the history that follows.
     pub(super) fn leave_history(&self) {
         match self {
             Sink::Session { session, .. } => session.leave_history(),
@@ -172,7 +172,7 @@ pub(super) struct Subscription {
     pub(super) slow_client: SlowClient,
     /// Where its results wait for their transaction's end, if they do.
     pub(super) grouping: Option<Arc<Grouping>>,
-    /// Its client keeps the rows that are there, and can be told them anew.
+    /// Its client keeps rows, and can get a new snapshot.
     pub(super) keeps_rows: bool,
     pub(super) progress: Arc<Progress>,
     pub(super) evictions: Evictions,
@@ -192,7 +192,7 @@ impl Subscription {
         resolver && self.policy.as_ref().is_none_or(|lane| lane.is_idle())
     }
 
-    /// From where it stood nobody can go on any more.
+    /// No client can resume from where it stood.
     pub(super) fn forget(&self) {
         self.progress.told(Position::default());
         self.progress.resume_from(None);
@@ -219,7 +219,7 @@ impl Subscription {
         policy || resolver
     }
 
-    /// Whether more may be told that is not new: neither its reader nor anybody who is asked about it is behind.
+    /// Whether it can get more of what it missed: neither its reader nor its lanes are behind.
     pub(super) fn has_room(&self) -> bool {
         let lanes = self.policy.as_ref().is_none_or(|lane| lane.has_room())
             && match &self.maker {
@@ -246,7 +246,7 @@ impl Subscription {
         }
     }
 
-    /// Everything of a transaction was told that concerned it.
+    /// It got all of a transaction that concerned it.
     pub(super) fn end_transaction(&self, now: Instant) {
         if let Some(told) = self.grouping.as_ref().and_then(|grouping| grouping.end(&self.plan)) {
             self.tell_transaction(told, now);
@@ -278,14 +278,14 @@ impl Subscription {
         Some(RowNews { key: key.clone(), leaves: transition == Transition::Leave })
     }
 
-    /// Ends it with errors a moment later, from any thread and under any lock; nothing is told any more.
+    /// Ends it with errors a moment later, from any thread and under any lock; nothing more is delivered.
     pub(super) fn fail_later(&self, failure: Failure) {
         if self.progress.end() {
             self.evictions.send(Eviction::Fail(self.id, failure));
         }
     }
 
-    /// Tells its reader why it ended.
+    /// Sends its reader the reason for its end.
     pub(super) fn fail(&self, failure: &Failure) {
         match &self.sink {
             Sink::Session { session, operation, .. } => session.fail(operation, self.id, failure, &self.progress),

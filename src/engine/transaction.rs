@@ -1,9 +1,9 @@
-//! What one commit changed, told at once to those whose field asks for that.
+//! What one commit changed, in one message, for fields with `transactions=True`.
 //!
-//! What comes in: a subscription's results, in commit order, and word that a transaction is over, which goes the way that
-//! its events went: through the lane where policies are asked, then through its resolver's. What is promised: one part
-//! that begins and ends, or, of a large transaction, several within bounds; the last says that it is. What is never done:
-//! nothing is told twice, and no part holds changes of two commits.
+//! The input is a subscription's results, in commit order, and the end of each transaction, which takes the way of its
+//! events: through the lane of delegated policies, then through its resolver's. The output is one part that begins and
+//! ends, or several within bounds for a large transaction; the last says that it is the last. Nothing is delivered twice,
+//! and no part holds changes of two commits.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::graphql::Plan;
 use crate::model::{Event, Lsn, Position, SubscriptionId};
 use crate::payload::{Body, Part, Transaction};
 
-/// A part is told when it has as many changes as this, or bytes: about what a frame's overhead is nothing beside.
+/// A part is delivered when it has so many changes, or bytes: then a frame's overhead does not matter.
 const CHANGES_MAX: usize = 1024;
 const BYTES_MAX: usize = 256 * 1024;
 
-/// Changes of one subscription that are not told yet. It outlives changes of the table's shape.
+/// Changes that one subscription has not got yet. It outlives changes of the table's shape.
 #[derive(Debug)]
 pub(super) struct Grouping(Mutex<Group>);
 
@@ -30,14 +30,14 @@ struct Group {
     bytes: usize,
     /// That of the last change.
     stamp: Option<Stamp>,
-    /// That of which the first part was told.
+    /// The one whose first part was delivered.
     begun: Whole,
 }
 
 /// What belongs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Whole {
-    /// Nothing was told yet.
+    /// Nothing was delivered yet.
     #[default]
     Nothing,
     /// The rows of a snapshot, what came meanwhile, and the mark of its end.
@@ -52,7 +52,7 @@ impl Whole {
     }
 }
 
-/// A part that is to be told.
+/// A part to deliver.
 pub(super) struct Told {
     pub(super) transaction: Transaction,
     pub(super) stamp: Stamp,
@@ -65,7 +65,7 @@ impl Grouping {
         Arc::new(Grouping(Mutex::new(Group { begun, ..Group::default() })))
     }
 
-    /// What was told of a transaction goes on nowhere.
+    /// The transaction that was begun does not continue.
     pub(super) fn forget(&self) {
         *self.0.lock() = Group::default();
     }
@@ -80,7 +80,7 @@ impl Grouping {
         if is_full { group.take(plan, false) } else { None }
     }
 
-    /// The last part; `None` when nothing of the transaction was told or is to be.
+    /// The last part; `None` when the subscription got nothing of the transaction and gets nothing.
     pub(super) fn end(&self, plan: &Plan) -> Option<Told> {
         self.0.lock().take(plan, true)
     }
@@ -101,7 +101,7 @@ impl Group {
     }
 }
 
-/// Whoever has been told, or will be, of a transaction that is not over.
+/// Subscriptions that get, or got, an event of a transaction that is not over.
 #[derive(Default)]
 pub(super) struct Transactions(Mutex<Open>);
 
@@ -136,7 +136,7 @@ impl Transactions {
         self.0.lock().concerned.remove(&id);
     }
 
-    /// Everybody but those who are being told again what they missed: their transactions end in their own time.
+    /// All but those that catch up: their transactions end in their own time.
     pub(super) fn over(&self, index: &Index) -> Vec<Concerned> {
         let mut open = self.0.lock();
         open.current = None;
