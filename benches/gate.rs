@@ -168,7 +168,7 @@ fn compiled(criterion: &mut Criterion) {
 }
 
 fn asked(criterion: &mut Criterion) {
-    bench(criterion, "asked", ASKED);
+    bench(criterion, "delegated", ASKED);
 }
 
 criterion_group!(benches, compiled, asked);

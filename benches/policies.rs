@@ -106,7 +106,7 @@ async fn throughput(name: &str, policy: &str, rows: u32) {
     println!(
         "{name}: {rate:.0} changes/s with {TENANTS} subscribers in {TENANTS} tenants ({:.0} times the published {PUBLISHED}/s), {} images asked in {} statements",
         rate / PUBLISHED,
-        metric(&bench.engine, "policy_asked_total"),
+        metric(&bench.engine, "policy_delegated_total"),
         metric(&bench.engine, "policy_batches_total"),
     );
 }
@@ -143,12 +143,12 @@ async fn latency(bench: &Bench, calm: &mut [(&str, Vec<Client>)], beside: Option
 async fn isolation() {
     let bench = Bench::new(&[
         ("compiled", "tenant_id = current_setting('app.tenant')::int"),
-        ("asked", "in_tenant(tenant_id)"),
+        ("delegated", "in_tenant(tenant_id)"),
         ("raising", "raises(id)"),
         ("sleeping", "sleeps(id)"),
     ])
     .await;
-    let mut calm = ["compiled", "asked"].map(|table| (table, bench.subscribers(table, 10)));
+    let mut calm = ["compiled", "delegated"].map(|table| (table, bench.subscribers(table, 10)));
     latency(&bench, &mut calm, None).await;
     for noisy in ["raising", "sleeping"] {
         let _noise = bench.subscribers(noisy, 10);
@@ -169,7 +169,7 @@ fn main() {
         let member = "exists (select from members m where m.user_id = current_setting('app.user') and m.tenant_id = docs.tenant_id)";
         throughput("compiled", tenant, 20_000).await;
         throughput("compiled and asked", &format!("{tenant} and {member}"), 5_000).await;
-        throughput("asked", member, 1_000).await;
+        throughput("delegated", member, 1_000).await;
         isolation().await;
     });
 }

@@ -97,7 +97,7 @@ pub struct Settings {
     /// Bytes of events that may wait for one resolver lane (resolver, variables, and tenant unless events are for
     /// several). At the bound its subscriptions end with `RESOLVER_OVERLOADED`.
     pub resolver_backlog_bytes_max: usize,
-    /// Sessions in which PostgreSQL is asked about row policies that were not compiled; opened when first needed. One is
+    /// Sessions in which PostgreSQL evaluates delegated row policies; opened when first needed. One is
     /// kept for policies that are slow or fail.
     pub policy_sessions: usize,
     /// Seconds after which such a statement is cancelled.
@@ -142,8 +142,8 @@ pub struct RateLimits {
     pub subscribes: Option<Rate>,
     /// Messages of one principal, on all of its sockets. Beyond it: 4429 with the wait.
     pub messages: Option<Rate>,
-    /// Subscriptions of one principal whose row policy PostgreSQL has to be asked about. Beyond it as `subscribes`.
-    pub asked: Option<Rate>,
+    /// Subscriptions of one principal with a delegated row policy. Beyond it as `subscribes`.
+    pub delegated: Option<Rate>,
 }
 
 /// So many in a second for ever, and so many at once after a pause.
@@ -163,7 +163,7 @@ impl Default for RateLimits {
             connects: None,
             subscribes: Some(Rate { per_s: 1_000.0, burst: 20_000 }),
             messages: Some(Rate { per_s: 5_000.0, burst: 100_000 }),
-            asked: Some(Rate { per_s: 100.0, burst: 2_000 }),
+            delegated: Some(Rate { per_s: 100.0, burst: 2_000 }),
         }
     }
 }
@@ -313,7 +313,7 @@ impl RateLimits {
             ("limits.connects", self.connects),
             ("limits.subscribes", self.subscribes),
             ("limits.messages", self.messages),
-            ("limits.asked", self.asked),
+            ("limits.delegated", self.delegated),
         ];
         // A burst that takes decades to come back would not fit the limiter's nanoseconds.
         let is_right = |rate: &Rate| {

@@ -62,17 +62,17 @@ metrics! {
     rate_limited_subscribes_total,
     /// Sockets closed for messages beyond the rate of their principal.
     rate_limited_messages_total,
-    /// Subscriptions with an asked row policy beyond the rate of their principal.
-    rate_limited_asked_total,
+    /// Subscriptions with a delegated row policy beyond the rate of their principal.
+    rate_limited_delegated_total,
     /// Logical messages that were not understood.
     messages_ignored_total,
     /// Resolver calls handed to Python.
     resolver_calls_total,
     /// Resolver calls that raised, timed out or returned what the schema does not allow.
     resolver_failures_total,
-    /// Row images that PostgreSQL was asked about.
-    policy_asked_total,
-    /// Statements that asked it, splits of raising ones left out.
+    /// Row images on which PostgreSQL evaluated a delegated policy.
+    policy_delegated_total,
+    /// Statements that did so, without the splits of raising ones.
     policy_batches_total,
     /// Row images on which a policy raised, and questions that could not be asked.
     policy_errors_total,

@@ -230,14 +230,14 @@ class SubscriptionExecutor:
              "modules": [{"module": "principal" | "federation" | "scope" | "tenant" | "row_policy" | "columns",
                           "admitted", "code": null | str, "says"}],
              "row_policy": {"enabled", "forced", "exempt": null | str,
-                            "rule": "all" | "decided" | "asked" | "refused" | "unknown",
+                            "rule": "all" | "decided" | "delegated" | "refused" | "unknown",
                             "question": null | {"role", "settings", "condition", "reads": [column]},
                             "policies": [{"name", "permissive", "applies": null | bool, "why_not": null | str,
                                           "using": null | str, "predicate": null | str,
-                                          "evaluation": "compiled" | "asked" | "mixed" | "refused" | "nothing",
+                                          "evaluation": "compiled" | "delegated" | "mixed" | "refused" | "nothing",
                                           "reasons": [{"why", "part"}], "refusal": null | {"code", "message"}}]},
              "columns": {"readable": [column], "hidden": [column]},
-             "condition": null | {"sql", "index": "equality" | "range" | "always" | "residual" | "never", "asked"},
+             "condition": null | {"sql", "index": "equality" | "range" | "always" | "residual" | "never", "delegated"},
              "row": null | {"operation", "notes": [str], "old": null | image, "new": null | image,
                             "transition": null | "ENTER" | "STAY" | "LEAVE", "why_not": null | str,
                             "left": null | told, "told": null | told}}
@@ -246,8 +246,8 @@ class SubscriptionExecutor:
         delivered first of an UPDATE that changed the key of a row in view: its LEAVE under the old key,
 
         and an image is ``{"absent": [column], "tenant": null | truth, "row_policy": truth, "in_view",
-        "refused_by": null | "tenant" | "row_policy", "asked": null | {"answer": "visible" | "hidden" | "raised" |
-        "timed_out" | "unasked" | "incomplete" | "failed", "sqlstate": null | str, "says": null | str}}``, a truth
+        "refused_by": null | "tenant" | "row_policy", "delegated": null | {"answer": "visible" | "hidden" | "raised" |
+        "timed_out" | "not evaluated" | "incomplete" | "failed", "sqlstate": null | str, "says": null | str}}``, a truth
         ``"true"``, ``"false"``, ``"null"`` or ``"unavailable"``. It shows the values of settings and rows.
 
         Raises ``ConfigurationError`` with ``ROW_NOT_JSON``, ``ROW_INVALID``, ``ROW_MISSING``, ``COLUMN_UNKNOWN``,

@@ -77,7 +77,7 @@ class SubscriptionManager:
             principal (1,000/s, 20,000 at once; an ``error`` with ``RATE_LIMITED``), ``messages`` of a principal
             (5,000/s, 100,000 at once; 4429), ``asked``: subscriptions whose row policy PostgreSQL has to be asked
             about (100/s, 2,000 at once; as ``subscribes``).
-        policy_sessions: Connections in which PostgreSQL is asked about row policies that were not compiled; 2 to 64,
+        policy_sessions: Connections in which PostgreSQL evaluates delegated row policies; 2 to 64,
             since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
         policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five
             seconds, its subscriptions end with ``POLICY_FAILED``. By default 1.

@@ -49,7 +49,7 @@ _ENGINES = frozenset(
 )
 _ATTRIBUTES = ("tenant_id", "user_id")
 CAPTURES = ("auto", "wal", "outbox")
-_LIMITED = ("connects", "subscribes", "messages", "asked")
+_LIMITED = ("connects", "subscribes", "messages", "delegated")
 _POLICY_SESSIONS = range(2, 65)
 _PER_S_MIN, _PER_S_MAX, _BURST_MAX = 0.001, 1_000_000, 2**32 - 1
 

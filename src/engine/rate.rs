@@ -40,7 +40,7 @@ pub(super) struct Rates {
     connects: Option<Limiter>,
     subscribes: Option<Limiter>,
     messages: Option<Limiter>,
-    asked: Option<Limiter>,
+    delegated: Option<Limiter>,
     hasher: RandomState,
     metrics: Arc<Metrics>,
 }
@@ -52,7 +52,7 @@ impl Rates {
             connects: limiter(limits.connects),
             subscribes: limiter(limits.subscribes),
             messages: limiter(limits.messages),
-            asked: limiter(limits.asked),
+            delegated: limiter(limits.delegated),
             hasher: RandomState::new(),
             metrics,
         }
@@ -81,7 +81,7 @@ impl Rates {
 
     /// Forgets the keys that were idle for long enough to have their whole burst again.
     pub(super) fn sweep(&self) {
-        for limiter in [&self.connects, &self.subscribes, &self.messages, &self.asked].into_iter().flatten() {
+        for limiter in [&self.connects, &self.subscribes, &self.messages, &self.delegated].into_iter().flatten() {
             limiter.sweep();
         }
     }
@@ -116,10 +116,10 @@ impl Rates {
     }
 
     /// One more subscription whose row policy PostgreSQL has to be asked about.
-    pub(super) fn check_asked(&self, key: Key) -> Result<(), Failure> {
-        let checked = check(self.asked.as_ref(), key);
+    pub(super) fn check_delegated(&self, key: Key) -> Result<(), Failure> {
+        let checked = check(self.delegated.as_ref(), key);
         let limited = |after| Failure::rate_limited("subscriptions begin whose policy has to be asked", after);
-        counted(checked, &self.metrics.rate_limited_asked_total).map_err(limited)
+        counted(checked, &self.metrics.rate_limited_delegated_total).map_err(limited)
     }
 }
 

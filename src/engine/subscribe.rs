@@ -67,7 +67,7 @@ impl Core {
                     let made = self.make(&live, *compiled, &draft, lasting)?;
                     if let Some(lane) = &made.subscription.policy {
                         self.check_askable(lane.question())?;
-                        self.rates.check_asked(self.rates.of_principal(principal, draft.sink.address()))?;
+                        self.rates.check_delegated(self.rates.of_principal(principal, draft.sink.address()))?;
                     }
                     self.check_snapshot(&made.subscription, beginning)?;
                     if self.enlist(&live, made, beginning, origin)? {

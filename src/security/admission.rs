@@ -34,7 +34,7 @@ impl Admission {
         let Rule::Rows(rule) = &self.0 else { return None };
         let policy = match &rule.policy {
             RowRule::All => None,
-            RowRule::Decided(predicate) | RowRule::Asked { possible: predicate, .. } => Some(predicate),
+            RowRule::Decided(predicate) | RowRule::Delegated { possible: predicate, .. } => Some(predicate),
         };
         Some(Predicate::and(rule.tenant.iter().chain(policy).cloned()))
     }
@@ -42,7 +42,7 @@ impl Admission {
     /// What PostgreSQL has to be asked, if the index and the gate cannot decide alone.
     pub fn question(&self) -> Option<&Arc<Question>> {
         match &self.0 {
-            Rule::Rows(RowsRule { policy: RowRule::Asked { question, .. }, .. }) => Some(question),
+            Rule::Rows(RowsRule { policy: RowRule::Delegated { question, .. }, .. }) => Some(question),
             Rule::Rows(_) | Rule::Topic(_) => None,
         }
     }

@@ -113,11 +113,11 @@ fn standing<'a>(policy: &RowRule, image: &RowImage<'_>, tuple: &'a Tuple) -> Sta
     match policy {
         RowRule::All => Standing::Known(Truth::True),
         RowRule::Decided(predicate) => Standing::Known(predicate.eval(image)),
-        RowRule::Asked { possible, .. } if matches!(possible.eval(image), Truth::False | Truth::Unknown) => {
+        RowRule::Delegated { possible, .. } if matches!(possible.eval(image), Truth::False | Truth::Unknown) => {
             Standing::Known(Truth::False)
         }
-        RowRule::Asked { certain, .. } if certain.eval(image).is_true() => Standing::Known(Truth::True),
-        RowRule::Asked { .. } => Standing::Ask(tuple),
+        RowRule::Delegated { certain, .. } if certain.eval(image).is_true() => Standing::Known(Truth::True),
+        RowRule::Delegated { .. } => Standing::Ask(tuple),
     }
 }
 
@@ -127,7 +127,7 @@ fn holds(rule: &RowsRule, image: &RowImage<'_>, judged: Truth) -> bool {
     let policy = match &rule.policy {
         RowRule::All => true,
         RowRule::Decided(predicate) => says(predicate),
-        RowRule::Asked { .. } => judged.is_true(),
+        RowRule::Delegated { .. } => judged.is_true(),
     };
     policy && rule.tenant.as_ref().is_none_or(says)
 }

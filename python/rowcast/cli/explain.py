@@ -85,7 +85,7 @@ def _policies(rule: Told) -> Iterator[str]:
     for policy in rule["policies"]:
         yield from _policy(policy, name_width)
     if rule["question"] is not None:
-        yield f"PostgreSQL is asked as {rule['question']['role']}: {rule['question']['condition']}"
+        yield f"PostgreSQL evaluates as {rule['question']['role']}: {rule['question']['condition']}"
 
 
 def _policy(policy: Told, name_width: int) -> Iterator[str]:
@@ -94,11 +94,11 @@ def _policy(policy: Told, name_width: int) -> Iterator[str]:
     if policy["why_not"] is not None:
         yield f"{head}does not apply: {policy['why_not']}"
         return
-    yield f"{head}{policy['evaluation']:<8}  {policy['using'] if policy['predicate'] is None else policy['predicate']}"
+    yield f"{head}{policy['evaluation']:<9}  {policy['using'] if policy['predicate'] is None else policy['predicate']}"
     if "…" in (policy["predicate"] or ""):
         yield f"  {'':<{name_width}}  using {policy['using']}"
     for reason in policy["reasons"]:
-        yield f"  {'':<{name_width}}  asked {reason['part']}  (because of {reason['why']})"
+        yield f"  {'':<{name_width}}  delegated {reason['part']}  (because of {reason['why']})"
     if policy["refusal"] is not None:
         yield f"  {'':<{name_width}}  {policy['refusal']['message']} [{policy['refusal']['code']}]"
 
@@ -118,9 +118,9 @@ def _reach(told: Told) -> Iterator[str]:
     hidden = f"   hidden: {_list(columns['hidden'])}" if columns["hidden"] else ""
     yield f"columns:   {_list(columns['readable'])}{hidden}"
     if condition is not None:
-        asked = ", then PostgreSQL is asked" if condition["asked"] else ""
+        delegated = ", then PostgreSQL evaluates the policies" if condition["delegated"] else ""
         yield f"condition: {condition['sql']}"
-        yield f"index:     {_INDEX[condition['index']]}{asked}"
+        yield f"index:     {_INDEX[condition['index']]}{delegated}"
 
 
 def _row(row: Told) -> Iterator[str]:
@@ -131,14 +131,14 @@ def _row(row: Told) -> Iterator[str]:
         if row[name] is not None:
             yield from _image(name, row[name])
     if row["told"] is None:
-        yield f"  nothing is told: {row['why_not']}"
+        yield f"  nothing is delivered: {row['why_not']}"
         return
     if row["left"] is not None:
-        yield f"  LEAVE: the key alone is told: {_list(row['left']['columns'])}"
+        yield f"  LEAVE: the key alone is delivered: {_list(row['left']['columns'])}"
         yield f"  {json.dumps(row['left']['payload'], ensure_ascii=False)}"
     told = row["told"]
     what = "the row" if told["what"] == "row" else "the key alone"
-    yield f"  {row['transition']}: {what} is told: {_list(told['columns'])}"
+    yield f"  {row['transition']}: {what} is delivered: {_list(told['columns'])}"
     if told["changed"]:
         yield f"  changed: {_list(told['changed'])}"
     yield f"  {json.dumps(told['payload'], ensure_ascii=False)}"
@@ -147,11 +147,11 @@ def _row(row: Told) -> Iterator[str]:
 def _image(name: str, image: Told) -> Iterator[str]:
     modules = [f"{module} {image[module]}" for module in ("tenant", "row_policy") if image[module] is not None]
     yield f"  {name} row  {'in view    ' if image['in_view'] else 'NOT in view'}  {', '.join(modules)}"
-    if image["asked"] is not None:
-        asked = image["asked"]
-        state = f" (SQLSTATE {asked['sqlstate']})" if asked["sqlstate"] else ""
-        says = f": {asked['says']}" if asked["says"] else ""
-        yield f"           PostgreSQL: {asked['answer']}{state}{says}"
+    if image["delegated"] is not None:
+        verdict = image["delegated"]
+        state = f" (SQLSTATE {verdict['sqlstate']})" if verdict["sqlstate"] else ""
+        says = f": {verdict['says']}" if verdict["says"] else ""
+        yield f"           PostgreSQL: {verdict['answer']}{state}{says}"
     if image["absent"]:
         yield f"           not given, so taken for not carried (which is not NULL): {_list(image['absent'])}"
 

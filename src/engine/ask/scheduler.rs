@@ -72,7 +72,7 @@ impl Office {
         let asks: Vec<Ask> = batches.iter().map(ask).collect();
         let images = batches.iter().map(Batch::len).sum();
         self.metrics.policy_batches_total.add(batches.len() as u64);
-        self.metrics.policy_asked_total.add(images as u64);
+        self.metrics.policy_delegated_total.add(images as u64);
         let started = Instant::now();
         let answers = self.asker.ask_all(&asks).await;
         let took = started.elapsed();

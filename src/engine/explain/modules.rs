@@ -90,9 +90,11 @@ impl Case<'_> {
                 "no policy shows any row to this principal".to_owned()
             }
             Some((None, Ok(RowRule::Decided(predicate)))) => format!("rows where {}", self.sql(&predicate)),
-            Some((None, Ok(RowRule::Asked { possible: Predicate::True, .. }))) => "PostgreSQL is asked".to_owned(),
-            Some((None, Ok(RowRule::Asked { possible, .. }))) => {
-                format!("rows where {}, about which PostgreSQL is asked", self.sql(&possible))
+            Some((None, Ok(RowRule::Delegated { possible: Predicate::True, .. }))) => {
+                "PostgreSQL evaluates the policies".to_owned()
+            }
+            Some((None, Ok(RowRule::Delegated { possible, .. }))) => {
+                format!("rows where {}, for which PostgreSQL evaluates the policies", self.sql(&possible))
             }
             Some((None, Ok(RowRule::All))) => "every row".to_owned(),
             Some((None, Err(refusal))) => refusal.to_string(),

@@ -18,11 +18,11 @@ impl Case<'_> {
                 None if access.row_security => "unknown",
                 None | Some(Ok(RowRule::All)) => "all",
                 Some(Ok(RowRule::Decided(_))) => "decided",
-                Some(Ok(RowRule::Asked { .. })) => "asked",
+                Some(Ok(RowRule::Delegated { .. })) => "delegated",
                 Some(Err(_)) => "refused",
             },
             question: match rule {
-                Some(Ok(RowRule::Asked { question, .. })) => Some(self.question(question)),
+                Some(Ok(RowRule::Delegated { question, .. })) => Some(self.question(question)),
                 _ => None,
             },
             policies: access.policies.iter().map(|policy| self.policy(policy, explanation.as_ref())).collect(),
@@ -86,7 +86,7 @@ impl Case<'_> {
         let classes = TablePolicies::of(&self.table).classes(&self.table);
         match classes.iter().find(|(name, _)| *name == policy.name) {
             Some((_, PolicyClass::Compiled)) => "compiled",
-            Some((_, PolicyClass::Asked)) => "asked",
+            Some((_, PolicyClass::Delegated)) => "delegated",
             Some((_, PolicyClass::Mixed)) => "mixed",
             Some((_, PolicyClass::Refused)) => "refused",
             None => "nothing",

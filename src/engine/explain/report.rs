@@ -54,9 +54,9 @@ pub(super) struct RowPolicy {
     pub(super) forced: bool,
     /// Why no policy applies, if none does.
     pub(super) exempt: Option<&'static str>,
-    /// `all`, `decided`, `asked`, `refused`, or `unknown` without a role.
+    /// `all`, `decided`, `delegated`, `refused`, or `unknown` without a role.
     pub(super) rule: &'static str,
-    /// What PostgreSQL is asked, if it is.
+    /// What PostgreSQL evaluates, if it does.
     pub(super) question: Option<Question>,
     pub(super) policies: Vec<Policy>,
 }
@@ -78,9 +78,9 @@ pub(super) struct Policy {
     pub(super) applies: Option<bool>,
     pub(super) why_not: Option<String>,
     pub(super) using: Option<Box<str>>,
-    /// `compiled`, `asked`, `mixed`, `refused`; `nothing` without USING.
+    /// `compiled`, `delegated`, `mixed`, `refused`; `nothing` without USING.
     pub(super) evaluation: &'static str,
-    /// The rows that it may show, with this principal's settings; what PostgreSQL is asked counts as true.
+    /// The rows that it may show, with this principal's settings; what PostgreSQL evaluates counts as true.
     pub(super) predicate: Option<Box<str>>,
     pub(super) reasons: Vec<Reason>,
     pub(super) refusal: Option<Refusal>,
@@ -110,8 +110,8 @@ pub(super) struct Condition {
     pub(super) sql: String,
     /// How the index finds it: `equality`, `range`, `always`, `residual` (evaluated for every change), `never`.
     pub(super) index: &'static str,
-    /// Whether PostgreSQL is asked about what the index finds.
-    pub(super) asked: bool,
+    /// Whether PostgreSQL evaluates what the index finds.
+    pub(super) delegated: bool,
 }
 
 #[derive(Default, Serialize)]
@@ -137,9 +137,9 @@ pub(super) struct Image {
     pub(super) absent: Vec<String>,
     /// `true`, `false`, `null`, or `unavailable` where the image does not tell; none without a tenant column.
     pub(super) tenant: Option<&'static str>,
-    /// The same, after PostgreSQL was asked.
+    /// The evaluation by PostgreSQL, if there was one.
     pub(super) row_policy: &'static str,
-    pub(super) asked: Option<Asked>,
+    pub(super) delegated: Option<Delegated>,
     pub(super) in_view: bool,
     /// The first module that says no.
     pub(super) refused_by: Option<&'static str>,
@@ -147,8 +147,8 @@ pub(super) struct Image {
 
 /// What PostgreSQL answered.
 #[derive(Serialize)]
-pub(super) struct Asked {
-    /// `visible`, `hidden`, `raised`, `timed_out`, `unasked`, `incomplete`, or `failed`.
+pub(super) struct Delegated {
+    /// `visible`, `hidden`, `raised`, `timed_out`, `not evaluated`, `incomplete`, or `failed`.
     pub(super) answer: &'static str,
     pub(super) sqlstate: Option<Box<str>>,
     pub(super) says: Option<String>,

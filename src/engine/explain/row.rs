@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Case;
 use super::image::Sent;
-use super::report::{Asked, Condition, Image, Row, Told};
+use super::report::{Condition, Delegated, Image, Row, Told};
 use crate::engine::ask;
 use crate::engine::dispatch::decided;
 use crate::engine::index;
@@ -134,13 +134,13 @@ impl Case<'_> {
     ) -> Option<Judgement> {
         let tuple = tuple?;
         let tenant = self.tenant_predicate().map(|predicate| predicate.eval(&RowImage::new(&self.table, tuple)));
-        let (truth, asked) = match (standing, subscription.admission.question()) {
+        let (truth, delegated) = match (standing, subscription.admission.question()) {
             (Standing::Known(truth), _) => (truth, None),
             (Standing::Ask(tuple), Some(question)) if wanted => {
-                let (truth, asked) = put(&self.table, tuple, question, probe).await;
-                (truth, Some(asked))
+                let (truth, delegated) = put(&self.table, tuple, question, probe).await;
+                (truth, Some(delegated))
             }
-            (Standing::Ask(_), _) => (Truth::Unavailable, Some(unasked("another module had said no"))),
+            (Standing::Ask(_), _) => (Truth::Unavailable, Some(not_evaluated("another module had said no"))),
         };
         let names = self.table.columns.iter().zip(tuple.values());
         let absent = names.filter(|(_, datum)| !datum.is_known()).map(|(column, _)| column.name.clone()).collect();
@@ -149,7 +149,7 @@ impl Case<'_> {
             _ => (!truth.is_true()).then_some("row_policy"),
         };
         let (tenant, row_policy) = (tenant.map(word), word(truth));
-        let image = Image { absent, tenant, row_policy, asked, in_view: refused_by.is_none(), refused_by };
+        let image = Image { absent, tenant, row_policy, delegated, in_view: refused_by.is_none(), refused_by };
         Some(Judgement { image, truth })
     }
 
@@ -185,7 +185,7 @@ impl Subscription {
         Condition {
             sql: predicate_sql(table, &self.condition.predicate, true),
             index: places.iter().find(|(count, _)| *count > 0).map_or("never", |(_, name)| name),
-            asked: self.admission.question().is_some(),
+            delegated: self.admission.question().is_some(),
         }
     }
 
@@ -209,27 +209,27 @@ impl Subscription {
 }
 
 /// One image alone: what is said of it is about nothing else.
-async fn put(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Probe) -> (Truth, Asked) {
+async fn put(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Probe) -> (Truth, Delegated) {
     let Some(image) = probe::image(table, tuple, &question.reads) else {
         let says = "the policies read a column that the image does not carry";
-        return (Truth::Unavailable, Asked { answer: "incomplete", sqlstate: None, says: Some(says.to_owned()) });
+        return (Truth::Unavailable, Delegated { answer: "incomplete", sqlstate: None, says: Some(says.to_owned()) });
     };
     let answer = probe.ask(question, &[image.into()]).await;
     let truth = ask::truths(&answer, 1).into_iter().flatten().next().unwrap_or(Truth::Unavailable);
-    let plain = |answer| Asked { answer, sqlstate: None, says: None };
-    let asked = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(Verdict::Unasked)) {
+    let plain = |answer| Delegated { answer, sqlstate: None, says: None };
+    let delegated = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(Verdict::Unasked)) {
         Ok(Verdict::Visible) => plain("visible"),
         Ok(Verdict::Hidden) => plain("hidden"),
-        Ok(Verdict::Raised(sqlstate)) => Asked { sqlstate: Some(sqlstate), ..plain("raised") },
+        Ok(Verdict::Raised(sqlstate)) => Delegated { sqlstate: Some(sqlstate), ..plain("raised") },
         Ok(Verdict::TimedOut) => plain("timed_out"),
-        Ok(Verdict::Unasked) => unasked("its turn did not come"),
-        Err(error) => Asked { says: Some(format!("{error} ({})", error.code())), ..plain("failed") },
+        Ok(Verdict::Unasked) => not_evaluated("its turn did not come"),
+        Err(error) => Delegated { says: Some(format!("{error} ({})", error.code())), ..plain("failed") },
     };
-    (truth, asked)
+    (truth, delegated)
 }
 
-fn unasked(why: &str) -> Asked {
-    Asked { answer: "unasked", sqlstate: None, says: Some(why.to_owned()) }
+fn not_evaluated(why: &str) -> Delegated {
+    Delegated { answer: "not evaluated", sqlstate: None, says: Some(why.to_owned()) }
 }
 
 fn truth_of(judgement: Option<&Judgement>) -> Truth {

@@ -41,7 +41,7 @@ impl<'a> Binder<'a> {
             Node::Not(part) => self.node(part).negated(),
             Node::IsTrue(part) => self.node(part).held(),
             Node::Leaf(leaf, text) => self.leaf(leaf).unwrap_or_else(|stop| self.stopped(leaf, text, stop)),
-            Node::Asked(reason) => {
+            Node::Delegated(reason) => {
                 self.reasons.push(reason.clone());
                 Bounds::asked()
             }
@@ -50,7 +50,7 @@ impl<'a> Binder<'a> {
 
     fn stopped(&mut self, leaf: &Leaf, text: &str, stop: Stop) -> Bounds {
         let broken = match stop {
-            Stop::Asked(why) => {
+            Stop::Delegated(why) => {
                 self.unclear = true;
                 self.reasons.push(Reason { why, text: text.into() });
                 return Bounds::asked();
@@ -84,7 +84,7 @@ impl<'a> Binder<'a> {
                 Value::Array(items) => Predicate::contains(*column, Scalar::Array(items)),
                 Value::Scalar(part) => Predicate::contains(*column, part),
                 Value::Null => Predicate::Unknown,
-                Value::Json(_) => return Err(Stop::Asked(Why::Form("a document of settings"))),
+                Value::Json(_) => return Err(Stop::Delegated(Why::Form("a document of settings"))),
             })),
             Leaf::Overlaps { column, part } => Ok(overlaps(*column, part.eval(self.bound)?)),
             Leaf::Holds { column, value } => Ok(match self.element(value)? {
@@ -147,7 +147,7 @@ impl<'a> Binder<'a> {
         Ok(Bounds::exact(match pattern.eval(self.bound)? {
             Value::Scalar(Scalar::Text(pattern)) => {
                 let pattern = Like::new(&pattern);
-                Predicate::like(column, pattern.ok_or(Stop::Asked(Why::Spelling("as a pattern".into())))?)
+                Predicate::like(column, pattern.ok_or(Stop::Delegated(Why::Spelling("as a pattern".into())))?)
             }
             _ => Predicate::Unknown,
         }))
@@ -163,7 +163,7 @@ impl<'a> Binder<'a> {
         match constant.eval(self.bound)? {
             Value::Null => Ok(None),
             Value::Scalar(scalar) => Ok(Some(scalar)),
-            Value::Json(_) | Value::Array(_) => Err(Stop::Asked(Why::Form("a document or an array"))),
+            Value::Json(_) | Value::Array(_) => Err(Stop::Delegated(Why::Form("a document or an array"))),
         }
     }
 

@@ -14,7 +14,7 @@ const NAME_BYTES_MAX: usize = 63;
 /// `text::to`
 pub(super) fn text(text: &str, to: &Type) -> Result<Value, Stop> {
     let invalid = || Stop::Invalid { expected: to.to_string().into() };
-    let unclear = || Stop::Asked(Why::Spelling(to.to_string().into()));
+    let unclear = || Stop::Delegated(Why::Spelling(to.to_string().into()));
     match to {
         Type::Name if text.len() > NAME_BYTES_MAX => Err(unclear()),
         Type::Text | Type::Name | Type::Named(_) => Ok(Value::text(text)),
@@ -111,7 +111,7 @@ pub(super) fn scalar(text: &str, to: &Type) -> Result<Option<Scalar>, Stop> {
     match self::text(text, to)? {
         Value::Scalar(scalar) => Ok(Some(scalar)),
         Value::Null => Ok(None),
-        Value::Json(_) | Value::Array(_) => Err(Stop::Asked(Why::Form("an array of documents"))),
+        Value::Json(_) | Value::Array(_) => Err(Stop::Delegated(Why::Form("an array of documents"))),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn step(document: &Json, step: &Step) -> Result<Option<Json>, Stop> {
         (Json::Array(items), Step::Index(index)) => Ok(element(items, *index).cloned()),
         (_, Step::Key(_)) | (Json::Object(_), Step::Index(_)) => Ok(None),
         // A scalar of jsonb is stored as an array of one, and this shows.
-        (_, Step::Index(_)) => Err(Stop::Asked(Why::Form("an index into a JSON scalar"))),
+        (_, Step::Index(_)) => Err(Stop::Delegated(Why::Form("an index into a JSON scalar"))),
         (_, Step::Path(path)) => Ok(walk(document, path)?.cloned()),
     }
 }
@@ -51,7 +51,7 @@ fn walk<'j>(document: &'j Json, path: &[Box<str>]) -> Result<Option<&'j Json>, S
                 Ok(index) if word.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
                     element(items, index.into())
                 }
-                _ => return Err(Stop::Asked(Why::Form("a word that is no index into a JSON array"))),
+                _ => return Err(Stop::Delegated(Why::Form("a word that is no index into a JSON array"))),
             },
             _ => None,
         };
@@ -76,8 +76,8 @@ pub(super) fn text(document: &Json) -> Result<Value, Stop> {
         Json::String(text) => Ok(Value::text(text)),
         Json::Bool(value) => Ok(Value::text(if *value { "true" } else { "false" })),
         Json::Number(number) if is_printed_alike(number) => Ok(Value::text(number.as_str())),
-        Json::Number(_) => Err(Stop::Asked(Why::Spelling("as an integer".into()))),
-        Json::Array(_) | Json::Object(_) => Err(Stop::Asked(Why::Form("the text of a JSON array or object"))),
+        Json::Number(_) => Err(Stop::Delegated(Why::Spelling("as an integer".into()))),
+        Json::Array(_) | Json::Object(_) => Err(Stop::Delegated(Why::Form("the text of a JSON array or object"))),
     }
 }
 

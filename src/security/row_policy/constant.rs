@@ -74,7 +74,7 @@ pub(super) enum Stop {
     /// PostgreSQL raises: this cannot be a value of the type.
     Invalid { expected: Box<str> },
     /// PostgreSQL knows.
-    Asked(Why),
+    Delegated(Why),
 }
 
 /// Whom a policy is bound for.
@@ -152,7 +152,7 @@ impl Constant {
             Constant::Has { document, word } => match (document.eval(bound)?, word.eval(bound)?) {
                 (Value::Json(document), Value::Scalar(Scalar::Text(word))) => Ok(claims::has(&document, &word)),
                 (Value::Null, _) | (_, Value::Null) => Ok(Value::Null),
-                _ => Err(Stop::Asked(Why::Form("a key of a written document"))),
+                _ => Err(Stop::Delegated(Why::Form("a key of a written document"))),
             },
             Constant::StringToArray { text, delimiter } => Ok(split(text.eval(bound)?, delimiter)),
             Constant::Array(items, _) => array(items, bound),
@@ -193,7 +193,7 @@ fn array(items: &[Constant], bound: Bound<'_>) -> Result<Value, Stop> {
     let item = |item: &Constant| match item.eval(bound)? {
         Value::Null => Ok(None),
         Value::Scalar(scalar) => Ok(Some(scalar)),
-        Value::Json(_) | Value::Array(_) => Err(Stop::Asked(Why::Form("an array of arrays or documents"))),
+        Value::Json(_) | Value::Array(_) => Err(Stop::Delegated(Why::Form("an array of arrays or documents"))),
     };
     Ok(Value::Array(items.iter().map(item).collect::<Result<_, _>>()?))
 }
@@ -202,7 +202,7 @@ fn document_step(document: &Value, step: &Step, as_text: bool) -> Result<Value, 
     let document = match document {
         Value::Json(document) => document,
         Value::Null => return Ok(Value::Null),
-        Value::Scalar(_) | Value::Array(_) => return Err(Stop::Asked(Why::Form("a step into a written document"))),
+        Value::Scalar(_) | Value::Array(_) => return Err(Stop::Delegated(Why::Form("a step into a written document"))),
     };
     match claims::step(document, step)? {
         None => Ok(Value::Null),
@@ -228,13 +228,13 @@ fn lower(text: Value) -> Result<Value, Stop> {
             Ok(Value::text(&text.to_ascii_lowercase()))
         }
         Value::Null => Ok(Value::Null),
-        _ => Err(Stop::Asked(Why::Spelling("in letters that fold alike everywhere".into()))),
+        _ => Err(Stop::Delegated(Why::Spelling("in letters that fold alike everywhere".into()))),
     }
 }
 
 /// `value::to`
 fn converted(value: Value, from: &Type, to: &Type) -> Result<Value, Stop> {
-    let unowned = || Stop::Asked(Why::Cast { from: from.to_string().into(), to: to.to_string().into() });
+    let unowned = || Stop::Delegated(Why::Cast { from: from.to_string().into(), to: to.to_string().into() });
     match (value, to) {
         (Value::Null, _) => Ok(Value::Null),
         (value, to) if from == to => Ok(value),

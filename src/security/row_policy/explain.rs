@@ -28,7 +28,7 @@ pub enum PolicyClass {
     /// By the index and the gate alone.
     Compiled,
     /// By PostgreSQL alone.
-    Asked,
+    Delegated,
     /// By PostgreSQL, for the rows that the compiled part leaves open.
     Mixed,
     /// Not at all.
@@ -106,7 +106,7 @@ fn class(table: &Table, template: &Template) -> PolicyClass {
         (Some(_), ..) => PolicyClass::Refused,
         (None, true, _) => PolicyClass::Compiled,
         (None, false, true) => PolicyClass::Mixed,
-        (None, false, false) => PolicyClass::Asked,
+        (None, false, false) => PolicyClass::Delegated,
     }
 }
 

@@ -48,7 +48,7 @@ pub enum RowRule {
     /// This decides.
     Decided(Predicate),
     /// PostgreSQL decides what these two leave open.
-    Asked {
+    Delegated {
         /// Holds for every row that may be visible.
         possible: Predicate,
         /// Holds only for rows that are visible for certain.

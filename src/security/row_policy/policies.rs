@@ -36,7 +36,7 @@ pub(super) struct Template {
 impl Template {
     /// Its text does not say which operators or casts are meant, and the role may lack the right to call them.
     fn hiding(policy: &Policy, using: Box<str>) -> Self {
-        let node = Node::Asked(Reason { why: Why::Hidden, text: using.clone() });
+        let node = Node::Delegated(Reason { why: Why::Hidden, text: using.clone() });
         let scan = Scan { privileged: true, ..scan(&using) };
         Template { policy: policy.clone(), using, node, scan }
     }
@@ -78,15 +78,15 @@ impl TablePolicies {
         match binder.broken.first() {
             Some(broken) if is_never(&possible) => Err(refused(table, broken)),
             // Whether PostgreSQL comes to what raises is its own affair, already when it plans.
-            Some(_) => applying.asked(table, role, principal, possible, Predicate::False),
+            Some(_) => applying.delegated(table, role, principal, possible, Predicate::False),
             None if is_never(&possible) => Ok(RowRule::Decided(Predicate::False)),
-            None if binder.unclear => applying.asked(table, role, principal, possible, Predicate::False),
+            None if binder.unclear => applying.delegated(table, role, principal, possible, Predicate::False),
             // So is whether the role may read what a query reads: without that right nothing is visible.
             None if binder.unclear || applying.is_privileged() => {
-                applying.asked(table, role, principal, possible, Predicate::False)
+                applying.delegated(table, role, principal, possible, Predicate::False)
             }
             None if possible == certain => Ok(RowRule::Decided(possible)),
-            None => applying.asked(table, role, principal, possible, certain),
+            None => applying.delegated(table, role, principal, possible, certain),
         }
     }
 
@@ -159,7 +159,7 @@ impl<'t> Applying<'t> {
         Bounds::all(parts)
     }
 
-    fn asked(
+    fn delegated(
         &self,
         table: &Table,
         role: &Role,
@@ -173,7 +173,7 @@ impl<'t> Applying<'t> {
             return Err(PolicyRefusal::RoleNotSettable { table, role });
         }
         let question = Arc::new(self.question(table, role, principal));
-        Ok(RowRule::Asked { possible, certain, question })
+        Ok(RowRule::Delegated { possible, certain, question })
     }
 
     fn question(&self, table: &Table, role: &Role, principal: &Principal) -> Question {

@@ -18,8 +18,8 @@ use crate::predicate::Comparison;
 
 /// Never fails: what cannot be read is asked.
 pub(super) fn policy(table: &Table, text: &str) -> Node {
-    let asked = || Node::Asked(Reason { why: Why::Syntax, text: text.into() });
-    parse(text).map_or_else(asked, |expr| Reader { table }.node(&expr))
+    let delegated = || Node::Delegated(Reason { why: Why::Syntax, text: text.into() });
+    parse(text).map_or_else(delegated, |expr| Reader { table }.node(&expr))
 }
 
 fn parse(text: &str) -> Option<Expr> {
@@ -57,7 +57,7 @@ impl Reader<'_> {
         let text = expr.to_string().into_boxed_str();
         match self.condition(expr) {
             Ok(leaf) => Node::Leaf(leaf, text),
-            Err(why) => Node::Asked(Reason { why, text }),
+            Err(why) => Node::Delegated(Reason { why, text }),
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) enum Node {
     /// Compiled when it is bound; its text, should that fail.
     Leaf(Leaf, Box<str>),
     /// Never compiled.
-    Asked(Reason),
+    Delegated(Reason),
 }
 
 /// A condition on at most one column.
@@ -92,7 +92,7 @@ impl Node {
             Node::And(parts) | Node::Or(parts) => parts.iter().for_each(|part| part.reasons(into)),
             Node::Not(part) | Node::IsTrue(part) => part.reasons(into),
             Node::Leaf(..) => {}
-            Node::Asked(reason) => into.push(reason),
+            Node::Delegated(reason) => into.push(reason),
         }
     }
 
@@ -102,7 +102,7 @@ impl Node {
             Node::And(parts) | Node::Or(parts) => parts.iter().any(Node::has_leaves),
             Node::Not(part) | Node::IsTrue(part) => part.has_leaves(),
             Node::Leaf(..) => true,
-            Node::Asked(_) => false,
+            Node::Delegated(_) => false,
         }
     }
 }

@@ -98,12 +98,12 @@ fn decided(using: &str, settings: &[(&str, &str)]) -> Predicate {
 }
 
 fn is_asked(using: &str) -> bool {
-    matches!(one(using, &[("app.tenant_id", ACME)]), Ok(RowRule::Asked { .. }))
+    matches!(one(using, &[("app.tenant_id", ACME)]), Ok(RowRule::Delegated { .. }))
 }
 
 fn bounds(using: &str) -> (Predicate, Predicate) {
     match one(using, &[]) {
-        Ok(RowRule::Asked { possible, certain, .. }) => (possible, certain),
+        Ok(RowRule::Delegated { possible, certain, .. }) => (possible, certain),
         other => panic!("{using}: {other:?}"),
     }
 }
@@ -139,7 +139,7 @@ fn without_a_permissive_policy_nothing_is_visible() {
 #[test]
 fn permissive_policies_are_joined_from_the_last_name_to_the_first() {
     let table = table(&[("a", true, RAISING), ("b", true, "(owner = 'me'::text)"), ("r", false, "open")]);
-    let Ok(RowRule::Asked { certain, question, .. }) = bound(&table, &role(), &[]) else { panic!() };
+    let Ok(RowRule::Delegated { certain, question, .. }) = bound(&table, &role(), &[]) else { panic!() };
     assert_eq!(&*question.condition, "(((owner = 'me'::text)) OR (((1 / id) = 1))) AND (open)");
     assert_eq!(certain, Predicate::and([owner("me"), Predicate::eq(OPEN, Scalar::Bool(true))]));
 }

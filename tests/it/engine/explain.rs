@@ -95,39 +95,39 @@ async fn a_compiled_policy_is_told_with_its_values_and_how_the_index_finds_it() 
     assert_eq!((&own["evaluation"], &own["applies"]), (&json!("compiled"), &json!(true)));
     assert_eq!(own["predicate"], "owner = 'ann'");
     assert_eq!(told["row_policy"]["rule"], "decided");
-    assert_eq!(told["condition"], json!({ "sql": "owner = 'ann'", "index": "equality", "asked": false }));
+    assert_eq!(told["condition"], json!({ "sql": "owner = 'ann'", "index": "equality", "delegated": false }));
     let row = &told["row"];
     assert_eq!((&row["transition"], &row["told"]["what"]), (&json!("ENTER"), &json!("row")));
-    assert_eq!(row["new"]["asked"], Value::Null);
+    assert_eq!(row["new"]["delegated"], Value::Null);
     let payload = &row["told"]["payload"]["data"]["docs"];
     assert_eq!(payload["row"]["at"], "2026-11-23T19:00:00+00:00");
     assert_eq!(payload["row"]["body"], json!({ "a": [1] }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_asked_policy_is_told_with_what_postgresql_said() {
+async fn a_delegated_policy_is_told_with_what_postgresql_said() {
     let server = prepared(&format!("{READABLE}; create policy own on docs using (readable(owner))")).await;
     let ann = user("app", "ann");
     let seen = told(&server, &ann, &change(None, Some(doc(1, "ann")))).await;
     let own = policy(&seen, "own");
-    assert_eq!(own["evaluation"], "asked");
+    assert_eq!(own["evaluation"], "delegated");
     assert_eq!(own["reasons"][0]["part"], "public.readable(owner)");
     assert_eq!(seen["row_policy"]["question"]["role"], "app");
     assert_eq!(seen["row_policy"]["question"]["reads"], json!(["owner"]));
     assert_eq!(seen["condition"]["index"], "always");
-    assert_eq!(seen["row"]["new"]["asked"]["answer"], "visible");
+    assert_eq!(seen["row"]["new"]["delegated"]["answer"], "visible");
     assert_eq!(seen["row"]["told"]["what"], "row");
     let unseen = told(&server, &ann, &change(None, Some(doc(1, "bob")))).await;
-    assert_eq!(unseen["row"]["new"]["asked"]["answer"], "hidden");
+    assert_eq!(unseen["row"]["new"]["delegated"]["answer"], "hidden");
     assert_eq!(unseen["row"]["new"]["refused_by"], "row_policy");
     assert_eq!(unseen["row"]["told"], Value::Null);
     let raised = told(&server, &ann, &change(None, Some(doc(1, "raise")))).await;
-    assert_eq!(raised["row"]["new"]["asked"], json!({ "answer": "raised", "sqlstate": "RC042", "says": null }));
+    assert_eq!(raised["row"]["new"]["delegated"], json!({ "answer": "raised", "sqlstate": "RC042", "says": null }));
     assert_eq!((&raised["row"]["new"]["in_view"], &raised["row"]["told"]), (&json!(false), &Value::Null));
     let mended = told(&server, &ann, &change(Some(doc(1, "raise")), Some(doc(1, "ann")))).await;
     assert_eq!(mended["row"]["transition"], "ENTER");
     let blind = told(&server, &ann, &change(None, Some(json!({ "id": 1 })))).await;
-    assert_eq!(blind["row"]["new"]["asked"]["answer"], "incomplete");
+    assert_eq!(blind["row"]["new"]["delegated"]["answer"], "incomplete");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,12 +137,12 @@ async fn a_mixed_policy_is_asked_only_where_its_compiled_part_leaves_it_open() {
     let ann = user("app", "ann");
     let open = told(&server, &ann, &change(None, Some(doc(1, "ann")))).await;
     assert_eq!(policy(&open, "own")["evaluation"], "mixed");
-    assert_eq!(open["condition"], json!({ "sql": "tenant = 'red'", "index": "equality", "asked": true }));
-    assert_eq!(open["row"]["new"]["asked"]["answer"], "visible");
+    assert_eq!(open["condition"], json!({ "sql": "tenant = 'red'", "index": "equality", "delegated": true }));
+    assert_eq!(open["row"]["new"]["delegated"]["answer"], "visible");
     let mut other = doc(1, "ann");
     other["tenant"] = json!("blue");
     let closed = told(&server, &ann, &change(None, Some(other))).await;
-    assert_eq!(closed["row"]["new"]["asked"], Value::Null);
+    assert_eq!(closed["row"]["new"]["delegated"], Value::Null);
     assert_eq!(closed["row"]["new"]["refused_by"], "row_policy");
 }
 
@@ -256,7 +256,7 @@ async fn a_row_of_another_tenant_is_refused_by_the_tenant_before_anybody_is_aske
     let told = told(&server, &blue, &change(None, Some(doc(1, "ann")))).await;
     let new = &told["row"]["new"];
     assert_eq!((&new["tenant"], &new["refused_by"]), (&json!("false"), &json!("tenant")));
-    assert_eq!(new["asked"]["answer"], "unasked");
+    assert_eq!(new["delegated"]["answer"], "not evaluated");
     assert_eq!(told["condition"]["sql"], "tenant = 'blue'");
 }
 

@@ -90,7 +90,7 @@ async fn a_policy_decides_who_is_told_and_who_sees_a_row_leave() {
         }
         ann.is_quiet().await;
         bob.is_quiet().await;
-        let asked = metric(&engine, "policy_asked_total");
+        let asked = metric(&engine, "policy_delegated_total");
         assert_eq!(asked > 0, policy == ASKED, "{policy}: {asked} images were asked about");
         engine.stop(PATIENCE).await;
     }

@@ -149,7 +149,7 @@ impl Oracle {
     ) {
         let shown = self.shown(&role.name, &principal.settings).await;
         let answers = match &bound {
-            Ok(RowRule::Asked { question, .. }) => self.answers(question, table, tuples).await,
+            Ok(RowRule::Delegated { question, .. }) => self.answers(question, table, tuples).await,
             _ => Vec::new(),
         };
         *self.counts.rules.entry(kind(&bound)).or_default() += 1;
@@ -168,7 +168,7 @@ impl Oracle {
                     assert_ne!(says(predicate), Truth::Unavailable, "{}", context());
                     assert_eq!(says(predicate).is_true(), visible.unwrap_or(false), "{}", context());
                 }
-                Ok(RowRule::Asked { possible, certain, .. }) => {
+                Ok(RowRule::Delegated { possible, certain, .. }) => {
                     // While it plans, PostgreSQL may come to what raises in a part that no row needs; asked about a row,
                     // it does not. Where neither tells, there is nothing to compare.
                     let Some(visible) = visible.or(answers[id]) else { continue };
@@ -241,7 +241,7 @@ fn kind(bound: &Result<RowRule, PolicyRefusal>) -> &'static str {
         Err(refusal) => refusal.code(),
         Ok(RowRule::All) => "all",
         Ok(RowRule::Decided(_)) => "decided",
-        Ok(RowRule::Asked { .. }) => "asked",
+        Ok(RowRule::Delegated { .. }) => "delegated",
     }
 }
 

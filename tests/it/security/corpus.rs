@@ -86,7 +86,7 @@ fn pg_type(oid: u32) -> PgType {
 fn word(class: PolicyClass) -> &'static str {
     match class {
         PolicyClass::Compiled => "compiled",
-        PolicyClass::Asked => "asked",
+        PolicyClass::Delegated => "delegated",
         PolicyClass::Mixed => "mixed",
         PolicyClass::Refused => "refused",
     }

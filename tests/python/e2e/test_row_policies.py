@@ -16,7 +16,7 @@ from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 
 from rig.client import PATIENCE, Socket, raw_socket, signed_in
-from rig.notebook import ASKED, COMPILED, NOTES, RAISING, Notebook, notebook
+from rig.notebook import DELEGATED, COMPILED, NOTES, RAISING, Notebook, notebook
 from rig.postgres import Database
 from rig.server import CAPTURE, ROOT, Server
 from rig.wait import until, until_async
@@ -102,7 +102,7 @@ async def refusal(socket: Socket) -> str:
     return code
 
 
-@pytest.mark.parametrize("policy", [COMPILED, ASKED], ids=["compiled", "asked"])
+@pytest.mark.parametrize("policy", [COMPILED, DELEGATED], ids=["compiled", "delegated"])
 async def test_each_user_sees_its_own_rows_alone_and_those_that_move_away_leave_by_key(
     database: Database, policy: str
 ) -> None:
@@ -118,7 +118,7 @@ async def test_each_user_sees_its_own_rows_alone_and_those_that_move_away_leave_
                 ("ENTER", first, "hers"),
                 ("ENTER", last[1], "last"),
             ]
-        assert (notes.metrics()["policy_asked_total"] > 0) == (policy == ASKED)
+        assert (notes.metrics()["policy_delegated_total"] > 0) == (policy == DELEGATED)
 
 
 async def test_an_engine_that_may_little_asks_as_the_roles_that_it_was_given(database: Database) -> None:
@@ -130,7 +130,7 @@ async def test_an_engine_that_may_little_asks_as_the_roles_that_it_was_given(dat
         database.execute("select rowcast.start_outbox()")
     url = database.url.replace("postgres@", f"{engine}@")
     try:
-        with notebook(database, ASKED, url, watched=True, NOTES_MIGRATED="yes") as notes:
+        with notebook(database, DELEGATED, url, watched=True, NOTES_MIGRATED="yes") as notes:
             async with signed_in(notes.url, notes.token("ann")) as socket:
                 assert (await attempt(notes, socket, "0"))["code"] == "ROLE_NOT_SETTABLE"
                 database.execute(f"grant {notes.role} to {engine}")
@@ -287,8 +287,8 @@ async def test_too_many_subscriptions_at_once_are_refused_with_the_wait_and_the_
 async def test_who_needs_postgresql_too_often_is_refused_with_the_wait_and_compiled_policies_are_not_meant(
     database: Database,
 ) -> None:
-    limits = json.dumps({"asked": {"per_s": 0.5, "burst": 2}})
-    with notebook(database, ASKED, NOTES_LIMITS=limits) as notes:
+    limits = json.dumps({"delegated": {"per_s": 0.5, "burst": 2}})
+    with notebook(database, DELEGATED, NOTES_LIMITS=limits) as notes:
         async with subscribed(notes, "ann") as ann:
             refusals = [await attempt(notes, ann, f"eager {number}") for number in range(4)]
             assert all(each["code"] == "RATE_LIMITED" and 1 <= each["retryAfter"] <= 2 for each in refusals if each)
@@ -314,7 +314,7 @@ async def test_a_policy_that_goes_on_raising_ends_its_subscriptions_with_the_rea
             assert "SQLSTATE" not in error["message"], "what the server says is the operator's"
             until(lambda: "SQLSTATE 22P02" in notes.server.output, "the reason in the log")
             assert not [frame for frame in ann.of("1") if frame["type"] == "next"]
-            database.execute(f"alter policy own on notes using ({ASKED})")
+            database.execute(f"alter policy own on notes using ({DELEGATED})")
             operation = await admitted(notes, ann)
             note = notes.write("ann", "last")
             while (told := (await ann.next(operation))["data"]["notes"])["key"] != {"id": note}:

@@ -100,7 +100,7 @@ def test_requests_for_the_schema_count_without_a_socket_too(started):
 
 
 def test_a_rate_may_be_switched_off(started):
-    engine = started(topic("alerts"), limits={"messages": None, "subscribes": None, "asked": None})
+    engine = started(topic("alerts"), limits={"messages": None, "subscribes": None, "delegated": None})
     talk = talk_from(engine, Principal(user_id="alice"))
     for _ in range(10_000):
         talk.send(type="pong")

@@ -34,7 +34,7 @@ fn name(rule: Option<&RowRule>) -> &'static str {
         None => "refused",
         Some(RowRule::All) => "exempt",
         Some(RowRule::Decided(_)) => "compiled",
-        Some(RowRule::Asked { possible: Predicate::True, certain: Predicate::False, .. }) => "asked",
-        Some(RowRule::Asked { .. }) => "mixed",
+        Some(RowRule::Delegated { possible: Predicate::True, certain: Predicate::False, .. }) => "delegated",
+        Some(RowRule::Delegated { .. }) => "mixed",
     }
 }
