@@ -157,7 +157,8 @@ fn key_of(schema: &Schema, table: &Table, representation: &Value) -> Result<Box<
     let value = |field: &str| {
         let given = representation.get(field).filter(|value| !value.is_null());
         let given = given.ok_or_else(|| format!("Expected the key's field \"{field}\"."))?;
-        let declared = schema.type_field(&table.type_name, field).map_err(|_| format!("\"{field}\" is no field."))?;
+        let declared =
+            schema.type_field(&table.type_name, field).map_err(|_| format!("\"{field}\" is not a field."))?;
         coerce::as_output(schema, &declared.ty, given)
     };
     columns.map(|column| value(&column.field)).collect()

@@ -5,7 +5,7 @@
 //! asked for, at once when the position it waits for is reached, `ack_delay` after another acknowledgement moved, and
 //! every `status_interval` anyway.
 //!
-//! A server that shuts down keeps asking for its last position, which the consumer may not have acknowledged.
+//! A server that shuts down keeps asking for its last position, which the consumer may hold back on purpose.
 //! Confirming it would lose changes and waiting would delay the shutdown, so the connection is closed.
 
 use std::time::{Duration, Instant};
