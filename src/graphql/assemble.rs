@@ -38,7 +38,7 @@ pub(super) struct SubscriptionField {
 }
 
 impl SubscriptionField {
-    /// What is told of one event.
+    /// What is delivered of one event.
     fn event_type(&self) -> TypeRef {
         let envelope = || match &self.source {
             Source::Table(table) => event_name(&table.type_name),

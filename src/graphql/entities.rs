@@ -1,8 +1,8 @@
 //! `_entities`: a gateway's references to rows, compiled to keys and columns.
 //!
 //! What comes in: representations, which are objects with a `__typename` and a key. What is promised: each names a type
-//! whose rows this service gives, with a complete key in canonical form. What is never done: nothing is fetched and
-//! nobody is let in; whoever answers asks the gate.
+//! whose rows this service gives, with a complete key in canonical form. This module fetches nothing and admits no
+//! principal: the caller must apply the gate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
