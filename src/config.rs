@@ -126,7 +126,7 @@ pub enum SlowClient {
     /// The session closes with 1013 and its last cursor: a client that resumes misses nothing.
     #[default]
     Disconnect,
-    /// Of each row the latest result is kept, and where a row leaves the view that as well. What still does not fit
+    /// The latest result of each row is kept, and the one with which a row leaves the view. What still does not fit
     /// closes the session.
     Coalesce,
 }
