@@ -137,9 +137,7 @@ impl<L: Line> Supervisor<L> {
             let wait = self.backoff.next(rand::random());
             match self.attempt(identity.clone(), wait).await {
                 Some(Ok(opened)) => return self.resume(opened),
-                Some(Err(error)) if error.is_transient() => {
-                    tracing::debug!(%error, "capture still interrupted, reconnecting")
-                }
+                Some(Err(error)) if error.is_transient() => tracing::debug!(%error, "capture still interrupted"),
                 Some(Err(error)) => return self.fail(error),
                 None => return Next::Nothing,
             }

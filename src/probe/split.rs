@@ -25,7 +25,7 @@ pub(super) struct Parts<'a> {
     asks: &'a [&'a Ask],
     verdicts: Vec<Result<Vec<Verdict>, ProbeError>>,
     tested: Vec<bool>,
-    /// Images without a last answer, because the statement was parsed again.
+    /// Questions without an answer in the last round, because their statement was parsed again.
     stale: Vec<bool>,
     waiting: Vec<Part>,
 }
