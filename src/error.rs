@@ -176,7 +176,7 @@ fn is_connection(error: &CaptureError) -> bool {
 }
 
 impl From<deadpool_postgres::PoolError> for Error {
-    /// A connection failure gets the same code with and without a pool.
+    /// A connection failure is reported as the same error with and without a pool.
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match &error {
             deadpool_postgres::PoolError::Backend(opening) => match hidden_error(opening) {
