@@ -17,7 +17,7 @@ use crate::session::Limits;
 pub enum Bus {
     /// What this process publishes; nothing is kept.
     Memory,
-    /// Changes of tables as somebody wrote them down, told by hand and by a clock that is moved by hand: for tests.
+    /// Changes of written tables, published by hand, with a clock that is moved by hand: for tests.
     Rehearsal(Rehearsal),
     /// Committed changes of a PostgreSQL database.
     PostgreSql(PostgreSqlBus),
@@ -72,7 +72,7 @@ pub struct Settings {
     pub auto_migrate: bool,
     /// Whether watched tables that are not declared are served too, without scopes or any other rule of a declaration.
     pub serve_watched: bool,
-    /// What becomes of a client that reads more slowly than it is told, unless a field's declaration says otherwise.
+    /// What happens to a slow client, unless a field's declaration says otherwise.
     pub slow_client: SlowClient,
     /// Bytes of frames that may wait for one client. At the bound as `slow_client` says.
     pub queue_bytes_max: usize,
@@ -111,7 +111,7 @@ pub struct Settings {
     pub replay_window_s: f64,
     /// Seconds after which a slot of the pool that no process streams from is dropped.
     pub slot_idle_s: f64,
-    /// This service's name in a federated graph; without one the schema is no subgraph.
+    /// This service's name in a federated graph; without one the schema is not a subgraph.
     pub service: Option<String>,
     /// GraphQL variables that must equal an attribute of the principal, by name.
     pub protected_variables: ProtectedVariables,
@@ -119,19 +119,19 @@ pub struct Settings {
     pub limits: RateLimits,
 }
 
-/// What becomes of results that are told faster than their client reads.
+/// What happens to results of a slow client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SlowClient {
-    /// The session closes with 1013 and its last cursor: who comes back misses nothing.
+    /// The session closes with 1013 and its last cursor: a client that resumes misses nothing.
     #[default]
     Disconnect,
-    /// Of each row the latest result is kept, and where a row leaves the view that as well. What still does not fit
+    /// The latest result of each row is kept, and the one with which a row leaves the view. What still does not fit
     /// closes the session.
     Coalesce,
 }
 
-/// What is limited. `None` (`null`) is no limit.
+/// What is limited. `None` (`null`) means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {

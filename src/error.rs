@@ -36,10 +36,10 @@ pub enum Error {
     #[error(transparent)]
     Publish(StoreError),
     /// No session came free in time, or a session of the pool is broken.
-    #[error("cannot get a session with the database: {0}")]
+    #[error("could not get a database connection: {0}")]
     Pool(deadpool_postgres::PoolError),
     /// The pool of sessions could not be made.
-    #[error("the pool of database sessions could not be made: {0}")]
+    #[error("could not create the database connection pool: {0}")]
     PoolBuild(#[from] deadpool_postgres::BuildError),
     /// No GraphQL schema can be made.
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub enum Error {
         message: String,
     },
     /// Too many connections of one address.
-    #[error("too many connections of one address at once: try again in {retry_after_s} s")]
+    #[error("too many connections from one address: try again in {retry_after_s} s")]
     RateLimited {
         /// Whole seconds after which it is worth to try again.
         retry_after_s: u64,
@@ -65,9 +65,9 @@ pub enum Error {
     #[error("the engine is not running: start the manager first (its lifespan, `async with manager`, or start())")]
     NotStarted,
     /// The engine ran already.
-    #[error("the engine was started before: make a new manager to start again")]
+    #[error("the engine was already started: create a new manager to start again")]
     StartedBefore,
-    /// Threads or descriptors could not be had.
+    /// The operating system refused threads or descriptors.
     #[error("the operating system refused: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -176,7 +176,7 @@ fn is_connection(error: &CaptureError) -> bool {
 }
 
 impl From<deadpool_postgres::PoolError> for Error {
-    /// Why a connection failed is told as where there is no pool.
+    /// A connection failure is reported as the same error with and without a pool.
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match &error {
             deadpool_postgres::PoolError::Backend(opening) => match hidden_error(opening) {

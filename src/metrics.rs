@@ -8,7 +8,7 @@ macro_rules! metrics {
         #[derive(Debug, Default)]
         pub struct Metrics {
             $($(#[doc = $doc])+ pub $name: Metric,)+
-            /// Bytes that may be written before the server gives the slot up; absent while there is no limit.
+            /// Bytes that may be written before the server gives the slot up; absent if it has no limit.
             pub slot_safe_bytes: OptionalMetric,
         }
 
@@ -26,19 +26,19 @@ macro_rules! metrics {
 metrics! {
     /// Events that capture and decode brought, repeats and backlog left out.
     events_total,
-    /// Events sent again by the server after a reconnect, recognised and not told twice.
+    /// Events that the server repeated after a reconnect; they are not delivered twice.
     events_repeated_total,
     /// Events from before this process served.
     events_backlog_total,
-    /// Subscriptions that went on after a cursor.
+    /// Subscriptions that resumed after a cursor.
     resumes_total,
-    /// Events told to those, one for each subscription and event.
+    /// Events replayed to resumed subscriptions, one for each subscription and event.
     events_replayed_total,
     /// Snapshots that were begun.
     snapshots_total,
-    /// Rows told in them.
+    /// Rows delivered in snapshots.
     snapshot_rows_total,
-    /// Bytes of recent events, kept for those who come back.
+    /// Bytes of recent events, kept for clients that resume.
     replay_window_bytes,
     /// Results put into queues, one for each subscription told.
     deliveries_total,
@@ -84,7 +84,7 @@ metrics! {
     coalesced_total,
     /// Times that the connection to the server was lost.
     capture_interruptions_total,
-    /// Times that changes were lost and every subscriber was told so.
+    /// Gaps: times that changes were lost, which subscribers get as `GAP`.
     gaps_total,
     /// Open sessions.
     sessions,

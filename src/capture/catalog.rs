@@ -1,12 +1,14 @@
 //! The watched tables as the catalog describes them.
 //!
-//! What comes in: a connected client that may read `rowcast.tables`. What is promised: seven queries in one snapshot, after one before it,
-//! whatever the number of tables; only tables that the publication sends and whose tenant rule holds; only columns that
-//! the stream carries; who may read what, and the roles that this is about. What is never done: guessing. A table that
-//! cannot be served safely is left out, and `problems` says why.
+//! Reading takes a client that may read `rowcast.tables`, and one query before seven queries in one snapshot, for any
+//! number of tables. The result has:
 //!
-//! Not of the snapshot: `pg_has_role` and `pg_get_expr` answer from the newest catalog. What they told too early is told
-//! again, since the [`Fingerprint`] is of the snapshot and so differs from that of whoever looks next.
+//! - only tables that the publication sends and whose tenant rule holds; `problems` gives the reason for the others;
+//! - only columns that the stream carries;
+//! - the access lists, the policies and the roles that they name.
+//!
+//! `pg_has_role` and `pg_get_expr` read the newest catalog instead of the snapshot. If their answer is too new, the next
+//! check reads it again, because the [`Fingerprint`] comes from the snapshot and then differs.
 
 mod access;
 mod assemble;
@@ -70,7 +72,7 @@ pub struct TableProblem {
     pub unserved: bool,
 }
 
-/// The catalog could not be read, or a table is not to be had.
+/// The catalog could not be read, or a table cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// No such table is watched.

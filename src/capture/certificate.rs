@@ -11,7 +11,7 @@ use x509_cert::der::oid::db::{rfc4519, rfc5280, rfc5912};
 pub(super) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
-    /// `None` when it is no certificate.
+    /// `None` if `der` is not a certificate.
     pub(super) fn parse(der: &[u8]) -> Option<Self> {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }

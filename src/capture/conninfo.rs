@@ -22,7 +22,7 @@ use surroundings::{Machine, Surroundings};
 use super::error::CaptureError;
 use super::tls::TlsSettings;
 
-/// Who is asked, over what, and who asks.
+/// The server, the transport and the user of a connection.
 #[derive(Clone, Debug)]
 pub struct Conninfo {
     pub(super) endpoints: Vec<Endpoint>,

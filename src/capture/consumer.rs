@@ -60,7 +60,7 @@ pub struct ServerIdentity {
 
 impl ServerIdentity {
     /// Why nothing of `was` may be taken for this one's, if so: after a failover the new timeline must have left the old one
-    /// behind everything that was `seen`; otherwise we told of commits that never happened here.
+    /// behind everything that was `seen`; otherwise the engine delivered commits that this server does not have.
     pub(super) fn check_follows(&self, was: &Self, seen: Lsn) -> Result<(), String> {
         if was.system_id != self.system_id {
             return Err(format!("its system identifier is {} and was {}", self.system_id, was.system_id));
@@ -80,7 +80,7 @@ impl ServerIdentity {
 }
 
 /// The acknowledged position, from the consumer to the reader without a lock. The reader sleeps on `moved` only when
-/// everything was told to the server, so it is woken once for many acknowledgements.
+/// the server has every acknowledgement, so it is woken once for many acknowledgements.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
     lsn: AtomicU64,

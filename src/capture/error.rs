@@ -1,6 +1,6 @@
-//! What can go wrong between us and the server, told to the person who must act: what happened, where, what to do.
+//! Errors between the engine and the server. Each message says what happened, where, and what to do.
 //!
-//! Every variant has one stable code, and one exhaustive match says whether trying again can help.
+//! Every variant has one stable code, and one exhaustive match decides whether a retry can help.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// Reads the fields. A malformed tail is ignored: half an error message is still worth telling.
+    /// Reads the fields. A malformed tail is ignored: half an error message is still worth reporting.
     pub(super) fn read(mut fields: ErrorFields<'_>) -> Self {
         let mut error = Self::default();
         while let Ok(Some(field)) = fields.next() {
@@ -80,7 +80,7 @@ pub enum CaptureError {
         /// Which setting, and what it may be.
         reason: String,
     },
-    /// Nobody listens, the name does not resolve, or no answer came in time.
+    /// Nothing listens there, the name does not resolve, or no answer came in time.
     #[error("no PostgreSQL server answers at {place}: {source}. Is it running, and can this machine reach it?")]
     ServerUnreachable {
         /// Where it was looked for.
@@ -89,24 +89,26 @@ pub enum CaptureError {
         source: Arc<io::Error>,
     },
     /// The server is there and is starting, stopping or recovering (57P01, 57P02, 57P03).
-    #[error("the server at {place} takes no connection now: {server}. This passes when it is up again.")]
+    #[error(
+        "the server at {place} does not accept connections now: {server}. rowcast can connect when the server is up again."
+    )]
     ServerUnavailable {
         /// Which server.
         place: String,
         /// What it said.
         server: Box<ServerError>,
     },
-    /// It follows another server, and only a primary tells of its commits.
+    /// The server is a standby, and only a primary can be captured from.
     #[error(
-        "{place} is a standby, whose changes are those of its primary. Connect to the primary, or promote this one; a \
-         running engine waits for that."
+        "{place} is a standby, and rowcast can capture only from a primary. Connect to the primary, or promote this \
+         server; a running engine waits for that."
     )]
     ServerIsStandby {
         /// Which server.
         place: String,
     },
     /// 28P01, 28000, or an authentication method that cannot be answered.
-    #[error("{place} does not let {user:?} in: {reason}. Check the user, the password and pg_hba.conf.")]
+    #[error("{place} refused to authenticate {user:?}: {reason}. Check the user, the password and pg_hba.conf.")]
     AuthenticationFailed {
         /// Which server.
         place: String,
@@ -116,7 +118,7 @@ pub enum CaptureError {
         reason: String,
     },
     /// The TLS handshake or the check of a certificate failed, or a certificate file cannot be used.
-    #[error("no trusted TLS connection to {place}: {reason}")]
+    #[error("could not make a trusted TLS connection to {place}: {reason}")]
     TlsFailed {
         /// Which server.
         place: String,
@@ -125,7 +127,7 @@ pub enum CaptureError {
     },
     /// `sslmode` demands TLS and the server has none.
     #[error(
-        "{place} speaks no TLS and sslmode={sslmode} demands it. Turn on ssl at the server, or use sslmode=prefer."
+        "{place} does not support TLS, and sslmode={sslmode} requires it. Turn on ssl at the server, or use sslmode=prefer."
     )]
     TlsRequired {
         /// Which server.
@@ -164,7 +166,7 @@ pub enum CaptureError {
     },
     /// Every replication slot is taken (53400).
     #[error(
-        "{place} has no free replication slot for {slot:?}: {server}. Drop a slot that nobody uses (see \
+        "{place} has no free replication slot for {slot:?}: {server}. Drop an unused slot (see \
          pg_replication_slots) or raise max_replication_slots."
     )]
     SlotsExhausted {
@@ -202,10 +204,10 @@ pub enum CaptureError {
         place: String,
         /// The slot.
         slot: String,
-        /// The backend that holds it, when the server told.
+        /// The backend that holds it, if the server named it.
         pid: Option<i32>,
     },
-    /// The slot is gone or invalidated: the changes since its position can no longer be had.
+    /// The slot is gone or invalidated: the changes since its position are lost.
     #[error(
         "slot {slot:?} at {place} is lost: {reason}. The changes since its last position are gone; drop it if it still \
          exists (select pg_drop_replication_slot('{slot}')) and start again with fresh snapshots."
@@ -252,18 +254,18 @@ pub enum CaptureError {
         /// The publication.
         publication: String,
     },
-    /// Nobody has made an outbox, it was removed, or it was written in another cluster.
+    /// The outbox was not created, was removed, or was written in another cluster.
     #[error(
-        "there is no outbox at {place}. Run rowcast migrate, then select rowcast.start_outbox() as the owner of the watched \
+        "{place} has no outbox. Run rowcast migrate, then select rowcast.start_outbox() as the owner of the watched \
          tables (the engine does both where it may)."
     )]
     OutboxMissing {
         /// Which server.
         place: String,
     },
-    /// What had not been read was emptied: this reader was not heard of for a minute.
+    /// The outbox dropped unread changes, because this reader gave no sign of life for a minute.
     #[error(
-        "the outbox at {place} keeps nothing from {position} on any more: this process was stopped or cut off for more than a \
+        "the outbox at {place} no longer has the changes from {position} on: this process was stopped or cut off for more than a \
          minute. The changes since then are gone; start again with fresh snapshots."
     )]
     OutboxTrimmed {
@@ -273,7 +275,7 @@ pub enum CaptureError {
         position: Lsn,
     },
     /// The outbox has a row that no trigger wrote.
-    #[error("the outbox at {place} has a row that cannot be meant: {reason}. Only rowcast's triggers may write to it.")]
+    #[error("the outbox at {place} has an invalid row: {reason}. Only rowcast's triggers may write to it.")]
     OutboxMalformed {
         /// Which server.
         place: String,
@@ -297,7 +299,9 @@ pub enum CaptureError {
         reason: String,
     },
     /// Another cluster, or one whose history left ours, now answers at this place.
-    #[error("{place} is not the server that was followed: {reason}. Start again with a new slot and fresh snapshots.")]
+    #[error(
+        "{place} is not the server that this engine captured from: {reason}. Start again with a new slot and fresh snapshots."
+    )]
     ServerReplaced {
         /// Which server.
         place: String,
@@ -314,7 +318,7 @@ pub enum CaptureError {
     },
     /// `PgBouncer` knows few startup parameters, and may give each transaction another session.
     #[error(
-        "a connection pooler such as PgBouncer stands at {place} ({reason}). rowcast needs sessions of its own: connect to \
+        "{place} is a connection pooler such as PgBouncer ({reason}). rowcast needs sessions of its own: connect to \
          PostgreSQL itself, by another port or host of ROWCAST_DATABASE_URL; the application may stay behind the pooler."
     )]
     PoolerBetween {
@@ -323,7 +327,7 @@ pub enum CaptureError {
         /// How that was seen.
         reason: String,
     },
-    /// Its texts may have bytes that are no characters.
+    /// Texts in this encoding may have bytes that are not valid characters.
     #[error(
         "the database at {place} has the encoding {encoding}, in which PostgreSQL stores bytes of any meaning, and rowcast \
          sends UTF-8. Move the data to a database with another encoding (create database … encoding 'UTF8' template template0)."
@@ -380,7 +384,7 @@ impl CaptureError {
         }
     }
 
-    /// Whether a running capture goes on trying. Narrow on purpose: what a person has to repair is told at once.
+    /// Whether a running capture goes on trying. Narrow on purpose: an error that an operator must repair is reported at once.
     pub fn is_transient(&self) -> bool {
         match self {
             // The server is away, or a resource comes free by itself. A slot is active for a while after a crash of

@@ -1,12 +1,14 @@
 //! Capture: the committed changes of one PostgreSQL database as a stream of `pgoutput` messages.
 //!
-//! What comes in: a connection string and the names of a slot and a publication. What goes out: [`Captured`], in the
-//! order of the WAL, each message a slice of the buffer it was read into. What is promised: the server hears from us
-//! on time however slow the consumer is; a lost connection is taken up again at the acknowledged position and is told
-//! (`Interrupted`, `Resumed`); what cannot be taken up again without a gap ends in `Failed`, never in silence. What is
-//! never done: a message is not decoded, filtered or deduplicated here (after a reconnect the server sends again what
-//! was not confirmed; the consumer knows by position what it has), and a lost slot is never made anew behind a
-//! consumer's back, because a new slot is a gap: who starts again says so.
+//! It takes a connection string and the names of a slot and a publication, and yields [`Captured`] in WAL order, each
+//! message a slice of the buffer it was read into.
+//!
+//! - The server gets status updates on time, even if the consumer is slow.
+//! - A lost connection is resumed at the acknowledged position and reported (`Interrupted`, `Resumed`). If that would
+//!   leave a gap, the capture ends with `Failed`.
+//! - Capture does not decode, filter or deduplicate. After a reconnect the server repeats unconfirmed changes, which the
+//!   consumer recognises by position.
+//! - Capture never replaces a lost slot by itself, because a new slot is a gap: the caller has to start again.
 //!
 //! ```text
 //! conninfo ─▶ socket + tls ─▶ supervisor ⟲ wal (startup, slot, pump) or outbox (session, reader) ─▶ handover ─▶ Capture
@@ -15,7 +17,7 @@
 //!
 //! The replication client is our own, on `postgres-protocol`, because a change feed must control the wire: the last
 //! acknowledgement has to go out before the stream is closed, errors and notices are needed in their fields and not as
-//! text (a dropped publication is told by a WARNING alone), a dead peer has to be noticed, and status updates may not
+//! text (the server reports a dropped publication only by a WARNING), a dead peer has to be noticed, and status updates may not
 //! wait for the consumer. `tokio-postgres` has no replication mode; it serves the ordinary sessions, over the same
 //! sockets and the same TLS.
 

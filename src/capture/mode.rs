@@ -24,7 +24,7 @@ const CHOOSE: &str = "
            )";
 
 impl CaptureMode {
-    /// The outbox where there is one; else the stream where it can be had; else the outbox.
+    /// The outbox if it exists; else the WAL stream if the database allows it; else the outbox.
     pub async fn choose(client: &Client) -> Result<Self, StoreError> {
         let row = client.query_one(CHOOSE, &[]).await?;
         let (outbox, logical, may): (bool, bool, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);

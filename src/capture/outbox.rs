@@ -1,11 +1,12 @@
 //! The outbox: what triggers have written down, for databases without logical replication (`sql/tables/outbox*.sql`).
 //!
-//! What comes in: the rows of `rowcast.outbox`, in the order that `rowcast.outbox_window` gives to their transactions. What
-//! goes out: the same messages that a replication stream has, so that nobody behind knows the difference: each
-//! transaction between Begin and Commit, descriptions of tables before their rows. What is promised: every transaction
-//! once for each connection, in the same order for every reader; a large one needs no more memory than a small one; while
-//! nothing is written nothing is asked, but once a second whether everybody is still alive. What is never done: a window is not
-//! passed over, and one that was emptied before it was read ends the capture (`OUTBOX_TRIMMED`), never in silence.
+//! It reads the rows of `rowcast.outbox` in the order that `rowcast.outbox_window` gives to their transactions, and yields
+//! the messages of a replication stream: each transaction between Begin and Commit, tables described before their rows.
+//!
+//! - Each connection gets each transaction once, and all readers get the same order.
+//! - A large transaction needs no more memory than a small one.
+//! - While nothing is written, the only query is a check once a second that the other readers are alive.
+//! - No window is skipped. A window that was emptied before it was read ends the capture with `OUTBOX_TRIMMED`.
 //!
 //! ```text
 //!  triggers ─▶ rowcast.outbox ─▶ close_window: whose transactions have ended, in which order ─▶ outbox_window
@@ -16,7 +17,7 @@
 //!                                   scribe: messages of pgoutput ─▶ handover ─▶ the consumer
 //! ```
 //!
-//! Several engines read the same outbox. Whoever comes first closes a window, the others are notified. One of them, the
+//! Several engines read the same outbox. The first one closes a window and notifies the others. One of them, the
 //! poller, asks every few milliseconds while changes come; it sleeps under a lock that makes writers notify.
 
 mod line;
@@ -29,6 +30,5 @@ mod settings;
 
 pub use settings::OutboxSettings;
 
-/// Positions of an outbox are no places in the WAL that a replication stream would know: a cursor of the one must not be
-/// taken for one of the other. No server has as many timelines.
+/// Outbox positions are not WAL positions: a cursor of one capture must not be accepted by the other. No server has as many timelines.
 const TIMELINE: u32 = 1 << 31;

@@ -2,7 +2,7 @@
 
 use super::error::{CaptureError, ServerError};
 
-/// Encodings in which a text may have bytes that are no characters: what PostgreSQL then sends is not UTF-8.
+/// Encodings in which a text may have bytes that are not valid characters: what PostgreSQL then sends is not UTF-8.
 const UNKNOWN: [&str; 2] = ["SQL_ASCII", "MULE_INTERNAL"];
 
 /// Refuses a database of which one row could end the stream for all.

@@ -121,7 +121,7 @@ impl Conninfo {
         let place = self.place(endpoint);
         if let Some(server) = error.as_db_error() {
             return match classify(place, &self.user, &self.database, ServerError::from(server)) {
-                // An ordinary session needs no right to replicate; what it lacks is told as it is.
+                // An ordinary session needs no right to replicate; report the server's own error instead.
                 CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
                 error => error,
             };

@@ -1,6 +1,6 @@
-//! The task behind a capture: one connection after the other, for as long as trying again can help.
+//! The task behind a capture: it opens one connection after another for as long as a retry can help.
 //!
-//! Told once for each outage: `Interrupted`, then `Resumed` when the stream goes on. Told once at the end: `Failed`.
+//! It reports `Interrupted` and then `Resumed` once for each outage, and `Failed` once at the end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,7 +129,7 @@ impl<L: Line> Supervisor<L> {
         if !error.is_transient() {
             return self.fail(error);
         }
-        tracing::warn!(%error, source = self.line.name(), "the capture is interrupted and tries to go on");
+        tracing::warn!(%error, source = self.line.name(), "capture interrupted, reconnecting");
         if self.giver.tell(Captured::Interrupted(error)).is_err() {
             return Next::Nothing;
         }
@@ -137,7 +137,7 @@ impl<L: Line> Supervisor<L> {
             let wait = self.backoff.next(rand::random());
             match self.attempt(identity.clone(), wait).await {
                 Some(Ok(opened)) => return self.resume(opened),
-                Some(Err(error)) if error.is_transient() => tracing::debug!(%error, "the capture is still interrupted"),
+                Some(Err(error)) if error.is_transient() => tracing::debug!(%error, "capture still interrupted"),
                 Some(Err(error)) => return self.fail(error),
                 None => return Next::Nothing,
             }
@@ -159,7 +159,7 @@ impl<L: Line> Supervisor<L> {
     }
 
     fn resume(&self, opened: L::Opened) -> Next<L::Opened> {
-        tracing::info!(source = self.line.name(), "the capture goes on");
+        tracing::info!(source = self.line.name(), "capture resumed");
         match self.giver.tell(Captured::Resumed(L::identity(&opened).clone())) {
             Ok(()) => Next::Connection(Box::new(opened)),
             Err(_) => Next::Nothing,
@@ -167,7 +167,7 @@ impl<L: Line> Supervisor<L> {
     }
 
     fn fail(&self, error: CaptureError) -> Next<L::Opened> {
-        tracing::error!(%error, code = error.code(), source = self.line.name(), "the capture has failed");
+        tracing::error!(%error, code = error.code(), source = self.line.name(), "capture failed");
         let _ = self.giver.tell(Captured::Failed(error));
         Next::Nothing
     }

@@ -1,4 +1,4 @@
-//! TLS as libpq's users know it, on rustls with ring: who must vouch for the server, and what we show it ourselves.
+//! TLS as libpq's users know it, on rustls with ring: how the server's certificate is verified, and which client certificate is sent.
 //!
 //! No process-wide provider is installed: the host application has its own. What libpq accepts and web browsers do not
 //! is accepted here too where it can be checked safely: a certificate that names its host in the common name alone, and
@@ -28,7 +28,7 @@ pub(super) struct TlsSettings {
     pub(super) sni: bool,
 }
 
-/// Who may vouch for the server.
+/// The roots that may certify the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Roots {
     None,
@@ -85,7 +85,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
         |error: &dyn std::fmt::Display| format!("the certificate file {} cannot be used: {error}", path.display());
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
-    if certificates.is_empty() { Err(unusable(&"there is no certificate in it")) } else { Ok(certificates) }
+    if certificates.is_empty() { Err(unusable(&"it has no certificate")) } else { Ok(certificates) }
 }
 
 /// `sslmode` below verify-ca without roots. The peer has proven nothing, so its signature is not asked for either.

@@ -1,8 +1,10 @@
 //! The replication stream of a slot.
 //!
-//! What comes in: a slot of a [`SlotPool`] and a publication. What goes out: the server's `pgoutput` messages, as they are.
-//! What is promised: the server hears from us on time however slow the consumer is (`feedback`); a slot is checked before
-//! it is read (`slot`) and watched while it is (`watch`). What is never done: a slot that others may count on is not made anew.
+//! It reads the server's unmodified `pgoutput` messages from a slot of a [`SlotPool`], for one publication.
+//!
+//! - The server gets status updates on time, even if the consumer is slow (`feedback`).
+//! - The slot is checked before it is read (`slot`), and the publication is watched while it is read (`watch`).
+//! - A slot that other clients may rely on is never replaced.
 
 mod feedback;
 mod line;

@@ -1,4 +1,4 @@
-//! Messages to events: who belongs to which transaction, and the how-many-eth change of it each one is.
+//! Turns messages into events, each with its transaction and its ordinal there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::model::{Change, Datum, Ending, Event, Lsn, Operation, Position, RowCh
 
 /// The prefix of logical messages that `rowcast.publish` writes.
 const PREFIX_PUBLISH: &str = "rowcast.publish";
-/// The prefix of logical messages by which the event triggers tell that the catalog has changed.
+/// The prefix of logical messages by which the event triggers report a catalog change.
 const PREFIX_CATALOG: &str = "rowcast.catalog";
 /// The prefix of logical messages that `rowcast.revoke` and `rowcast.disconnect` write.
 const PREFIX_CLOSE: &str = "rowcast.close";

@@ -70,7 +70,7 @@ impl Relation {
         relation
     }
 
-    /// Pairs the columns anew with what the catalog says now.
+    /// Pairs the columns again with those of the current catalog.
     pub(super) fn look_up(&mut self, tables: &Tables) {
         self.watched = tables.get(&self.shape.oid).map(|table| Watched {
             places: self.shape.columns.iter().map(|column| place(column, table)).collect(),

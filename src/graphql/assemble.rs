@@ -38,7 +38,7 @@ pub(super) struct SubscriptionField {
 }
 
 impl SubscriptionField {
-    /// What is told of one event.
+    /// What is delivered of one event.
     fn event_type(&self) -> TypeRef {
         let envelope = || match &self.source {
             Source::Table(table) => event_name(&table.type_name),
@@ -266,7 +266,7 @@ impl<'a> Assembly<'a> {
             Member::new("begin", TypeRef::named("Boolean").non_null())
                 .described("Whether this is the first part; only large transactions have several."),
             Member::new("end", TypeRef::named("Boolean").non_null())
-                .described("Whether this is the last part: what is told up to here was there at one moment."),
+                .described("Whether this is the last part: the rows delivered up to here existed at one moment."),
             Member::new("changes", change.list().non_null()).described("What it changed, in order."),
         ];
         members.extend(self.position_members());

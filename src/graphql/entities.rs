@@ -1,8 +1,8 @@
 //! `_entities`: a gateway's references to rows, compiled to keys and columns.
 //!
 //! What comes in: representations, which are objects with a `__typename` and a key. What is promised: each names a type
-//! whose rows this service gives, with a complete key in canonical form. What is never done: nothing is fetched and
-//! nobody is let in; whoever answers asks the gate.
+//! whose rows this service gives, with a complete key in canonical form. This module fetches nothing and admits no
+//! principal: the caller must apply the gate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -157,7 +157,8 @@ fn key_of(schema: &Schema, table: &Table, representation: &Value) -> Result<Box<
     let value = |field: &str| {
         let given = representation.get(field).filter(|value| !value.is_null());
         let given = given.ok_or_else(|| format!("Expected the key's field \"{field}\"."))?;
-        let declared = schema.type_field(&table.type_name, field).map_err(|_| format!("\"{field}\" is no field."))?;
+        let declared =
+            schema.type_field(&table.type_name, field).map_err(|_| format!("\"{field}\" is not a field."))?;
         coerce::as_output(schema, &declared.ty, given)
     };
     columns.map(|column| value(&column.field)).collect()

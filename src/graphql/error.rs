@@ -29,7 +29,7 @@ pub enum SchemaError {
         name: String,
     },
     /// A name that GraphQL does not allow.
-    #[error("{name:?} ({place}) is no GraphQL name: use letters, digits and _, no leading digit and no leading __")]
+    #[error("{name:?} ({place}) is not a GraphQL name: use letters, digits and _, no leading digit and no leading __")]
     InvalidName {
         /// The name.
         name: String,
@@ -37,7 +37,7 @@ pub enum SchemaError {
         place: String,
     },
     /// An enum value that GraphQL does not allow.
-    #[error("{value:?} is no value for enum {name}: use a GraphQL name other than true, false and null")]
+    #[error("{value:?} is not a value of enum {name}: use a GraphQL name other than true, false and null")]
     InvalidEnumValue {
         /// The enum.
         name: String,
@@ -55,9 +55,9 @@ pub enum SchemaError {
     DuplicateType {
         /// The name.
         name: String,
-        /// Who defined it first.
+        /// Which declaration defined it first.
         first: String,
-        /// Who wants it as well.
+        /// Which other declaration needs it.
         second: String,
     },
     /// One name for two members of a type.
@@ -68,8 +68,8 @@ pub enum SchemaError {
         /// The name.
         name: String,
     },
-    /// A reference that is no type reference.
-    #[error("{text:?} ({place}) is no type reference; write it as in GraphQL, such as OrderView or [OrderView!]!")]
+    /// A text that is not a type reference.
+    #[error("{text:?} ({place}) is not a type reference; write it as in GraphQL, such as OrderView or [OrderView!]!")]
     TypeReference {
         /// The reference.
         text: String,
@@ -87,7 +87,7 @@ pub enum SchemaError {
         /// Where the reference stands.
         place: String,
     },
-    /// The finished schema was refused. Our own checks come first, so this tells of a gap in them.
+    /// The finished schema was refused. Our own checks come first, so this shows a gap in them.
     #[error("the schema is not valid GraphQL; this is a defect of rowcast, please report it: {message}")]
     Refused {
         /// What the validator said.

@@ -21,7 +21,7 @@ pub struct Plan {
     pub response_key: Box<str>,
     /// What stands under it, or, in transactions, for each change.
     pub root: PlanRoot,
-    /// What stands around the changes of a transaction; `None` where each is told by itself.
+    /// What stands around the changes of a transaction; `None` if each is delivered by itself.
     pub transaction: Option<TransactionSelection>,
 }
 

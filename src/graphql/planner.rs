@@ -167,7 +167,7 @@ impl<'d> Planner<'d> {
     }
 }
 
-/// Who selects no changes hears of transactions all the same.
+/// A subscription that selects no changes still gets the transactions.
 fn nothing(field: &SubscriptionField) -> PlanRoot {
     match &field.source {
         Source::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {

@@ -53,7 +53,7 @@ impl TypeRef {
         }
     }
 
-    /// `None` when `text` is no type reference.
+    /// `None` if `text` is not a type reference.
     pub(super) fn parse(text: &str) -> Option<Self> {
         Self::parse_within(text.trim(), DEPTH_MAX)
     }

@@ -50,7 +50,7 @@ impl History {
 pub struct Cursor {
     /// The history.
     pub origin: Origin,
-    /// The event that was told last.
+    /// The event that was delivered last.
     pub position: Position,
 }
 

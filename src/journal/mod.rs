@@ -1,10 +1,10 @@
-//! What has been handled, and so what is new, what is a repeat, and which LSN may be confirmed to the server.
+//! Tracks which events were handled, and so which are repeats and which LSN may be confirmed to the server.
 //!
-//! What comes in: positions of events, ends of transactions and keepalives, in stream order. What is promised: an event
-//! that a reconnected stream sends again is recognised, and only this module can make a [`Durable`], the one thing that
-//! a capture may acknowledge. What is confirmed trails what was handled by the [`Ring`] of recent events: the WAL is the
-//! durable journal, and the server sends the ring's content again to the next process. What is never done: nothing is
-//! confirmed from inside an unfinished transaction.
+//! - An event that the server repeats after a reconnect is recognised by its position.
+//! - A capture may acknowledge only a [`Durable`], which only this module can make.
+//! - The confirmed LSN trails the handled events by the [`Ring`] of recent events: the WAL is the durable journal, and
+//!   the server sends the ring's content again to the next process.
+//! - No LSN inside an unfinished transaction is confirmed.
 //!
 //! ```text
 //!             begin                     commit(end)
@@ -41,12 +41,12 @@ impl Durable {
     }
 }
 
-/// Whether an event is to be told.
+/// Whether an event is to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Novelty {
-    /// Nobody has been told yet.
+    /// It was not delivered yet.
     New,
-    /// Told before the connection was lost.
+    /// It was delivered before the connection was lost.
     Repeat,
     /// Committed before this process started to serve: nobody could have subscribed to it.
     Backlog,

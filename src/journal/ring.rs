@@ -1,8 +1,7 @@
-//! The recent events of one stream, in commit order: what a subscriber who comes back can still be told.
+//! The replay window: the recent events of one stream in commit order, kept for clients that resume.
 //!
-//! What comes in: every event once, new or from before this process served, and the time. What is promised: from
-//! where the ring begins nothing is missing up to where the stream has come; the bounds in bytes and in age hold after each
-//! call. What is never done: an event is not left out from the middle.
+//! - From the ring's start to the stream's position no event is missing.
+//! - The bounds in bytes and in age hold after each call.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ const GONE_MAX: usize = 65_536;
 pub struct Window {
     /// Bytes of events.
     pub bytes_max: usize,
-    /// How long ago the oldest was told.
+    /// The age of the oldest event.
     pub age_max: Duration,
 }
 
@@ -101,7 +100,7 @@ impl Ring {
         self.bytes = bytes;
     }
 
-    /// Lets go of everything: whoever comes back from before has to begin anew.
+    /// Drops all events: a client with an older cursor cannot resume.
     pub fn release(&mut self) {
         self.complete_from = self.newest.map_or(self.complete_from, after);
         for gone in std::mem::take(&mut self.kept) {
@@ -185,7 +184,7 @@ impl Ring {
         Ok(before.or_else(|| self.position()).unwrap_or_default())
     }
 
-    /// Where the stream stands: whoever begins to listen now and resumes from here later misses nothing. `None` before
+    /// Where the stream stands: a subscription that starts now and later resumes from here misses nothing. `None` before
     /// anything is known.
     pub fn position(&self) -> Option<Position> {
         let before = self

@@ -1,9 +1,8 @@
-//! Which subscriptions does a change concern, and how: the row enters their view, stays in it, or leaves it.
+//! Matches row changes to subscriptions: for each match, the row enters the subscription's view, stays, or leaves.
 //!
-//! What comes in: conditions of subscriptions, once, and row changes. What is promised: exactly the subscriptions whose
-//! condition says so, at a cost that follows the matches and not the subscriptions. What is never done: no condition is
-//! guessed. An index only proposes candidates, and each is evaluated before it matches; what cannot be told from a
-//! partial image does not match ([`transition()`]).
+//! - The cost follows the number of matches, not the number of subscriptions.
+//! - An index only proposes candidates; the condition of each is evaluated before it matches.
+//! - A condition that a partial image cannot decide does not match ([`transition()`]).
 //!
 //! ```text
 //! table ─▶ entries (equal condition and operations: one entry, many subscriptions)

@@ -1,4 +1,4 @@
-//! From what the condition says of the old and the new image to what the subscriber is told.
+//! Maps the condition's results on the old and the new image to what is delivered.
 
 use crate::model::{Operation, Transition};
 use crate::predicate::Truth;

@@ -1,4 +1,4 @@
-//! Who may read what of a table: its owner, its grants and its row security, as the catalog has them.
+//! A table's owner, grants and row security, as stored in the catalog.
 
 /// A table's access control. Frozen: a change in the catalog makes a new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,9 +7,9 @@ pub struct Access {
     pub owner: u32,
     /// Who has USAGE on the table's schema; [`PUBLIC`](super::PUBLIC) for everybody.
     pub schema_usage: Box<[u32]>,
-    /// Who has SELECT on the whole table.
+    /// Roles with SELECT on the whole table.
     pub select: Box<[u32]>,
-    /// For each column of the table, in its order: who has SELECT on that column beyond those.
+    /// For each column of the table, in its order: further roles with SELECT on that column.
     pub select_column: Box<[Box<[u32]>]>,
     /// `pg_class.relrowsecurity`.
     pub row_security: bool,

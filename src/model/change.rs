@@ -1,4 +1,4 @@
-//! What happened in the database, once, shared by everybody who is told of it.
+//! Changes in the database, each shared by all subscriptions that get it.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub enum Change {
     Truncate(Arc<Table>),
     /// Somebody called `rowcast.publish`.
     Message(Message),
-    /// The rows that a table had have been told to one subscriber. Never in the stream.
+    /// The snapshot of one subscription is complete. Never in the stream.
     SnapshotEnd(Arc<Table>),
 }
 
@@ -115,7 +115,7 @@ pub enum Transition {
     Enter,
     /// The row was in view and still is.
     Stay,
-    /// The row was in view and no longer is: only its key is told.
+    /// The row was in view and no longer is: only its key is delivered.
     Leave,
 }
 

@@ -1,8 +1,8 @@
-//! The nouns that every stage speaks in.
+//! The values that all stages share.
 //!
-//! What comes in: nothing; these are values. What is promised: they are cheap to share (`Arc`, `Bytes`), they keep
-//! every fact that the wire keeps (an unchanged TOAST value is not NULL, a column that was not sent is neither), and
-//! they never hold a socket, a clock or a Python object.
+//! - They are cheap to share (`Arc`, `Bytes`).
+//! - They keep all facts of the wire: NULL, an unchanged TOAST value and a column that was not sent stay distinct.
+//! - They hold no socket, clock or Python object.
 
 mod access;
 mod change;

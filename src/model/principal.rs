@@ -1,4 +1,4 @@
-//! Who is asking. The application's `authenticate` hook makes one per connection; the engine only reads it.
+//! The principal. The application's `authenticate` hook makes one per connection; the engine only reads it.
 
 use std::collections::BTreeMap;
 

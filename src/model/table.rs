@@ -19,7 +19,7 @@ impl fmt::Display for TableName {
     }
 }
 
-/// `pg_class.relreplident`: what an UPDATE or DELETE tells of the old row.
+/// `pg_class.relreplident`: what an UPDATE or DELETE contains of the old row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicaIdentity {
     /// `d`: the primary key.
@@ -123,7 +123,7 @@ pub struct Table {
     pub tenant: Option<usize>,
     /// Declared readable by every principal: without a tenant column nobody else may subscribe.
     pub public: bool,
-    /// Who may read what of it.
+    /// Its access rules.
     pub access: Access,
     /// What old images carry.
     pub identity: ReplicaIdentity,

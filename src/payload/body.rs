@@ -12,7 +12,7 @@ use super::json;
 /// How every body of an event ends: `extensions.rowcast`, `extensions`, the body.
 pub(super) const EXTENSIONS_END: &[u8] = b"}}}";
 
-/// What one event says to everybody who gets the same bytes. Cloning it copies no text.
+/// The body of one event, shared by all subscriptions that get the same bytes. Cloning it copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     /// The whole payload; of a plan for transactions what stands in their list.
@@ -43,7 +43,7 @@ impl Body {
     }
 }
 
-/// What `extensions.rowcast` tells of an event.
+/// The event's metadata in `extensions.rowcast`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
     /// Where to resume; empty where nobody can, inside a snapshot.

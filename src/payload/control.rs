@@ -15,7 +15,7 @@ pub fn error_frame(operation_id: &str, errors: &[RequestError]) -> Frame {
         payload: &'a [RequestError],
     }
     let message = Message { id: operation_id, r#type: "error", payload: errors };
-    // Strings and numbers serialize always; were it otherwise, the client would still be told.
+    // Strings and numbers serialize always; if that failed, the client would still get an error.
     let text = serde_json::to_vec(&message).unwrap_or_else(|_| complete_text(operation_id).into_bytes());
     Frame::whole(text)
 }

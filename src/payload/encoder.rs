@@ -164,7 +164,7 @@ impl Pass<'_> {
 
     fn row(&mut self, table: &PlannedTable, change: &RowChange, tuple: &Tuple, selection: &RowSelection, at: &str) {
         let (start, errors_start) = (self.body.len(), self.errors.len());
-        // Of a table whose shape is no longer the plan's no column is told: its indexes could mean others.
+        // If the table's shape is not the plan's, no column is named: the plan's indexes could mean other columns.
         let tuple = table.fits(&change.table).then_some(tuple);
         let mut separator = b'{';
         for field in &selection.fields {

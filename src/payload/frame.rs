@@ -1,6 +1,6 @@
 //! A finished message around a shared body: `{"id":"<id>","type":"next","payload":` + body + `}`.
 //!
-//! A frame may stand for earlier ones that are not told. It says so in its extensions, whose end is the body's end.
+//! A frame may replace earlier ones that are not sent. It says so in its extensions, whose end is the body's end.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Frame {
         self.head.len() + self.body.len() + self.mark_len() + self.tail.len()
     }
 
-    /// Makes it stand for `earlier` as well, which is not told: `extensions.rowcast.coalesced` says for how many events.
+    /// Makes it replace `earlier`, which is not sent: `extensions.rowcast.coalesced` says for how many events.
     pub fn stand_for(&mut self, earlier: &Frame) {
         self.events = self.events.saturating_add(earlier.events);
     }

@@ -1,8 +1,8 @@
-//! Visible events to bytes, once for everybody who gets the same ones.
+//! Encodes visible events, once for all subscriptions that get the same bytes.
 //!
-//! What comes in: a [`Plan`](crate::graphql::Plan), a [`Visible`](crate::security::Visible), a cursor. What is promised:
-//! one pass, into a buffer that is used again, with prepared keys; a value that is not known is told as an error, never
-//! as NULL. What is never done: nothing is parsed, nothing is looked up by name, no tree of values is built.
+//! - A [`Plan`](crate::graphql::Plan), a [`Visible`](crate::security::Visible) and a cursor become bytes in one pass, with
+//!   prepared keys and a reused buffer. Nothing is parsed or looked up by name, and no value tree is built.
+//! - A value that is not known is reported as an error, never as NULL.
 //!
 //! ```text
 //! {"data":{"orders":{…}},"errors":[…],"extensions":{"rowcast":{"cursor":…,"operation":…,"committedAt":…}}}

@@ -17,7 +17,7 @@ use super::Question;
 use super::error::Trouble;
 use super::statement::{self, Form};
 
-/// Distinct statements that a session keeps prepared; then it begins anew. Each costs the server some ten kilobytes.
+/// Distinct statements that a session keeps prepared; beyond that it drops them all. Each costs the server about ten kilobytes.
 const BOUND_MAX: usize = 256;
 
 const NO_TEMPORARY: &str =
@@ -68,7 +68,7 @@ impl Bindings {
         Ok(bound)
     }
 
-    /// Whether the statement answered or was parsed anew.
+    /// Notes whether the statement answered or was parsed again.
     pub(super) fn note(&mut self, question: &Question, form: Form, stale: bool) {
         if let Some(entry) = self.bound.get_mut(&key(question, form)) {
             entry.answered |= !stale;

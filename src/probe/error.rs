@@ -5,8 +5,8 @@ use tokio_postgres::error::{Severity, SqlState};
 /// The question itself failed. The server's message is left out: it may quote a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// No session could be had.
-    #[error("no session for row policies could be had: {reason}")]
+    /// The engine could not get a session.
+    #[error("could not get a database session for row policies: {reason}")]
     NoSession {
         /// What went wrong; without secrets.
         reason: String,
@@ -49,11 +49,11 @@ pub enum ProbeError {
         /// Why, and what to do.
         reason: &'static str,
     },
-    /// Each time it is asked, PostgreSQL has parsed it anew since its meaning was compared.
+    /// PostgreSQL parsed the statement again before each evaluation, after its meaning was compared.
     #[error(
-        "the row policies of {table} are not settled for role {role:?}: whenever they are asked PostgreSQL has parsed them \
-         anew, as it does after each change of an operator, a type or a function; see who keeps changing such things, in \
-         temporary schemas as well"
+        "the row policies of {table} cannot be evaluated for role {role:?}: PostgreSQL parses them again before each \
+         evaluation, as it does after each change of an operator, a type or a function; find what keeps changing them, \
+         in temporary schemas as well"
     )]
     Unsettled {
         /// The table.
@@ -118,7 +118,7 @@ pub(super) enum Trouble {
     Role(Box<str>),
     /// A setting.
     Setting(Box<str>),
-    /// The statement was parsed anew since its meaning was compared.
+    /// The statement was parsed again since its meaning was compared.
     Stale,
     /// It does not mean what is stored.
     Unbound(&'static str),

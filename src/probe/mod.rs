@@ -1,13 +1,13 @@
-//! PostgreSQL's own word on a row image, where a policy was not compiled.
+//! Evaluates delegated policies: PostgreSQL decides whether a row image is visible.
 //!
-//! What comes in: questions, each a condition as one role with certain settings, and row images as JSON. What goes out:
-//! a verdict for each image, in the images' order, or why the question cannot be asked. The images of one question are
+//! A question is a condition, evaluated as one role with certain settings, and row images as JSON. The result is
+//! a verdict for each image, in the images' order, or the reason why the question cannot be evaluated. The images of one question are
 //! decided by one statement in one read-only transaction of its own; all statements of a trip are on the wire before the
 //! first answer is awaited, so that a trip costs about one round trip however many questions it carries.
 //!
-//! Promised: an image that makes the condition raise takes no other image with it; no role and no setting outlives its
+//! An image that makes the condition raise does not affect other images; no role and no setting outlives its
 //! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
-//! leaves no session behind that is in a transaction. What is never done: guessing. An image that lacks what the
+//! leaves no session behind that is in a transaction. An image that lacks what the
 //! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
 //!
 //! Policies that cannot be asked about, since their texts mean something else than what is stored, are found when the
@@ -47,7 +47,7 @@ use split::Parts;
 /// Connecting, waiting for a free session included.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Rounds without any answer but that a statement was parsed anew. One is usual after a change, and two for a new role.
+/// Rounds in which PostgreSQL only parsed a statement again. One is usual after a change, and two for a new role.
 const STALE_ROUNDS_MAX: usize = 8;
 
 /// What PostgreSQL says of one image.

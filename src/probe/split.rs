@@ -25,7 +25,7 @@ pub(super) struct Parts<'a> {
     asks: &'a [&'a Ask],
     verdicts: Vec<Result<Vec<Verdict>, ProbeError>>,
     tested: Vec<bool>,
-    /// Whose last answer was none, as the statement had been parsed anew.
+    /// Questions without an answer in the last round, because their statement was parsed again.
     stale: Vec<bool>,
     waiting: Vec<Part>,
 }
@@ -129,7 +129,7 @@ fn unbound(question: &Question, reason: &'static str) -> ProbeError {
     ProbeError::Unbound { table: question.table.to_string(), role: question.role.clone(), reason }
 }
 
-/// What was decided is kept; where nothing was, the reason is told.
+/// What was decided is kept; otherwise the reason is reported.
 fn unsettled(verdicts: Result<Vec<Verdict>, ProbeError>, question: &Question) -> Result<Vec<Verdict>, ProbeError> {
     let verdicts = verdicts?;
     if verdicts.iter().any(|verdict| *verdict != Verdict::Unasked) {

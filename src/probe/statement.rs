@@ -63,10 +63,10 @@ pub(super) const TREE: &str = "select p.prosqlbody::pg_catalog.text from pg_cata
 /// For [`specimen`].
 pub(super) const WRITE: &str = "begin transaction isolation level read committed, read write";
 /// Makes the session's temporary schema for good. It would else be made and rolled back with each specimen, and then
-/// PostgreSQL parses every prepared statement anew.
+/// PostgreSQL parses every prepared statement again.
 pub(super) const ROOM: &str =
     "begin transaction read write; create temporary table rowcast_room (); drop table pg_temp.rowcast_room; commit";
-/// As whom a statement is parsed that reads tables with row security: PostgreSQL parses it anew for another role.
+/// Sets the role for a statement that reads tables with row security: PostgreSQL parses it again for each role.
 pub(super) const AS: &str = "select pg_catalog.set_config('role', $1, true)";
 
 /// What the elements of `$1` are.

@@ -100,7 +100,8 @@ fn json_value<'py>(py: Python<'py>, pg_type: &PgType, bytes: &[u8]) -> PyResult<
 }
 
 fn parse_integer(text: &str) -> PyResult<i64> {
-    text.parse().map_err(|_| PyValueError::new_err("the server sent an integer column that is no integer"))
+    text.parse()
+        .map_err(|_| PyValueError::new_err("the server sent a value that is not an integer for an integer column"))
 }
 
 fn parse_float(text: &str) -> PyResult<f64> {
@@ -109,7 +110,7 @@ fn parse_float(text: &str) -> PyResult<f64> {
         "-Infinity" => Ok(f64::NEG_INFINITY),
         finite => finite.parse(),
     };
-    parsed.map_err(|_| PyValueError::new_err("the server sent a float column that is no number"))
+    parsed.map_err(|_| PyValueError::new_err("the server sent a value that is not a number for a float column"))
 }
 
 /// `fromisoformat`, or the JSON form's text when Python's type cannot hold the value.
@@ -143,7 +144,7 @@ fn with_microseconds(text: &str) -> String {
     }
 }
 
-/// `isinstance` for the classes that have a scalar of their own; a `datetime` is no date here, whatever Python says.
+/// `isinstance` for the classes that have a scalar of their own; unlike in Python, a `datetime` is not a date here.
 pub(super) fn is_decimal(value: &Bound<'_, PyAny>) -> bool {
     is_a(value, &DECIMAL, "decimal", "Decimal")
 }

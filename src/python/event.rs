@@ -132,7 +132,7 @@ fn kept<'py>(
     if let Some(known) = cell.get() {
         return Ok(known.bind(py).clone());
     }
-    // Making it may let other threads run; whoever is first is kept.
+    // Making it may let other threads run; the first value is kept.
     let value = value()?;
     Ok(cell.get_or_init(|| value.unbind()).bind(py).clone())
 }
@@ -192,7 +192,7 @@ impl Drop for Call {
         if self.0.pending() {
             self.0.fail("the resolver call was given up", "RESOLVER_FAILED");
         }
-        // Nobody waits for it any more, but others may have joined the lane behind it. Without effect once settled.
+        // No caller waits for it any more, but others may be queued in the lane behind it. No effect once settled.
         self.0.settle(Outcome::Skip);
     }
 }

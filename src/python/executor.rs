@@ -323,7 +323,7 @@ impl SubscriptionExecutor {
         self.runtime.as_ref().ok_or(Error::NotStarted)
     }
 
-    /// Whoever waits for a start may give up and stop before it is done; nothing must serve after that.
+    /// A caller that waits for a start may stop the engine before it is done; the engine must not serve after that.
     async fn start_unless_stopped(&self, fields: &str) -> Result<(), Error> {
         if !self.stopped.load(Ordering::SeqCst) {
             self.engine.start(fields).await?;
@@ -349,7 +349,7 @@ impl SubscriptionExecutor {
         Err(taken)
     }
 
-    /// Whoever waits for an event that will not come is woken; what had arrived can still be fetched.
+    /// Wakes callers that wait for an event; events that have arrived can still be fetched.
     fn end_pulled(&self) {
         let ids: Vec<_> = self.pulled.lock().values().map(|(id, _)| *id).collect();
         for id in ids {
@@ -380,16 +380,16 @@ fn exists(subscription_id: &str) -> Error {
 }
 
 fn unknown(subscription_id: &str) -> Error {
-    let message = format!("there is no subscription with the id {subscription_id:?}: register it first");
+    let message = format!("subscription {subscription_id:?} does not exist: register it first");
     Error::Ended { code: "SUBSCRIPTION_UNKNOWN", message }
 }
 
-/// An engine that does not run refuses no request: it is the engine that is wrong.
+/// If the engine does not run, the error concerns the engine and not the request.
 fn registration(error: Error) -> Error {
     if error.code() == "NOT_STARTED" { Error::NotStarted } else { error }
 }
 
-/// What is no JSON is told in the same way on both buses.
+/// Both buses report invalid JSON with the same error.
 fn publication(error: Error) -> Error {
     if error.code() == "PAYLOAD_INVALID" { Error::Publish(StoreError::InvalidJson) } else { error }
 }
@@ -399,7 +399,7 @@ fn change(name: &str) -> Result<Operation, Error> {
     [Operation::Insert, Operation::Update, Operation::Delete].into_iter().find(|known| known.name() == name).ok_or_else(
         || Error::Declaration {
             code: "OPERATION_UNKNOWN",
-            message: format!("{name:?} is no operation: INSERT, UPDATE or DELETE"),
+            message: format!("{name:?} is not an operation: use INSERT, UPDATE or DELETE"),
         },
     )
 }

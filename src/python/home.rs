@@ -1,8 +1,8 @@
 //! Which process an object belongs to.
 //!
 //! A fork gives the child a copy of every object and none of the threads: what another thread had locked stays locked
-//! there for ever, and a runtime waits for workers that do not exist. So in a child nothing of the engine is touched,
-//! not even to be freed, and whoever tries is told so.
+//! there for ever, and a runtime waits for workers that do not exist. So a child touches no part of the engine,
+//! not even to free it, and a call into the engine raises an error.
 
 use crate::error::Error;
 

@@ -1,6 +1,6 @@
-//! One event loop's door into the engine: a descriptor that becomes readable, and the tokens of who has work.
+//! One event loop's door into the engine: a descriptor that becomes readable, and the tokens of connections with work.
 //!
-//! The engine's threads only push a token and, when nobody has rung yet, write to the descriptor: they never attach to
+//! The engine's threads only push a token and, if no write is pending, write to the descriptor: they never attach to
 //! the interpreter. Measured against `call_soon_threadsafe` per message this is 10x cheaper on the stock loop, and a
 //! busy loop never stalls the reader of the replication stream.
 
@@ -92,7 +92,7 @@ impl Descriptor {
     }
 }
 
-/// A pipe, where there is no eventfd.
+/// A pipe, on systems without eventfd.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 struct Descriptor {

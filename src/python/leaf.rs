@@ -68,7 +68,7 @@ fn boolean(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `True` is no integer here, whatever Python says; digits in a string are one, as big integers travel so.
+/// Unlike in Python, `True` is not an integer here; a string of digits is one, because clients send big integers so.
 fn integer(value: &Bound<'_, PyAny>) -> Option<i64> {
     match plain(value) {
         Some(digits) => digits.parse().ok(),

@@ -1,9 +1,8 @@
-//! The engine's lines on their way to Python's `logging`.
+//! Passes the engine's log lines to Python's `logging`.
 //!
-//! What comes in: `tracing`'s events of this crate, from any thread. Those of other crates are not even looked at: what
-//! a driver says of its statements has the parameters in it. What is promised: a line is text on one line, bounded in
-//! bytes; so many wait and no more, beyond that the oldest is dropped and counted; whoever writes one waits for no
-//! interpreter and no handler. The loops that asked are rung once when lines begin to wait, and come for them.
+//! - Only `tracing` events of this crate are logged: a database driver's lines contain statement parameters.
+//! - A log line is one line of text, bounded in bytes. The queue is bounded too: the oldest line is dropped and counted.
+//! - A thread that logs does not wait for the interpreter or a handler. Event loops are woken when lines start to wait.
 //!
 //! There is one log for the process, as there is one `logging`: with several managers a line goes to whichever comes
 //! first. A program that embeds all this and has a subscriber of its own keeps it, and nothing waits here.
@@ -38,7 +37,7 @@ const LOG_LINES: u64 = u64::MAX;
 /// The least level that is heard, in Python's numbers: WARNING until somebody asks for another.
 static THRESHOLD: AtomicU8 = AtomicU8::new(30);
 
-/// Hears the engine from now on, unless somebody else does.
+/// Installs the listener, unless the process has another `tracing` subscriber.
 pub(super) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -132,7 +131,7 @@ fn ring(followers: &[Weak<Bell>]) {
     followers.iter().filter_map(Weak::upgrade).for_each(|bell| bell.wake(LOG_LINES));
 }
 
-/// What `tracing` calls. The engine has no spans, and nobody else's are wanted.
+/// What `tracing` calls. The engine has no spans, and those of other crates are ignored.
 struct Listener;
 
 impl Subscriber for Listener {
@@ -220,7 +219,7 @@ impl Visit for Words {
 }
 
 impl Words {
-    /// Writing fails where the line is full, which is no failure here.
+    /// Writing fails when the line is full, which is expected here.
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         if field.name() == "message" {
             let _ = self.message.write_fmt(value);

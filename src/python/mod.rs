@@ -1,8 +1,8 @@
-//! The Python binding: convert in, let go of the interpreter, call the engine, convert out.
+//! The Python binding: convert the arguments, release the interpreter, call the engine, convert the result.
 //!
-//! What comes in: calls from Python's threads. What is promised: no thread of the engine ever attaches to the
-//! interpreter on the data path; the loop is told through a descriptor and comes for its frames. What is never done:
-//! no decision is taken here.
+//! - No engine thread attaches to the interpreter on the data path: a descriptor wakes the event loop, which fetches
+//!   its frames.
+//! - The binding takes no decisions.
 
 mod bus;
 mod convert;

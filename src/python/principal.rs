@@ -41,7 +41,9 @@ fn setting((name, value): (String, String)) -> PyResult<(String, String)> {
     if is_custom_setting(&name) {
         return Ok((name, value));
     }
-    Err(PyValueError::new_err(format!("setting {name:?} is no custom setting: its name needs a dot, as app.tenant_id")))
+    Err(PyValueError::new_err(format!(
+        "setting {name:?} is not a custom setting: its name needs a dot, as app.tenant_id"
+    )))
 }
 
 /// Claims are JSON by nature; `default=str` takes what a token library parsed (dates, UUIDs).

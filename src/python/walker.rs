@@ -13,7 +13,7 @@ use crate::graphql::Plan;
 use crate::graphql::plan::{ObjectShape, PlanRoot, Shape, ValueField};
 use crate::payload::{Body, FieldError, PathSegment, resolved_body};
 
-/// The bodies for everybody who waits for this call, and the first thing that is wrong with the result, for the log;
+/// The bodies for all subscriptions that wait for this call, and the first problem of the result, for the log;
 /// `None` skips the event.
 pub(super) fn outcome(call: &Call, result: &Bound<'_, PyAny>) -> (Outcome, Option<String>) {
     if result.is_none() {

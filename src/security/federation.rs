@@ -1,8 +1,7 @@
 //! Federation: which service a field belongs to, and which services a principal may use.
 //!
-//! What comes in: the engine's own service, the field's, the principal's. What is promised: a field is served by its
-//! own service alone, to principals who may use that service. What is never done: nothing is guessed. A principal that
-//! is held to some services may use no field whose service nobody has named.
+//! - Only a field's own service serves it, to principals that may use that service.
+//! - A principal that is restricted to some services may not use a field without a declared service.
 
 use crate::model::Principal;
 
@@ -10,7 +9,9 @@ use crate::model::Principal;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FederationRefusal {
     /// The field belongs to another service.
-    #[error("this field belongs to service {field}, and this is service {this}: ask {field}, or the gateway")]
+    #[error(
+        "this field belongs to service {field}, and this is service {this}: send the operation to {field} or to the gateway"
+    )]
     Foreign {
         /// The field's service.
         field: String,

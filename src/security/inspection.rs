@@ -8,17 +8,17 @@ use super::{Image, Visible};
 use crate::model::{Change, Event, RowChange, Transition, Tuple};
 use crate::predicate::{Predicate, RowImage, Truth};
 
-/// What PostgreSQL answered about the two images of one change. What was not asked is `Unavailable`: not visible.
+/// What PostgreSQL answered about the two images of one change. An image that was not evaluated is `Unavailable`: not visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Judged {
-    /// Of the image before.
+    /// The answer for the image before.
     pub old: Truth,
-    /// Of the image after.
+    /// The answer for the image after.
     pub new: Truth,
 }
 
 impl Judged {
-    /// Nobody was asked.
+    /// Neither image was evaluated by PostgreSQL.
     pub const NOT: Judged = Judged { old: Truth::Unavailable, new: Truth::Unavailable };
 }
 
@@ -62,7 +62,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// The event as this admission may see it. The image that is delivered is the one that is judged: the new one of a
-    /// row in view, the old one of a row that left. An UPDATE of hidden columns alone is not shown: it would tell of them.
+    /// row in view, the old one of a row that left. An UPDATE of hidden columns only is hidden: delivering it would reveal them.
     pub fn visible<'v>(&self, admission: &'v Admission, transition: Transition, judged: Judged) -> Option<Visible<'v>>
     where
         'a: 'v,
@@ -73,7 +73,7 @@ impl<'a> Inspection<'a> {
                 seen_before = self.was_visible(change, rule, judged);
                 self.row(change, rule, transition, judged)?
             }
-            // That the table was emptied tells of no row, nor does it that there were no more.
+            // A TRUNCATE and the end of a snapshot reveal nothing of a row.
             (Change::Truncate(_) | Change::SnapshotEnd(_), Rule::Rows(_)) => Image::None,
             (Change::Message(message), Rule::Topic(rule)) if rule.shows(message) => Image::None,
             (
@@ -85,7 +85,7 @@ impl<'a> Inspection<'a> {
         (!visible.is_hidden_update()).then_some(visible)
     }
 
-    /// Whether the image before may be compared with: what changed tells of it as well. An image that is not carried whole
+    /// Whether the image before may be compared with, as the list of changed columns reveals it too. An image that is not carried whole
     /// (replica identity) counts as one that was not visible, unless the key alone says that it was.
     fn was_visible(&self, change: &'a RowChange, rule: &RowsRule, judged: Judged) -> bool {
         change.old.as_ref().is_some_and(|tuple| holds(rule, image_of(&self.old, change, tuple), judged.old))

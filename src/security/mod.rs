@@ -1,15 +1,14 @@
-//! The gate: who may see which image of which row. In doubt the answer is no.
+//! The gate: decides which row images a [`Principal`](crate::model::Principal) may see. In doubt the answer is no.
 //!
-//! What comes in: a [`Principal`](crate::model::Principal) and what it asks for, later each event that matched. What is
-//! promised: only this module can make a [`Visible`], and only a `Visible` can be encoded. What is never done: no IO,
-//! and no word of a row in a refusal.
+//! - Only this module can make a [`Visible`], and only a `Visible` can be encoded.
+//! - The gate does no IO, and a refusal contains no row values.
 //!
 //! ```text
 //!   subscribe:  admit(principal, table or topic) ──▶ Admission (its condition joins the subscription's in the index)
 //!   event:      Inspection::visible(admission)   ──▶ Visible, or nothing
 //! ```
-//! The tenant rule is asked twice, by the index to find candidates and here on the image that is delivered: an index
-//! with a defect shows as `gate_refusals_total`, not as a leak.
+//! The tenant rule is evaluated twice, by the index to find candidates and here on the delivered image: a defect of
+//! the index shows as `gate_refusals_total`, not as a leak.
 
 mod admission;
 mod columns;

@@ -26,8 +26,8 @@ pub enum Refusal {
     TenantInvalid(#[from] PredicateError),
     /// Nothing says who may read the table.
     #[error(
-        "nothing says who may read {what}: watch it with a tenant column, enable row-level security on it, or declare it \
-         readable by everybody with public => true"
+        "{what} has no rule for who may read it: watch it with a tenant column, enable row-level security on it, or declare it \
+         readable by every principal with public => true"
     )]
     NotPublic {
         /// The table.

@@ -1,9 +1,9 @@
-//! The witness that an event passed the gate for somebody, and with which image.
+//! The proof that an event passed the gate for a principal, and with which image.
 
 use super::Columns;
 use crate::model::{Datum, Event, Operation, RowChange, Transition, Tuple};
 
-/// What of the event may be told.
+/// The row image of the event that may be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image<'a> {
     /// The whole row, to those who see it now.
@@ -48,7 +48,7 @@ impl<'a> Visible<'a> {
         self.event
     }
 
-    /// What of it may be told.
+    /// The row image that may be delivered.
     pub fn image(&self) -> Image<'a> {
         self.image
     }
@@ -58,7 +58,7 @@ impl<'a> Visible<'a> {
         self.transition
     }
 
-    /// What of the row may be told.
+    /// The columns that may be delivered.
     pub fn columns(&self) -> &Columns {
         &self.columns
     }
@@ -88,7 +88,7 @@ impl<'a> Visible<'a> {
     }
 
     /// The readable columns that an UPDATE changed, as far as both images tell. None when the image before was not
-    /// visible: to compare with it would tell of it.
+    /// visible, as the comparison would reveal it.
     pub fn changed_columns(&self) -> impl Iterator<Item = usize> {
         let images = match (self.image, self.transition) {
             (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) if self.seen_before => {

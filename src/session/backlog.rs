@@ -1,7 +1,7 @@
 //! Subscribes that a client pipelines behind an unanswered `connection_init`.
 //!
-//! They are kept as the text they came in, which is the one form whose size is known: parsed variables may take a
-//! hundred times as much, and nobody has vouched for this client yet.
+//! They are kept as text, because only the text's size is known: parsed variables may take a hundred times as much
+//! memory, and this client is not authenticated yet.
 
 /// Subscribes in the order of their arrival.
 #[derive(Debug, Default)]

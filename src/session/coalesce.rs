@@ -1,12 +1,12 @@
-//! How a full queue is made shorter without a lie: of each row the latest word stays, and it stays at its own place.
+//! Shortens a full queue: the latest event of each row stays, at its own position.
 //!
-//! What is queued for an operation is older than nothing that it was told, and stays so when frames are taken out of the
-//! middle. So cursors go on rising, and whoever resumes from any of them is told what follows of every row: the latest
-//! word on it is behind that cursor or was told.
+//! An operation's queue is in stream order and stays so when frames are removed from the middle. Cursors therefore keep
+//! rising, and a client that resumes from any of them misses no row's latest event: it was delivered, or it follows
+//! the cursor.
 //!
-//! A row that leaves the view is always told, since a reader who missed it would keep the row for ever; what came before
-//! it is folded into it, what comes after stays beside it: two frames of one row at most. A frame that is not about one
-//! row (a TRUNCATE, a message, an error) is never folded, and nothing is folded across it.
+//! The event of a row that leaves the view always stays, because a client that missed it would keep the row. Earlier
+//! events of the row are folded into it, later ones stay beside it: at most two frames a row. A frame that does not
+//! concern a single row (a TRUNCATE, a message, an error) is never folded, and no event is folded across it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

@@ -245,7 +245,7 @@ impl Session {
         }
     }
 
-    /// Nobody is left to hear anything, but the engine still has to let go of what it started.
+    /// The client is gone, but the engine must still release the operations that it started.
     fn on_disconnected(&mut self) {
         self.leave_for(State::Closed);
         self.actions.retain(|action| match action {

@@ -1,10 +1,11 @@
 //! graphql-transport-ws, without a socket and without a clock.
 //!
-//! What comes in: text frames, the application's verdict, the engine's news and the time, all as arguments. What is
-//! promised: every message is answered as the protocol says or ends the connection with the code that the protocol
-//! says; what the engine is told to start it is always told to stop, or has ended itself; nothing but a pong precedes
-//! the ack; nothing at all follows the close. What is never done: no IO, no sleeping, no GraphQL. A request is a query
-//! string here, an event is a [`Frame`](crate::payload::Frame).
+//! The inputs are text frames, the application's decision, the engine's events and the time, all as arguments.
+//!
+//! - The session answers each message as the protocol requires, or closes with the code that the protocol requires.
+//! - The session releases each operation that it started, unless the engine ended the operation itself.
+//! - Only a pong may precede the ack; nothing follows the close.
+//! - No IO, no sleeping, no GraphQL: a request is a query string, an event is a [`Frame`](crate::payload::Frame).
 //!
 //! # Theory of operation
 //!
@@ -62,7 +63,7 @@
 //! # Choices where the protocol leaves one
 //!
 //! - A subscribe behind an unanswered `connection_init` waits, in order and within
-//!   [`Limits::held_bytes_max`]; it starts right behind the ack, or never when the init is refused.
+//!   [`Limits::held_bytes_max`]; it starts right after the ack, or never if the init is refused.
 //! - One operation too many is an `error` with code `OPERATION_LIMIT`: its siblings live on.
 //! - Shutdown sends no `complete` for subscriptions. A stock client takes `complete` for their end, but resubscribes
 //!   after 1001 by itself; every `next` it has carries the cursor to resume from.

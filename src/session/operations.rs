@@ -22,7 +22,7 @@ pub enum Admission {
 }
 
 impl Operations {
-    /// A duplicate is told before the limit: it ends the connection, the limit does not.
+    /// Checks for a duplicate before the limit: a duplicate ends the connection, the limit does not.
     pub(super) fn admit(&mut self, id: &str, operations_max: usize) -> Admission {
         if self.0.contains(id) {
             return Admission::Duplicate;

@@ -1,26 +1,25 @@
-//! How far a session has come, as far as one position can say it of several operations.
+//! Computes the cursor from which a whole connection can resume.
 //!
-//! The cursor in a close reason speaks for the whole connection, so it is told only if it is true of every frame that
-//! the queue has seen: all that was queued at or before it has been taken, nothing that was dropped lies there. Where
-//! operations stand at different positions there is no such cursor, and each operation resumes from the cursor of its
-//! own last `next`. Whether they do is not always seen here: what an operation replays, what its policy is asked about
-//! and what its resolver is still making has not been queued yet. So beside such an operation there is no cursor.
+//! A close reason carries this cursor only if it holds for every frame of the queue: all frames up to it were taken,
+//! and none was dropped there. If operations are at different positions, the close reason has no cursor and each
+//! operation resumes from its own last `next`. The queue does not see events that an operation is still replaying, that
+//! await a delegated policy or that a resolver is working on, so such an operation also rules the cursor out.
 
 use crate::model::Position;
 
 /// The positions of the frames that were taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// Of the last one.
+    /// Position of the last frame.
     last: Option<Position>,
-    /// Of the last one before that was at another position: two operations may have been sent the same event, of
-    /// which one frame is gone and the other is still here.
+    /// The last position that differs from `last`: if two operations have a frame of the same event, one may be taken
+    /// and the other still queued.
     before: Option<Position>,
-    /// A frame was older than the one taken before it. Stays: when the laggard has caught up is not known here.
+    /// A frame was older than the one taken before it. Never reset: the queue cannot see when the operation catches up.
     mixed: bool,
-    /// Operations that were begun; those that ended count as well.
+    /// Operations that began, including those that ended.
     operations: u32,
-    /// One of them may be behind what the others were told.
+    /// One of them may deliver events older than those the others delivered.
     behind: bool,
 }
 
@@ -39,13 +38,13 @@ impl Progress {
         }
     }
 
-    /// Positions of what was taken until now are not told any more.
+    /// Excludes the frames taken so far from later cursors.
     pub(super) fn forget(&mut self) {
         (self.last, self.before) = (None, None);
     }
 
-    /// The position behind which everything lies that is being dropped. A frame without a position (a snapshot's row,
-    /// a `complete`) might be missed by whoever resumes, so it forbids the answer.
+    /// The position that all dropped frames follow. A resuming client could miss a frame without a position (a
+    /// snapshot's row, a `complete`), so such a frame yields `None`.
     pub(super) fn resume_after(&self, dropped: impl Iterator<Item = Option<Position>>) -> Option<Position> {
         let mut all_known = true;
         let first = dropped.inspect(|position| all_known &= position.is_some()).flatten().min();

@@ -1,4 +1,4 @@
-//! What waits for one session's sender: bounded in bytes and in age, never shortened in silence.
+//! Frames that wait for one session's sender, bounded in bytes and in age.
 //!
 //! ```text
 //!   control   ack · pong · ping ─────────┐
@@ -10,11 +10,10 @@
 //! arrival. The ack is a control frame that is queued before the session starts its first operation, so no data ever
 //! precedes it. A frame that was taken counts as delivered: what the socket does with it is not seen here.
 //!
-//! At a bound the frames that say of which row they speak are [folded](super::coalesce): a later one stands for the
-//! earlier ones. If that does not help (it has to bring the bytes down to three quarters of the bound, or the next
-//! frame would be the next occasion) everything queued is freed at once, since a client that does not read must not cost
-//! memory while its socket is being closed, and the caller is told from where the client may resume. Nothing is
-//! accepted after that. The queue lives behind a mutex that event threads and the sender share: no method but `purge`
+//! At a bound, frames that name their row are [folded](super::coalesce): a later one replaces the earlier ones. Folding
+//! must free a quarter of the bound, or the next frame would trigger it again. If it does not, the queue frees all its
+//! frames, so that a slow client costs no memory while its socket closes, returns the cursor from which the client can
+//! resume, and accepts nothing more. The queue lives behind a mutex that event threads and the sender share: no method but `purge`
 //! and what is done at a bound does work in proportion to what is queued.
 
 use std::collections::VecDeque;
@@ -118,13 +117,13 @@ impl Queue {
         }
     }
 
-    /// An operation begins. What it is told may come `behind` what others were told that committed later: it replays,
-    /// or somebody has to be asked before each result.
+    /// An operation begins. `behind`: its events may follow other operations' events that committed later, because it
+    /// replays or because each result waits for a delegated policy or a resolver.
     pub fn begins(&mut self, behind: bool) {
         self.progress.begins(behind);
     }
 
-    /// What was queued until now is delivered, but nobody is told to resume from it.
+    /// Frames queued so far are still delivered, but no close reason uses their positions as a cursor.
     pub fn forget_positions(&mut self) {
         self.data.iter_mut().for_each(|queued| queued.position = None);
         self.progress.forget();
@@ -201,8 +200,8 @@ impl Queue {
         self.door = Door::Finished(close);
     }
 
-    /// How the sender is to close the socket, once it has been told: when the queue [is empty](Self::is_empty), or
-    /// right now if the close does not [flush](Close::flush), which also holds when a flush took too long.
+    /// How the sender must close the socket, once the session has closed: when the queue [is empty](Self::is_empty), or
+    /// immediately if the close does not [flush](Close::flush), which also holds when a flush took too long.
     pub fn closing(&self) -> Option<&Close> {
         match &self.door {
             Door::Finished(close) => Some(close),

@@ -74,8 +74,8 @@ pub enum Input<'a> {
     /// The application's answer to [`Action::Authenticate`] is no, or its hook failed.
     Refused(Close),
     /// The engine ended the operation: its `complete` or `error` is in the queue, its id is free. Give back the very
-    /// `Arc` that came with [`Action::Subscribe`]; the end of an operation that the client has meanwhile replaced
-    /// under the same id changes nothing.
+    /// `Arc` that came with [`Action::Subscribe`]; if the client has replaced the operation
+    /// under the same id, this changes nothing.
     OperationEnded(&'a OperationId),
     /// The client opened the event stream that it had reserved.
     Claimed,

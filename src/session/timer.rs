@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// `connection_init` did not come: 4408. Set at birth, stopped by the init itself, however long its hook takes.
+    /// `connection_init` did not arrive: 4408. Set when the session starts, stopped by the init, not by its hook's answer.
     Init,
     /// The credentials end: 4403. Set when they are accepted.
     Expiry,

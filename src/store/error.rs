@@ -73,7 +73,7 @@ pub enum StoreError {
     /// The payload is not JSON.
     #[error("the payload is not valid JSON, as PostgreSQL's jsonb reads it (which also refuses \\u0000)")]
     InvalidJson,
-    /// A lock was not to be had in time, or the server chose this transaction to resolve a deadlock.
+    /// The lock was not obtained in time, or the server chose this transaction to resolve a deadlock.
     #[error("{message}. {hint}")]
     Locked {
         /// Which lock.
@@ -102,7 +102,7 @@ pub enum StoreError {
         source: tokio_postgres::Error,
     },
     /// The answer was not of the expected form.
-    #[error("unexpected answer of PostgreSQL: {0}")]
+    #[error("unexpected answer from PostgreSQL: {0}")]
     Protocol(#[source] tokio_postgres::Error),
 }
 
@@ -112,7 +112,7 @@ const DIVERGENT_REMEDY: &str = "a development version made this schema. Stop the
 /// Which rule of `rowcast.watch`, `rowcast.publish` or `rowcast.close_sessions` refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// RC001: the relation is no permanent, local, ordinary table.
+    /// RC001: the relation is not a permanent, local, ordinary table.
     NotWatchable,
     /// RC002: the tenant column is missing or not in the stream.
     TenantColumn,

@@ -1,8 +1,8 @@
-//! Who may read what of a table: its access lists and its policies, as PostgreSQL has them.
+//! Reads a table's access lists and policies as PostgreSQL stores them.
 //!
-//! What comes in: the session of [`queries`](super::queries), inside its snapshot and with nothing but `pg_catalog` on its `search_path`: what
-//! `pg_get_expr` prints is qualified then, whoever reads it. What is promised: nothing is resolved here, a grant to a
-//! group stays a grant to the group; [`roles`](super::roles) knows who belongs to it.
+//! - It uses the session of [`queries`](super::queries), inside its snapshot and with only `pg_catalog` on the
+//!   `search_path`, so that `pg_get_expr` prints qualified names.
+//! - It resolves nothing: a grant to a group stays a grant to the group; [`roles`](super::roles) knows the members.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,8 +12,8 @@ use super::queries::{ColumnRow, rows};
 use crate::model::{Access, PUBLIC, Policy};
 
 /// By `pg_class_oid_index`. Access lists that were never touched are NULL and mean the default. 6181 is
-/// `pg_read_all_data`: PostgreSQL grants it these two everywhere without writing that down (`pg_class_aclmask`). Of a
-/// partitioned table the lists of the table that is named count, as in a query.
+/// `pg_read_all_data`: PostgreSQL grants it these two everywhere without writing that down (`pg_class_aclmask`). For a
+/// partitioned table, the access lists of the named table apply, as in a query.
 const ACCESS: &str = "
     select c.oid as table, c.relowner as owner, c.relrowsecurity as row_security, c.relforcerowsecurity as forced,
            array(

@@ -1,8 +1,8 @@
 //! Everything in the catalog that an event's shape, visibility or presence depends on, and how a change of it is noticed.
 //!
-//! With event triggers most changes are told at their place in the stream. For some commands no event trigger fires, or it
-//! does not say which table is meant: those, and all of them without event triggers, are found by the look at the catalog
-//! every 2 seconds. `tests/it/capture/facts.rs` changes each fact and holds this list true.
+//! With event triggers, most changes are reported at their position in the stream. For some commands no event trigger
+//! fires, or it does not name the table: the engine finds those changes, and all of them if there are no event triggers,
+//! by reading the catalog every 2 seconds. `tests/it/capture/facts.rs` changes each fact and holds this list true.
 
 /// How the engine notices a change where event triggers are installed. Without them it is always [`Poll`](Notice::Poll).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

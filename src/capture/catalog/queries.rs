@@ -157,7 +157,7 @@ pub(super) struct ColumnRow {
     pub(super) type_oid: u32,
     pub(super) not_null: bool,
     pub(super) sent: bool,
-    /// Who has SELECT on it beyond those who have it on the table.
+    /// Roles with SELECT on the column but not on the table.
     pub(super) to_select: Vec<u32>,
     pub(super) collation: String,
     pub(super) folding: String,

@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::model::Access;
 
-/// A setting of an extension may be for superusers alone, which is an error; a NULL is one that nobody has set.
+/// A setting of an extension may be for superusers alone, which is an error; NULL means that the setting has no value.
 const DEFAULT: &str = "select pg_catalog.current_setting($1, true)";
 
 /// In front of a setting's name, as `pg_get_expr` prints it.

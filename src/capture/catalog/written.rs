@@ -65,7 +65,7 @@ pub struct WrittenTable {
     public: bool,
     row_security: bool,
     policies: Vec<WrittenPolicy>,
-    /// Who may read which columns; a role that is not here may read all.
+    /// The columns that each role may read; a role without an entry may read all.
     grants: BTreeMap<String, Vec<String>>,
 }
 

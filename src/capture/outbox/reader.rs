@@ -28,7 +28,7 @@ const PARCEL_BYTES: usize = 64 * 1024;
 /// Whose business it is to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// Somebody else's; whoever closes a window notifies the others.
+    /// Another engine polls; the engine that closes a window notifies the others.
     Follower,
     /// Ours.
     Poller,

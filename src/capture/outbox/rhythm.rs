@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// and a change waits for half of this on average.
 const SHORTEST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(5);
-/// Without a change for this long there is no reason to expect one.
+/// Polling stops after this long without a change.
 const AWAKE: Duration = Duration::from_millis(250);
 
 /// What to do until the next question.

@@ -1,4 +1,4 @@
-//! Rows of one window of the outbox to messages: who belongs to which transaction, and what its table looked like. Pure.
+//! Rows of one window of the outbox to messages: assigns each row to its transaction and its table's shape. Pure.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(super) struct Change<'a> {
     pub(super) nth: i64,
     pub(super) xid: i64,
     pub(super) id: i64,
-    /// Where it is told among its transaction's changes; several changes of one statement by their ids.
+    /// Its position among its transaction's changes; several changes of one statement by their ids.
     pub(super) place: i64,
     pub(super) relation: Option<u32>,
     pub(super) kind: u8,

@@ -58,7 +58,7 @@ const ROWS: &str = "
 /// Nothing that is needed is emptied, so it is gone only if nobody believed that this reader needs it.
 const IS_KEPT: &str = "select exists (select from rowcast.outbox_window where first = $1)";
 
-/// What every writer shares until the end of his transaction: whoever holds it alone has to be woken.
+/// Every writer holds this lock in share mode until its transaction ends; a reader that holds it alone has to be woken.
 const FALL_ASLEEP: &str = "select pg_catalog.pg_try_advisory_lock(1919907683, 3)";
 const WAKE_UP: &str = "select pg_catalog.pg_advisory_unlock(1919907683, 3)";
 /// Whose business it is to poll.
@@ -108,7 +108,7 @@ pub(in crate::capture) async fn open(
     let missing = || CaptureError::OutboxMissing { place: session.place.clone() };
     let read = read_outbox(&row.ok_or_else(missing)?).map_err(|error| session.explain(&error))?;
     check(&session.place, &read, &purpose)?;
-    // What nobody was there to read gets its positions now: it is not news to whoever subscribes later.
+    // Changes that no reader was there for get positions now: they precede every later subscription.
     let live_from = behind(session.close_window().await?.newest);
     let begins_at = read.begins_at.max(purpose.position());
     let place = session.place.clone();
@@ -299,7 +299,7 @@ fn lsn(position: PgLsn) -> Lsn {
     Lsn(position.into())
 }
 
-/// An undefined function or table of rowcast's is an outbox that nobody has made.
+/// An undefined function or table of rowcast's means that the outbox was not created.
 fn explain(conninfo: &Conninfo, place: &str, error: &Error) -> CaptureError {
     let place = place.to_owned();
     let Some(server) = error.as_db_error() else {

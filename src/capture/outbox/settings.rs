@@ -19,7 +19,7 @@ pub struct OutboxSettings {
     pub liveness: Duration,
     /// The shortest wait between two attempts to reconnect.
     pub backoff_min: Duration,
-    /// The longest wait between two attempts to reconnect. There is no last attempt.
+    /// The longest wait between two attempts to reconnect. The number of attempts is unlimited.
     pub backoff_max: Duration,
     /// How many bytes of messages may wait for the consumer. At the bound reading stops and TCP holds the server back. Worst
     /// case: this and one row.

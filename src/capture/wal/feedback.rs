@@ -1,12 +1,12 @@
-//! When the server must hear from us, and what. Pure: time and positions come in, the next step comes out.
+//! Decides when to send the server a status update, and which. Pure: it maps time and positions to the next step.
 //!
-//! The server keeps WAL until it is told otherwise, drops a receiver that is silent for `wal_sender_timeout`, and does
+//! The server keeps WAL until its position is confirmed, drops a receiver that is silent for `wal_sender_timeout`, and does
 //! not finish a fast shutdown before its last position is confirmed. So a status update is due: at once when it was
 //! asked for, at once when the position it waits for is reached, `ack_delay` after another acknowledgement moved, and
 //! every `status_interval` anyway.
 //!
-//! A server that shuts down asks again and again for a position that may be kept back on purpose, for whoever comes
-//! next. Confirming it would lose that, and waiting would hold the shutdown up: so the connection gives way.
+//! A server that shuts down keeps asking for its last position, which the consumer may hold back on purpose.
+//! Confirming it would lose changes and waiting would delay the shutdown, so the connection is closed.
 
 use std::time::{Duration, Instant};
 

@@ -3,12 +3,12 @@
 //! Any number of processes are given the same name. The first streams from the slot of that name, the others from
 //! `name_2`, `name_3` and so on; a slot is claimed by streaming from it, which the server allows one session at a time. A slot
 //! that has to be made begins as a copy of one that is whole, so that a cursor which one process gave out is good at the
-//! next. One that the server has invalidated is dropped and made anew: whoever counted on it is told by the engine.
+//! next. A slot that the server invalidated is dropped and created again; the engine reports the gap.
 //!
-//! Slots belong to the cluster, and their names with them: so the name of a pool has the database's OID in it unless somebody
-//! says otherwise, and a name that another database, plugin or kind of slot has is passed over.
+//! Slots belong to the cluster, and their names with them: so the default name of a pool contains
+//! the database's OID, and a name that another database, plugin or kind of slot uses is skipped.
 //!
-//! What is never done: a slot that somebody else streams from, or of another database or plugin, is not touched.
+//! A slot that another session streams from, or that belongs to another database or plugin, is never touched.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 64;
 /// How long a start waits for a process that is on its way out to leave its slot, where there may be no more of them.
 const CROWDED: Duration = Duration::from_secs(5);
 
-/// How long between two looks meanwhile.
+/// The interval between two checks while waiting.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// The slots with a name of the pool; those that hold most come first.
@@ -187,7 +187,7 @@ async fn prepare(client: &Client, slots: &[Pooled], name: &str) {
     let there = slots.iter().find(|slot| slot.name == name);
     if there.is_some_and(|slot| slot.lost) {
         let dropped = client.execute(DISCARD, &[&name]).await;
-        tracing::warn!(slot = name, ?dropped, "the slot was invalidated by the server and is made anew");
+        tracing::warn!(slot = name, ?dropped, "the server invalidated the slot; creating it again");
     }
     let source = slots.iter().find(|slot| slot.ours && !slot.lost && slot.name != name);
     if let Some(source) = source.filter(|_| there.is_none_or(|slot| slot.lost)) {

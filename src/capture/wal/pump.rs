@@ -1,4 +1,4 @@
-//! One connection's life: bytes are read and handed over, the server is told in time, and one value says how it ended.
+//! Runs one connection: reads bytes, hands them over, sends status updates in time, and returns how it ended.
 //!
 //! While the consumer is full nothing is read, so TCP slows the server down; status updates go out all the same, so the
 //! server does not take a slow consumer for a dead one.
@@ -65,7 +65,7 @@ impl Pump<'_> {
             match self.wait(link, &mut waiting, &feedback, until).await {
                 Woken::Stop | Woken::Handed(Err(_)) => return End::Stopped,
                 Woken::Alarm(error) | Woken::Read(Err(error)) => return End::Broken(error),
-                // Reading starts again after a pause of ours, which was no silence of theirs.
+                // The engine paused reading, so the server was not silent.
                 Woken::Read(Ok(_)) | Woken::Handed(Ok(())) => feedback.heard(Instant::now()),
                 Woken::Moved | Woken::Time => {}
             }

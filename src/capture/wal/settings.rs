@@ -26,7 +26,7 @@ pub struct WalSettings {
     pub slot_create_timeout: Duration,
     /// The shortest wait between two attempts to reconnect.
     pub backoff_min: Duration,
-    /// The longest wait between two attempts to reconnect. There is no last attempt.
+    /// The longest wait between two attempts to reconnect. The number of attempts is unlimited.
     pub backoff_max: Duration,
     /// How often the publication is looked for, over a connection of its own. A dropped one is `PUBLICATION_MISSING`.
     pub publication_check: Duration,

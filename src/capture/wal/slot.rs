@@ -160,7 +160,7 @@ impl Opening<'_> {
             return Err(self.lost(reason));
         }
         if self.purpose.is_skipped_by(slot.confirmed) {
-            return Err(self.lost(&format!("somebody else moved its position to {}", slot.confirmed)));
+            return Err(self.lost(&format!("another session moved its position to {}", slot.confirmed)));
         }
         match slot.active_pid {
             Some(pid) => Err(self.active(Some(pid))),

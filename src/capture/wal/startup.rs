@@ -1,4 +1,4 @@
-//! The first messages of a session: who we are, the proof of it, and the settings that the server has to print by.
+//! The first messages of a session: the user, the authentication, and the settings for the server's output.
 //!
 //! SCRAM-SHA-256 (bound to the TLS connection when the server offers that), MD5 and clear passwords are answered. The
 //! server has to prove in return that it knows the password, when SCRAM is spoken.

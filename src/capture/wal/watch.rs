@@ -1,8 +1,7 @@
-//! The watch over the publication, on an ordinary connection of its own.
+//! Checks at an interval, on its own connection, that the publication still exists.
 //!
-//! A dropped publication makes no sound in the stream until the next change, and from PostgreSQL 18 on it makes the
-//! changes vanish (17 and older stop at the first one). So it is looked for at an interval. A watch that cannot connect
-//! says nothing: whether the server is there is the stream's own business.
+//! The stream does not show a dropped publication before the next change: PostgreSQL 17 and older then stop, 18 omits the
+//! changes. A watch that cannot connect reports nothing, because the stream itself detects a lost server.
 
 use std::sync::Arc;
 

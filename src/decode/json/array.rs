@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{ValueError, Written, deeper, value};
 use crate::model::ArrayType;
 
-/// Appends a list. The lower bounds are not told: a GraphQL list has none.
+/// Appends a list. The lower bounds are omitted: a GraphQL list has none.
 pub(super) fn write(array: &ArrayType, text: &[u8], out: &mut Vec<u8>, depth: usize) -> Result<Written, ValueError> {
     let mut reader = Reader { array, text, at: after_bounds(text) };
     let written = reader.list(out, depth)?;

@@ -51,7 +51,7 @@ fn walk<'j>(document: &'j Json, path: &[Box<str>]) -> Result<Option<&'j Json>, S
                 Ok(index) if word.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
                     element(items, index.into())
                 }
-                _ => return Err(Stop::Delegated(Why::Form("a word that is no index into a JSON array"))),
+                _ => return Err(Stop::Delegated(Why::Form("a word that is not an index into a JSON array"))),
             },
             _ => None,
         };

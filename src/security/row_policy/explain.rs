@@ -1,4 +1,4 @@
-//! What `explain` tells of a table's policies for one principal: which apply, what of them is compiled, and why the rest
+//! What `explain` reports of a table's policies for one principal: which apply, what of them is compiled, and why the rest
 //! is not.
 
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub struct PolicyExplanation {
     pub refusal: Option<PolicyRefusal>,
     /// Which rows it may show, with the settings' values left out.
     pub possible: Box<str>,
-    /// Which rows it may show, with the settings' values: they are the principal's own, for nobody else to see.
+    /// Which rows it may show, with the settings' values: they belong to the principal, and no other may see them.
     pub possible_with_values: Box<str>,
 }
 

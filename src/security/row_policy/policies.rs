@@ -211,7 +211,7 @@ impl<'t> Applying<'t> {
     }
 }
 
-/// Why no image can tell what the policy says.
+/// Why the policy cannot be evaluated on a row image.
 pub(super) fn undecidable(table: &Table, template: &Template) -> Option<PolicyRefusal> {
     let (on, policy) = (|| table.name.to_string(), || template.policy.name.to_string());
     if let Some(what) = &template.scan.forbidden {

@@ -77,7 +77,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A boolean that is no operator.
+    /// A boolean that is not an operator.
     fn boolean(&self, expr: &Expr) -> Result<Leaf, Why> {
         if let Ok(subject) = self.subject(expr) {
             let value = literal::truth(true);
@@ -146,7 +146,7 @@ impl Reader<'_> {
     fn member(&self, left: &Expr, right: &Expr) -> Result<Leaf, Why> {
         if let Ok(subject) = self.subject(left) {
             let list = constant(right)?;
-            let Type::Array(element) = list.type_of() else { return Err(Why::Form("a list that is no array")) };
+            let Type::Array(element) = list.type_of() else { return Err(Why::Form("a list that is not an array")) };
             types_meet(&subject, &element)?;
             self.collates(&subject, true)?;
             return Ok(Leaf::Member { subject, list });
@@ -317,7 +317,7 @@ fn boolean_constant(expr: &Expr) -> Result<Leaf, Why> {
 
 /// `value = any (list)` without a row: an `or` of comparisons.
 fn constant_member(value: Constant, list: Constant) -> Result<Leaf, Why> {
-    let Type::Array(element) = list.type_of() else { return Err(Why::Form("a list that is no array")) };
+    let Type::Array(element) = list.type_of() else { return Err(Why::Form("a list that is not an array")) };
     let met = value.type_of().compares_with(&element) && !matches!(*element, Type::Named(_) | Type::Bpchar);
     let member = Constant::Member(Box::new(value), Box::new(list));
     met.then_some(Leaf::Constant(member)).ok_or(Why::Form("a list of another type"))

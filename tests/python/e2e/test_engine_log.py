@@ -115,7 +115,7 @@ async def test_rooms_have_loggers_and_levels_of_their_own(
     assert {record.levelname for record in told(caplog, "rowcast.engine.capture")} == {"WARNING", "INFO"}
     assert [record.levelname for record in told(caplog)] == ["WARNING"], "the engine's own INFO is nobody's"
     (resumed,) = (record for record in told(caplog, "rowcast.engine.capture") if record.levelno == logging.INFO)
-    assert resumed.getMessage().startswith("the capture goes on source=rowcast")
+    assert resumed.getMessage().startswith("capture resumed source=rowcast")
 
 
 async def test_where_the_logger_is_off_nothing_is_written_until_it_is_turned_on(

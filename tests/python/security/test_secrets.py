@@ -59,7 +59,7 @@ def lab(database: Database) -> Iterator[Lab]:
 ENGINE_LINES = (
     "WARNING:rowcast.engine:ignored a message in the stream: ",
     "WARNING:rowcast.engine.capture:the capture is interrupted",
-    "INFO:rowcast.engine.capture:the capture goes on",
+    "INFO:rowcast.engine.capture:capture resumed",
     "ERROR:rowcast.engine:the replication stream has failed: ",
     "code=PUBLICATION_MISSING",
 )
