@@ -75,16 +75,16 @@ create table rowcast.outbox (
     new text,
     place int8
 ) partition by list (segment);
-comment on table rowcast.outbox is 'Captured changes that readers may still want. Written by triggers alone.';
+comment on table rowcast.outbox is 'Captured changes that readers may still need. Only triggers write it.';
 comment on column rowcast.outbox.segment is 'The partition; rowcast.outbox_state names the one that is written.';
 comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
 comment on column rowcast.outbox.xid is 'The top-level transaction that made the change.';
-comment on column rowcast.outbox.relation is 'The watched table (of a partition, its root); null for a message.';
+comment on column rowcast.outbox.relation is 'The watched table (for a partition, its root); null for a message.';
 comment on column rowcast.outbox.kind is 'I insert, U update, D delete, T truncate, M message.';
-comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not told) and name; of a message its prefix.';
+comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not captured) and name; for a message its prefix.';
 comment on column rowcast.outbox.old is 'The row before.';
-comment on column rowcast.outbox.new is 'The row after; of a message its content.';
-comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
+comment on column rowcast.outbox.new is 'The row after; for a message its content.';
+comment on column rowcast.outbox.place is 'Order of the change within its transaction, if it differs from the order of id.';
 revoke all on table rowcast.outbox from public;
 
 -- Serves every reading: of a window of transactions, and of one transaction in its order.
@@ -123,9 +123,9 @@ comment on column rowcast.outbox_state.database is 'The database in which it was
 comment on column rowcast.outbox_state.started_in is 'The transaction that started it: which outbox it is.';
 revoke all on table rowcast.outbox_state from public;
 
--- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
--- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So whatever a
--- transaction has seen is told before it, however long it or others were open. Within a window transactions are in the order
+-- The order in which transactions are delivered, the same for every reader. A window holds the transactions that changed something
+-- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So a
+-- transaction follows every transaction that it has seen, even if some were open for long. Within a window transactions are in the order
 -- of their last change, which agrees with the order of commits wherever two have changed one row.
 --
 -- (Windows of all transactions below pg_snapshot_xmin are not enough: of two that have changed one row, the one that came
@@ -145,7 +145,7 @@ create table rowcast.outbox_window (
     timeline int4 not null,
     closed_at timestamptz not null
 );
-comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
+comment on table rowcast.outbox_window is 'The order in which captured transactions are delivered.';
 comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
 comment on column rowcast.outbox_window.last is 'The position of the last one.';
 comment on column rowcast.outbox_window.previous is 'The last position of the window before it.';
@@ -153,13 +153,13 @@ comment on column rowcast.outbox_window.since is 'upto of the window before it.'
 comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
 comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';
 comment on column rowcast.outbox_window.running is 'The transactions that were open then.';
-comment on column rowcast.outbox_window.xids is 'Its transactions, in the order in which they are told.';
+comment on column rowcast.outbox_window.xids is 'Its transactions, in the order of delivery.';
 comment on column rowcast.outbox_window.timeline is 'The server''s timeline when it was closed.';
-comment on column rowcast.outbox_window.closed_at is 'When it was closed: the time at which its transactions are told to have committed.';
+comment on column rowcast.outbox_window.closed_at is 'When it was closed: the commit time that its transactions are reported with.';
 revoke all on table rowcast.outbox_window from public;
 
--- Who reads the outbox, and from where on everything is kept for it. Written by rowcast.open_outbox, rowcast.trim_outbox
--- and rowcast.leave_outbox.
+-- The engines that read the outbox, and the position after which changes are kept for each. Written by
+-- rowcast.open_outbox, rowcast.trim_outbox and rowcast.leave_outbox.
 create table rowcast.outbox_reader (
     name text primary key,
     confirmed pg_lsn not null,
@@ -167,18 +167,18 @@ create table rowcast.outbox_reader (
 );
 comment on table rowcast.outbox_reader is 'Engines that read the outbox.';
 comment on column rowcast.outbox_reader.name is 'One for each engine.';
-comment on column rowcast.outbox_reader.confirmed is 'What is before this position it needs no more.';
-comment on column rowcast.outbox_reader.seen_at is 'When it was heard of last.';
+comment on column rowcast.outbox_reader.confirmed is 'The reader no longer needs changes before this position.';
+comment on column rowcast.outbox_reader.seen_at is 'When the reader last called rowcast.';
 revoke all on table rowcast.outbox_reader from public;
 
 -- The triggers that watched tables and their partitions need and do not have, while changes are captured by triggers. Read by
 -- rowcast.tables, which names the problem, and by rowcast.install_outbox_triggers, which creates them.
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
--- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
--- the order of what they all change: see rowcast.note_outbox_place. Where there can be partitions, more see to what a MERGE does
--- to them, by whichever name it was reached: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
+-- have them; a partition's know whose partition it is. TRUNCATE of a partition is not captured, as in the replication stream.
+-- If other triggers run as well, or referential actions change rows in a statement on another table, further triggers
+-- note the order of all changes: see rowcast.note_outbox_place. If there can be partitions, others capture what a MERGE
+-- does to them through any name: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
 -- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.
@@ -344,7 +344,7 @@ left join lateral (
     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
 ) key on true
 -- Number and name agree; or the name is gone since the column was renamed; or the number means nothing since the
--- dump was restored. Everything else is no tenant column: in doubt nobody sees a row.
+-- dump was restored. In every other case the tenant column is unknown, and rows are hidden.
 left join lateral (
     select a.attnum
     from pg_catalog.pg_attribute a
@@ -365,8 +365,8 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
 ) parent
 cross join lateral (
-    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
-    -- publication for all tables a partition is not a member of its own: its changes carry the root.
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. In a
+    -- publication for all tables a partition is not a separate member: its changes carry the root.
     select
         count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
         coalesce(bool_and(
@@ -473,17 +473,17 @@ as $function$
         when 'not_all_published' then
             'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
-            'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
+            'The table is a partition or inherits from another: statements that name the parent do not append its rows to the outbox. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then
-            'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+            'The table lacks the triggers that append its changes to the outbox: call rowcast.watch again.'
         when 'partition_not_captured' then
-            'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
+            'A partition lacks the triggers that capture statements that name the partition itself: call rowcast.watch again.'
         when 'merge_not_captured' then
-            'The table lacks the triggers that tell the outbox what a MERGE does to partitions: call rowcast.watch again.'
+            'The table lacks the triggers that capture what a MERGE does to partitions: call rowcast.watch again.'
         when 'merge_in_rule' then
             'A rule of this database has a MERGE: what that does to the table is not captured whole by triggers. Write it as an INSTEAD OF trigger.'
         when 'order_not_captured' then
-            'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+            'Other triggers or referential actions run when the table is written, and it lacks the triggers that note the order of all changes: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
@@ -501,20 +501,20 @@ as $function$
         when 'column_list' then
             'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
-            'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+            'Without a primary key, DELETE and LEAVE events cannot identify their row: add one.'
         when 'key_deferrable' then
             'The primary key is deferrable, so within one transaction two rows may have the same key: a client that keeps rows by key may lose one of them. Make the constraint NOT DEFERRABLE.'
         when 'no_policy' then
             'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
         when 'nobody_may_subscribe' then
-            'No tenant column, not public, no row security: nobody may subscribe. Call rowcast.watch with tenant_column or public => true.'
+            'No tenant column, not public, no row security: every client is refused. Call rowcast.watch with tenant_column or public => true.'
         else problem
     end
 $function$;
-comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
+comment on function rowcast.problem_hint(text) is 'Explains a word of rowcast.tables.problems and how to fix the problem.';
 revoke all on function rowcast.problem_hint(text) from public;
 
--- The timeline that the server writes. pg_control_checkpoint() tells that of the last checkpoint, which may be of before a
+-- The timeline that the server writes. pg_control_checkpoint() gives that of the last checkpoint, which may precede a
 -- promotion. Called by rowcast.start_outbox, rowcast.open_outbox and rowcast.close_window.
 create or replace function rowcast.timeline()
 returns int4
@@ -527,12 +527,12 @@ $function$;
 comment on function rowcast.timeline() is 'The timeline that the server writes.';
 revoke all on function rowcast.timeline() from public;
 
--- Wakes the readers of the outbox if they sleep. Called by whatever appends to it.
+-- Wakes the readers of the outbox if they sleep. Called by every function that appends to it.
 --
--- A reader that sleeps holds the advisory lock (1919907683, 3), which everybody who appends tries to share until the end
--- of his transaction. So a reader cannot fall asleep while one of them is in flight, and whoever comes later sees that he
--- has to notify. A NOTIFY in every transaction would cost two thirds of the write rate: a lock that all commits take in
--- turn. Where transactions may be prepared nobody notifies and no reader sleeps: PREPARE TRANSACTION fails after a NOTIFY.
+-- A sleeping reader holds the advisory lock (1919907683, 3), which every writer tries to share until the end of its
+-- transaction. So a reader cannot fall asleep while a writer is active, and a writer that fails to share the lock
+-- notifies. A NOTIFY in every transaction would cost two thirds of the write rate: a lock that all commits take in
+-- turn. If transactions may be prepared, writers do not notify and readers do not sleep: PREPARE TRANSACTION fails after a NOTIFY.
 create or replace function rowcast.wake_outbox_readers()
 returns void
 language plpgsql
@@ -548,11 +548,11 @@ $function$;
 comment on function rowcast.wake_outbox_readers() is 'Wakes the readers of the outbox if they sleep.';
 revoke all on function rowcast.wake_outbox_readers() from public;
 
--- Trigger on watched tables that have other triggers: notes where each row that changes is told among its transaction's
+-- Trigger on watched tables that have other triggers: notes the order of each changed row among its transaction's
 -- changes. Installed by rowcast.install_outbox_triggers, before each statement and before each row, by their names the last.
 --
 -- What other triggers change is appended before what their statement changed, since rowcast.append_to_outbox runs when the
--- statement has ended; told in that order, a client would be left with what a row was before a trigger changed it. So numbers
+-- statement has ended; delivered in that order, a client would end with the row as it was before a trigger changed it. So numbers
 -- are taken here, when a row is about to change: what other BEFORE triggers did for it has lesser ones by then, what comes
 -- after has greater ones. Rows between which nothing else was changed share one: a run. A statement that goes on after a
 -- thousand runs has the rest of its rows in the last.
@@ -564,8 +564,8 @@ revoke all on function rowcast.wake_outbox_readers() from public;
 -- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
 -- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
 --
--- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, and does nothing that set_config would not do.
+-- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. It runs only
+-- as a trigger, and does nothing that set_config would not do.
 create or replace function rowcast.note_outbox_place()
 returns trigger
 language plpgsql
@@ -606,7 +606,7 @@ begin
 end
 $function$;
 comment on function rowcast.note_outbox_place() is
-    'Trigger: notes where each row that changes is told among its transaction''s changes.';
+    'Trigger: notes the order of each changed row among its transaction''s changes.';
 grant execute on function rowcast.note_outbox_place() to public;
 
 -- Trigger on watched tables that are partitioned, and on their partitions, before each statement: whether what it changes has to
@@ -616,14 +616,14 @@ grant execute on function rowcast.note_outbox_place() to public;
 -- another, which is in those of DELETE and INSERT, for which nothing fires unless the MERGE has such actions too; and behind an
 -- inserted row they have that row in place of the updated one (seen on 15.18 and 18.6). So rowcast.append_merged_row captures
 -- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent (of which a cursor
--- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. Of what
--- runs in a function in SQL it reports no text. A text of more than a megabyte is not looked through.
+-- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. For
+-- statements in an SQL function it reports no text. A text of more than a megabyte is not looked through.
 --
 -- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
 -- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
 -- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
 -- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
--- It decides how a statement is captured and nothing else: who sets it in the middle of one garbles what his own rows tell.
+-- It decides only how a statement is captured: a session that sets it during a statement garbles only its own changes.
 create or replace function rowcast.expect_merge()
 returns trigger
 language plpgsql
@@ -670,16 +670,15 @@ revoke all on function rowcast.expect_merge() from public;
 -- found: appends what happened to the row to rowcast.outbox. A row that is moved from one partition to another is deleted and
 -- inserted, as in the replication stream. rowcast.append_to_outbox leaves out what was appended here.
 --
--- Rows are told with the columns of their partition, which may be in another order than the root's. Where places are noted (see
+-- Rows are appended with the columns of their partition, which may be in another order than the root's. Where places are noted (see
 -- rowcast.note_outbox_place) all have the first of the statement, in the order in which they come here: what a BEFORE trigger
--- changes in between is told afterwards, and cannot have changed a row that comes later, which the server forbids. An inserted
+-- changes in between comes after them, and cannot have changed a row that comes later, which the server forbids. An inserted
 -- row has its own place, since a BEFORE trigger may have made room for it.
 --
--- A row is printed by format, which calls nobody's cast of the table's own type and needs no plan that an ALTER TABLE makes stale.
+-- format prints the row: it calls no user-defined cast of the table's type and has no plan that an ALTER TABLE makes stale.
 --
--- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, of that name and so once for each row, and tells of a partition of a
--- watched table what has happened to it.
+-- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. The function
+-- runs only as a trigger of that name, once for each row, and captures only what happened to a partition of a watched table.
 create or replace function rowcast.append_merged_row()
 returns trigger
 language plpgsql
@@ -756,18 +755,18 @@ grant execute on function rowcast.append_merged_row() to public;
 -- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
 -- rowcast.install_outbox_triggers on each watched table and its partitions; a partition's has the root's oid as argument.
 --
--- Security definer: who may write the table need not be allowed to write, or read, the outbox. Values are printed with the
--- settings that a replication stream has, so both kinds of capture tell the same; most sessions have them, and to set them for
--- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the planner thinks for
--- each statement anew (0.1 ms more); with jit a session whose first statement was large compiles each of those that follow
+-- Security definer: a role that may write the table needs no privilege on the outbox. Values are printed with the
+-- settings that a replication stream has, so both kinds of capture deliver the same text; most sessions have them, and to set them for
+-- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the server plans
+-- each statement again (0.1 ms more); with jit a session whose first statement was large compiles each of those that follow
 -- (0.1 s more), since the plan stays.
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
--- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
+-- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are appended as deleted
 -- and inserted. A whole row is (r.*): r may be a column as well, and row(r.*) fails on 18 where a column is virtual. Generated
 -- columns have no type unless the publication has them: so it is in the replication stream. Where other triggers change
--- something too, rowcast.note_outbox_place has noted which is told first. What a MERGE has done to partitions is not told here:
--- rowcast.append_merged_row has appended it.
+-- something too, rowcast.note_outbox_place has noted the order. rowcast.append_merged_row, not this function,
+-- appends what a MERGE has done to partitions.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -843,7 +842,7 @@ begin
         join pg_namespace n on n.oid = c.relnamespace
         where a.relid = watched;
         if not found then
-            return null;  -- It was detached, and nobody watches it any more.
+            return null;  -- It was detached and is no longer watched.
         end if;
     end if;
     if unusual then
@@ -1121,17 +1120,17 @@ comment on function rowcast.note_coverage() is
     'Notes since when the captured changes of each watched table are whole; whether some may have been lost.';
 revoke all on function rowcast.note_coverage() from public;
 
--- Creates publication rowcast, with all tables that are watched, unless it exists, and mends what somebody altered of it, as
--- far as the caller may. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- Creates publication rowcast, with all tables that are watched, unless it exists, and repairs its settings, as
+-- far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
 -- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
 -- that meets a change from before its publication fails for ever. Needs CREATE on the database.
 --
--- Mended are its options, if the caller owns it: with every operation, partitions under their root's name, and from 18 on
+-- If the caller owns it, its options are repaired: with every operation, partitions under their root's name, and from 18 on
 -- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
--- FULL. Watched tables come back, and lose row filters, if the caller owns them as well. What is left is a problem in
--- rowcast.status. What was not captured meanwhile is lost: see rowcast.note_coverage.
+-- FULL. Watched tables are added again without row filters, if the caller owns them as well. rowcast.status reports
+-- the rest. Changes that were not captured until then are lost: see rowcast.note_coverage.
 create or replace function rowcast.ensure_publication()
 returns boolean
 language plpgsql
@@ -1385,9 +1384,9 @@ revoke all on function rowcast.set_identity_full(regclass) from public;
 -- The statements that set replica identities back to what they were before rowcast.watch: of one watched table with its
 -- partitions, or of all. Called by rowcast.restore_identity and by `rowcast uninstall`.
 --
--- An identity that is no longer FULL is not in it: somebody else has changed it since. Where another publication has the
--- table `needed_by` names it, and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
--- would miss the old rows. An index that is gone, or was made anew as one that PostgreSQL refuses here, leaves the default.
+-- An identity that is no longer FULL is not in it: another session has changed it. If another publication has the
+-- table, `needed_by` names it and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
+-- would miss the old rows. If the index was dropped, or PostgreSQL refuses its replacement, the default is set.
 create or replace function rowcast.identity_changes(relation regclass default null)
 returns table (member regclass, statement text, needed_by text)
 language sql
@@ -1464,15 +1463,15 @@ comment on function rowcast.restore_identity(regclass) is
     'Sets the replica identity of a table and its partitions back to what it was before rowcast.watch.';
 revoke all on function rowcast.restore_identity(regclass) from public;
 
--- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
--- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
+-- Creates the triggers that append changes of watched tables and their partitions to the outbox: those that
+-- rowcast.missing_trigger lists, for one table or for all that the caller may alter. Called by rowcast.watch and rowcast.start_outbox.
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
--- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- with SQLSTATE 55P03 when it has lasted for four fifths of deadlock_timeout, however many tables there are: whoever waits
--- for a table that it has does not come to look for deadlocks, in which he might be chosen. (Nor does the server cancel an
+-- none is captured in part, and later writers wait for it. So unless the caller has set lock_timeout it fails
+-- with SQLSTATE 55P03 after four fifths of deadlock_timeout for all tables together: a writer that waits for it then never
+-- runs the deadlock check, which could cancel the writer. (Nor does the server cancel an
 -- autovacuum that stands in the way, which it does after deadlock_timeout.)
--- Always enabled: that is also where session_replication_role is replica.
+-- Always enabled: also if session_replication_role is replica.
 create or replace function rowcast.install_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
@@ -1506,7 +1505,7 @@ exception
 end
 $function$;
 comment on function rowcast.install_outbox_triggers(regclass) is
-    'Has the changes of a watched table, or of all, appended to the outbox.';
+    'Creates the triggers that append changes of a watched table, or of all, to the outbox.';
 revoke all on function rowcast.install_outbox_triggers(regclass) from public;
 
 -- Takes back what rowcast.install_outbox_triggers did, of one table or of all. Called by rowcast.unwatch and
@@ -1541,16 +1540,16 @@ $function$;
 comment on function rowcast.remove_outbox_triggers(regclass) is 'Takes back what rowcast.install_outbox_triggers did.';
 revoke all on function rowcast.remove_outbox_triggers(regclass) from public;
 
--- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
+-- Watches a table: called from the user's migrations, and by src/store for each table that the application declares.
 -- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
 -- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
--- what a migration has watched before. Of what an owner has to mend it is told: a partition that came later must not keep
--- it from serving the others.
+-- what a migration has watched before. Problems that only an owner can fix raise a notice: a later partition must not keep
+-- the engine from serving the others.
 --
 -- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
 -- replica identity must change (see set_identity_full); SHARE UPDATE EXCLUSIVE on the table to publish it, which
--- writers do not notice. The publication cuts inside transactions that are open meanwhile: rows that they wrote
+-- writers do not notice. The publication cuts inside transactions that are open: rows that they wrote
 -- before are not in the stream, rows that they write after are. Where changes are captured by triggers it waits for them
 -- (see install_outbox_triggers).
 --
@@ -1779,7 +1778,7 @@ declare
     lsn pg_lsn;
 begin
     if coalesce(request -> 'who' ->> 'user_id', request -> 'who' ->> 'tenant_id', request -> 'who' ->> 'role') is null then
-        raise exception 'no principal is named'
+        raise exception 'no principal was given'
             using errcode = 'RC005', hint = 'Give at least one of user_id, tenant_id and role.';
     elsif not (code in (1000, 1001, 1012, 1013) or code between 3000 and 4999) then
         raise exception 'a socket cannot be closed with code %', code
@@ -1846,11 +1845,11 @@ comment on function rowcast.disconnect(text, text, text, int, text) is
     'Closes the sockets of these principals in every process when the transaction commits; where it is in the WAL.';
 revoke all on function rowcast.disconnect(text, text, text, int, text) from public;
 
--- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
+-- Captures changes of all watched tables, also of those watched later, by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
 -- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
--- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
+-- be captured; for others that lack triggers it only raises a notice. Locks as rowcast.install_outbox_triggers says.
 --
 -- A dump that was restored elsewhere, also in another database of the cluster, brings rows of another history: they are removed.
 create or replace function rowcast.start_outbox()
@@ -1873,7 +1872,7 @@ begin
     ) then
         select string_agg(distinct g.relation::regclass::text, ', ') into others from rowcast.missing_trigger g;
         if others is not null then
-            raise notice 'triggers are missing that % may not create: %', quote_ident(current_user), others
+            raise notice '% lacks the privilege to create triggers on: %', quote_ident(current_user), others
                 using hint = 'As the owner of the tables and of rowcast, run: select rowcast.start_outbox(). rowcast.status() says what is not captured.';
         end if;
         return false;
@@ -1888,7 +1887,7 @@ begin
         delete from rowcast.outbox_reader;
         truncate rowcast.outbox_window, rowcast.outbox;
         insert into rowcast.outbox_state (system_id, database) values (here, here_in);
-        -- Where everything begins: nobody needs what was before.
+        -- The first window: no reader needs earlier changes.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
         select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
         from (select pg_current_wal_insert_lsn() as lsn) p
@@ -1913,7 +1912,7 @@ begin
 end
 $function$;
 comment on function rowcast.start_outbox() is
-    'Has changes of watched tables captured by triggers, for databases without logical replication; whether anything changed.';
+    'Captures changes of watched tables by triggers, for databases without logical replication; returns whether anything changed.';
 revoke all on function rowcast.start_outbox() from public;
 
 -- Takes back what rowcast.start_outbox did: drops the triggers and empties the outbox; whether there was one. Called by an
@@ -1940,8 +1939,8 @@ $function$;
 comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outbox did; whether there was an outbox.';
 revoke all on function rowcast.stop_outbox() from public;
 
--- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
--- there is no outbox, or it was written in another database: rowcast.start_outbox makes one.
+-- Registers a reader, and keeps all present changes for it. Called by src/capture/outbox at each connection. Returns no row
+-- if the outbox is missing or was written in another database: rowcast.start_outbox creates it.
 --
 -- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
 -- timelines of whose windows something is kept, and the last position of each that this server has.
@@ -1981,19 +1980,19 @@ begin
     ) t;
 end
 $function$;
-comment on function rowcast.open_outbox(text) is 'Lets a reader of the outbox in, and keeps everything for it that is there.';
+comment on function rowcast.open_outbox(text) is 'Registers a reader of the outbox, and keeps all present changes for it.';
 revoke all on function rowcast.open_outbox(text) from public;
 
 -- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
 -- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
 --
--- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null without an outbox.
 -- Other readers are woken when a window was closed: only one polls while changes come.
 --
 -- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
 -- million changes and is still open would else be passed over, change by change, each time.
 --
--- What nobody was there to read may be millions of transactions: then there are several windows of one snapshot.
+-- Without a reader millions of transactions may accumulate: then one snapshot gives several windows.
 --
 -- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
 -- autovacuum, which takes the same, has hardly a reason to visit.
@@ -2007,8 +2006,8 @@ declare
     closed boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'rowcast.close_window needs a transaction that is read committed'
-            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+        raise exception 'rowcast.close_window must run in a read committed transaction'
+            using errcode = 'RC005', hint = 'At other isolation levels it cannot see what was committed since the transaction began.';
     end if;
     lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (
@@ -2061,15 +2060,16 @@ $function$;
 comment on function rowcast.close_window() is 'Gives positions to the captured transactions that have ended since the last window.';
 revoke all on function rowcast.close_window() from public;
 
--- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/engine/outbox_watch.rs every
+-- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/outbox_watch.rs every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
--- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
--- not count, unless the server was not there either; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+-- is emptied when every transaction in it precedes all that readers need. A reader that has not called for a minute does
+-- not count, unless the server was down too; it notices that windows are missing. The newest window stays: a reader that
+-- has read all of it misses nothing.
 --
--- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
--- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
+-- TRUNCATE conflicts with every transaction that uses the segment: a reader, or one that was open when the segment changed.
+-- So it waits for 50 ms at most and is retried at the next call; no other statement waits longer for it.
 create or replace function rowcast.trim_outbox(reader text, confirmed pg_lsn)
 returns void
 language plpgsql
@@ -2085,8 +2085,8 @@ declare
     is_needed boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
-            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+        raise exception 'rowcast.trim_outbox must run in a read committed transaction'
+            using errcode = 'RC005', hint = 'At other isolation levels it cannot see what was committed since the transaction began.';
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
@@ -2096,7 +2096,7 @@ begin
         lock table rowcast.outbox_reader in share update exclusive mode nowait;
     exception
         when lock_not_available then
-            return;  -- Somebody else is at it.
+            return;  -- Another session is trimming.
     end;
     select * into strict state from rowcast.outbox_state;
     select (state.segment + d) % 4 into next
@@ -2155,8 +2155,8 @@ $function$;
 comment on function rowcast.leave_outbox(text) is 'Nothing needs to be kept for this reader of the outbox any more.';
 revoke all on function rowcast.leave_outbox(text) from public;
 
--- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
--- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
+-- The health of rowcast in this database, one line for each thing that can be wrong. Called by operators, by
+-- `rowcast status` and by src/store. `ok` is false if an operator must act; then `hint` says how.
 -- Reads catalogs, statistics and rowcast's own tables. Without jit, as rowcast.watch.
 create or replace function rowcast.status()
 returns table (name text, value text, ok boolean, hint text)
@@ -2189,7 +2189,7 @@ with line (place, name, value, ok, hint) as (
             and coalesce(to_jsonb(p) ->> 'pubgencols' = 's', true)
         ), false),
         case
-            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). A slot that exists must be made anew.'
+            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). Drop and recreate an existing slot.'
             when bool_and(p.puballtables) then 'UPDATEs of tables without a primary key fail. Drop it and run: select rowcast.ensure_publication()'
             else format(
                 'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate''%s)',
@@ -2214,7 +2214,7 @@ with line (place, name, value, ok, hint) as (
     union all
     select 9, 'publish_privilege', case when bool_or(has_function_privilege('public', f.oid, 'execute')) then 'open' else 'restricted' end, true,
         case when bool_or(has_function_privilege('public', f.oid, 'execute')) then
-            'Every role can send messages with pg_logical_emit_message. To make rowcast.publish the only door, revoke it from public and grant it to the owner of rowcast.'
+            'Every role can send messages with pg_logical_emit_message. To allow messages only through rowcast.publish, revoke it from public and grant it to the owner of rowcast.'
         end
     from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
     union all
@@ -2417,20 +2417,19 @@ revoke all on function rowcast.grant_revoker(regrole) from public;
 -- The publication that the slot streams; rowcast.watch adds tables to it.
 select rowcast.ensure_publication();
 
--- Event trigger: tells every engine, at this place of the transaction, that a statement may have changed who sees what of a
--- watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
--- happens without it.
+-- Event trigger: reports to every engine, at this point of the transaction, that a statement may have changed the visibility
+-- of a watched table. See install_event_trigger for when it runs, and src/engine/policy_watch.rs for what happens without it.
 --
--- It reads catalogs and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in everybody's
--- statements, and schema rowcast may belong to somebody else. For the same reason it writes to the outbox only if that belongs
--- to its own owner or to a superuser: others could have tables do things when they are written. What is watched is what
+-- It reads catalogs and calls nothing of schema rowcast: it runs as its owner, a superuser, in the statements of all
+-- roles, and schema rowcast may belong to another role. For the same reason it writes to the outbox only if that belongs
+-- to its own owner or to a superuser: another role's tables could run code when they are written. What is watched is what
 -- publication rowcast has.
 -- Security definer, since pg_logical_emit_message may be revoked from public.
 --
 -- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
 -- the catalog. A setting of that transaction remembers it, and goes with a savepoint that is rolled back.
 --
--- Nobody's statement fails for it: an error becomes a warning, and the engine's poll finds the change.
+-- It never makes a statement fail: an error becomes a warning, and the engine's poll finds the change.
 create or replace function rowcast.tell_of_ddl()
 returns event_trigger
 language plpgsql
@@ -2523,7 +2522,7 @@ begin
         perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
         -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
         -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
-        -- written next came first). So something that nobody reads is written in between.
+        -- written next came first). So a message that no reader uses is written in between.
         perform pg_logical_emit_message(true, 'rowcast.space', '');
         perform set_config('rowcast.told', pg_current_xact_id()::text, true);
         if outbox then
@@ -2537,21 +2536,21 @@ begin
     end if;
 exception
     when others then
-        raise warning 'rowcast was not told of %: %', tg_tag, sqlerrm
-            using hint = 'Its engines find the change by polling, within seconds.';
+        raise warning 'could not report % to rowcast: %', tg_tag, sqlerrm
+            using hint = 'Engines find the change by polling, within seconds.';
 end
 $function$;
 comment on function rowcast.tell_of_ddl() is
     'Event trigger: tells engines that a statement may have changed who sees what of a watched table.';
 revoke all on function rowcast.tell_of_ddl() from public;
 
--- Has engines told of changes of policies, grants and owners at their place in the stream. Called by the migration that
--- adds it, and by a superuser where that one was not allowed to; repeating it is harmless. Without it engines poll, and
--- a change is in force up to 2 seconds after its commit; rowcast.status says which it is.
+-- Installs the event trigger that reports changes of policies, grants and owners in the stream. Called by the migration that
+-- adds it, and by a superuser if the migration lacked the privilege; repeating it is harmless. Without it engines poll, and
+-- a change takes effect up to 2 seconds after its commit; rowcast.status reports whether it is installed.
 --
--- The function that runs in everybody's statements becomes the caller's: whoever may replace it could do whatever those
--- who change the schema may do. For the same reason read what is in schema rowcast before calling this in a database
--- where somebody else owns it.
+-- The caller becomes the owner of a function that runs in the statements of all roles: a role that can replace it gains the
+-- privileges of every role that runs DDL. So read schema rowcast before calling this in a database where another role
+-- owns it.
 --
 -- Enabled always, that is also where session_replication_role is replica, which restoring tools set. No event trigger
 -- fires for roles, their memberships and REASSIGN OWNED (14 to 18): those are polled for in any case.
@@ -2571,12 +2570,12 @@ begin
             'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
             'ALTER FOREIGN TABLE', 'ALTER SEQUENCE', 'ALTER PUBLICATION'
         ) execute function rowcast.tell_of_ddl();
-        comment on event trigger rowcast_ddl is 'rowcast: tells engines of changed policies, grants and owners.';
+        comment on event trigger rowcast_ddl is 'rowcast: reports changed policies, grants and owners to engines.';
     end if;
     alter event trigger rowcast_ddl enable always;
     if not exists (select from pg_event_trigger where evtname = 'rowcast_drop') then
         create event trigger rowcast_drop on sql_drop execute function rowcast.tell_of_ddl();
-        comment on event trigger rowcast_drop is 'rowcast: tells engines of dropped policies and tables.';
+        comment on event trigger rowcast_drop is 'rowcast: reports dropped policies and tables to engines.';
     end if;
     alter event trigger rowcast_drop enable always;
 exception
@@ -2586,7 +2585,7 @@ exception
 end
 $function$;
 comment on function rowcast.install_event_trigger() is
-    'Has engines told of changed policies, grants and owners at their place in the stream. For superusers.';
+    'Installs the event trigger that reports changed policies, grants and owners in the stream. For superusers.';
 revoke all on function rowcast.install_event_trigger() from public;
 
 -- Takes back what install_event_trigger did, but for the owner of the function: from now on engines poll. For whoever

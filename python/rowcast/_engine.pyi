@@ -42,13 +42,13 @@ class EventBusConfig:
 
     @staticmethod
     def rehearsal(tables: str, roles: list[str], begins_at_us: int) -> EventBusConfig:
-        """Changes and time that are told by hand, for tests: see ``rowcast.testing``, which writes these arguments.
+        """Changes and time that a test supplies; ``rowcast.testing`` builds these arguments.
 
         ``tables`` is a JSON array of ``{"schema", "name", "columns": [{"name", "type", "labels": [str], "not_null"}],
         "key": [column], "key_only", "row_security", "policies": [{"name", "permissive", "roles": [role], "using"}],
-        "grants": {role: [column]}}``; ``begins_at_us`` is where the clock stands, in microseconds since 1970.
+        "grants": {role: [column]}}``; ``begins_at_us`` is the clock's first value, in microseconds since 1970.
 
-        Raises ``ValueError`` when ``tables`` is no such array; a table that cannot be meant is told by ``start``.
+        Raises ``ValueError`` if ``tables`` is not such an array; ``start`` reports tables that are not valid.
         """
 
     @staticmethod
@@ -63,9 +63,10 @@ class EventBusConfig:
 
         ``url`` is a libpq URL or key=value string; unset parts come from the ``PG*`` environment variables.
         ``slot`` and ``publication`` are created if they do not exist; without ``slot`` it is ``rowcast_db`` and the
-        database's OID. ``capture`` is ``"wal"`` (the replication
-        stream), ``"outbox"`` (triggers) or ``"auto"``: the outbox if the database has one, else the stream where it can
-        be had, else the outbox. Raises ``ValueError`` for another ``capture``.
+        database's OID. ``capture`` is ``"wal"`` (the replication stream), ``"outbox"`` (triggers) or ``"auto"``: the
+        outbox if the database has one, else the stream if the server allows it, else the outbox.
+
+        Raises ``ValueError`` for another ``capture``.
         """
 
     @property
@@ -83,7 +84,7 @@ class EventBusConfig:
 class SubscriptionExecutor:
     """The engine: capture, matching, security, serialization and delivery for one process.
 
-    One that is dropped without ``stop`` closes its sessions and does not wait for anything. After a fork it belongs to
+    An executor that is dropped without ``stop`` closes its sessions without waiting. After a fork it belongs to
     the parent: in the child its methods raise ``ConfigurationError`` with ``FORKED``.
     """
 
@@ -91,7 +92,7 @@ class SubscriptionExecutor:
         """``settings`` is a JSON object, see docs/reference/settings.md. Raises ``ConfigurationError``."""
 
     def migrate(self, *, dry_run: bool = False) -> list[str]:
-        """Apply the embedded migrations that the database lacks, or only tell them; their names.
+        """Apply the embedded migrations that the database lacks, or only list them; returns their names.
 
         Blocks; needs no ``start``. Raises ``MigrationError`` or ``ConnectionFailed``.
         """
@@ -138,8 +139,8 @@ class SubscriptionExecutor:
     ) -> str:
         """Answer a query with a GraphQL response as JSON text.
 
-        ``principal`` is who asks for rows by key (``_entities`` of a federated graph): the modules are asked and
-        PostgreSQL reads as the principal, which blocks. Without one such a query is refused (``PRINCIPAL_REQUIRED``).
+        ``principal`` is needed to read rows by key (``_entities`` of a federated graph): the security modules apply and
+        PostgreSQL reads as the principal, which blocks. Without it such a query fails with ``PRINCIPAL_REQUIRED``.
         """
 
     def answer(self, request: GraphQLRequest, *, principal: Principal | None = None) -> str:
@@ -148,7 +149,7 @@ class SubscriptionExecutor:
     def connect(self, hub: Hub, address: str | None = None) -> Session:
         """A session for one accepted socket of a peer with this address.
 
-        Raises ``RateLimited`` when there are too many of that address (setting ``limits.connects``).
+        Raises ``RateLimited`` if the address has too many (setting ``limits.connects``).
         """
 
     def revoke(self, *, user_id: str | None = None, tenant_id: str | None = None, role: str | None = None) -> int:
@@ -183,10 +184,10 @@ class SubscriptionExecutor:
     ) -> None:
         """Start a subscription whose results are fetched with ``next_event``.
 
-        It ends by itself when ``principal.expires_at`` has come (``TOKEN_EXPIRED``) and by ``revoke`` (``REVOKED``).
+        It ends at ``principal.expires_at`` (``TOKEN_EXPIRED``) and on ``revoke`` (``REVOKED``).
 
         Raises ``RequestRefused``; ``ConfigurationError`` with ``SUBSCRIPTION_EXISTS`` when the id is taken;
-        ``ValueError`` when ``variables`` is no JSON object.
+        ``ValueError`` if ``variables`` is not a JSON object.
         """
 
     def resolve_on(self, hub: Hub) -> None:
@@ -218,12 +219,12 @@ class SubscriptionExecutor:
         operation: str | None = None,
         field: str | None = None,
     ) -> str:
-        """Why this principal is told of a row of this table, or is not: a JSON object. Blocks; needs no ``start``.
+        """Explain as a JSON object whether this principal receives a row of this table. Blocks; needs no ``start``.
 
         ``row`` and ``old`` are the row after and before the change, JSON objects by column names; a column that is
         left out is one that the stream does not carry, which is not NULL. ``operation`` is ``"INSERT"``,
-        ``"UPDATE"`` or ``"DELETE"``, and without it what the images tell. ``field`` is what the field is declared
-        with, as for ``start``, without its table. What is there stays from release to release::
+        ``"UPDATE"`` or ``"DELETE"``, by default inferred from the images. ``field`` is what the field is declared
+        with, as for ``start``, without its table. The keys are stable across releases::
 
             {"table", "admitted",
              "problems": [{"code", "hint"}],
@@ -259,7 +260,7 @@ class SubscriptionExecutor:
         """``select rowcast.unwatch(…)``; whether it was watched. Blocks; needs no ``start``."""
 
     def uninstall(self, *, dry_run: bool = False) -> str:
-        """Remove what rowcast made in the database, with the slots of this bus's pool, or only say so.
+        """Remove what rowcast made in the database, with the slots of this bus's pool, or only list it.
 
         A JSON object of arrays of text: ``obstacles`` (what has to end or go first), ``statements`` (one transaction),
         ``slots`` (statements that follow it) and ``leaves`` (what stays). Blocks; needs no ``start``. Raises
@@ -273,13 +274,13 @@ class SubscriptionExecutor:
         """
 
     def commit(self, changes: str, committed_at_us: int | None = None) -> list[str]:
-        """Tell of one commit on a bus made by ``EventBusConfig.rehearsal``; the cursors of its events.
+        """Deliver one commit on a bus made by ``EventBusConfig.rehearsal``; returns the cursors of its events.
 
         ``changes`` is a JSON array of ``{"operation": "INSERT", "table", "new"}``, ``{"operation": "UPDATE", "table",
         "old", "new"}``, ``{"operation": "DELETE", "table", "old"}``, ``{"operation": "TRUNCATE", "table"}`` and
         ``{"operation": "MESSAGE", "topic", "tenant", "payload"}``; a payload is JSON text, a row is an object of
-        PostgreSQL's text forms by column. ``committed_at_us`` is in microseconds since 1970, and without it what the
-        clock shows. Does not block.
+        PostgreSQL's text forms by column. ``committed_at_us`` is in microseconds since 1970, by default the
+        clock's time. Does not block.
 
         Raises ``ConfigurationError`` with ``ROW_INVALID``, ``COLUMN_UNKNOWN``, ``TABLE_UNKNOWN`` or ``NOT_REHEARSING``.
         """
@@ -291,20 +292,20 @@ class SubscriptionExecutor:
         """
 
     def date_us(self) -> int:
-        """What the engine's clock shows, in microseconds since 1970."""
+        """The engine's clock, in microseconds since 1970."""
 
     def unsettled(self) -> tuple[int, int, int]:
-        """What is not over: resolver calls, subscribers who are told again what they missed, endings to carry out."""
+        """Counts of unfinished work: resolver calls, replays to subscribers, endings to carry out."""
 
     def next_event(self, subscription_id: str, timeout: float | None = 0.0) -> bytes | None:
-        """The next result as a serialized GraphQL response, or ``None`` when ``timeout`` seconds bring none.
+        """The next result as a serialized GraphQL response, or ``None`` if none arrives within ``timeout`` seconds.
 
         ``timeout=None`` waits for ever. Raises ``SubscriptionEnded`` when the subscription failed, was ended by
         ``complete`` or ``stop``, or is unknown; results that had arrived before its end are given out first.
         """
 
     def complete(self, subscription_id: str) -> bool:
-        """End a subscription made by ``register``; whether there was one."""
+        """End a subscription made by ``register``; returns whether there was one."""
 
     def metrics(self) -> dict[str, int]:
         """Counters and gauges by name. One without a value is absent, such as ``slot_safe_bytes`` without a limit."""
@@ -370,7 +371,7 @@ class Session:
     def accept(self, principal: Principal, payload: str | None = None) -> None:
         """The connection is authenticated; ``payload`` is a JSON object for the connection_ack, else ``ValueError``.
 
-        A principal that was revoked while its hook was asked is refused: then the session is ``closing``.
+        If the principal was revoked while its hook ran, it is refused and the session is ``closing``.
         """
 
     def refuse(self, code: int, reason: str) -> None:
@@ -386,7 +387,7 @@ class Session:
         """
 
     def end(self, operation: str) -> None:
-        """The client completed an operation of its event stream; nothing more is told of it."""
+        """The client completed an operation of its event stream; no further events are delivered for it."""
 
     def claim(self) -> None:
         """The client opened the event stream that it had reserved."""
@@ -395,7 +396,7 @@ class Session:
         """Up to ``limit`` frames of an event stream, as they go over the wire."""
 
     def farewell(self) -> str | None:
-        """What an event stream that closes tells behind its last frame. Given out once."""
+        """The text that a closing event stream sends after its last frame. Returned once."""
 
     def closing(self) -> tuple[int, str, bool] | None:
         """Code, reason and whether to close at once; if not at once, only after ``take`` has given its last frame.
@@ -437,7 +438,7 @@ class Event:
         """The primary key by column names."""
     @property
     def changed(self) -> list[str]:
-        """Columns that an UPDATE changed, as far as the replica identity tells."""
+        """Columns that an UPDATE changed, as far as the replica identity shows."""
     @property
     def payload(self) -> Any:
         """The payload of a message."""
@@ -455,7 +456,7 @@ class Call:
     def __new__(cls, _the_engine_makes_these: Never, /) -> Self: ...
     @property
     def pending(self) -> bool:
-        """Whether anybody still waits for the result."""
+        """Whether a subscription still waits for the result."""
     @property
     def resolver(self) -> int:
         """The resolver's index, as declared to ``start``."""

@@ -1,7 +1,7 @@
 """The contract between rowcast and a WebSocket server: moving text frames, nothing else.
 
-The whole graphql-transport-ws conversation is the engine's; an adapter only carries it. Whoever writes one for
-another server implements `WebSocketAdapter` and runs ``rowcast.adapter_suite`` against it.
+The whole graphql-transport-ws conversation is the engine's; an adapter only carries it. An adapter for
+another server implements `WebSocketAdapter` and passes ``rowcast.adapter_suite``.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def _item(annotation: object) -> object | None:
 
 def _check_name(name: str, where: str) -> None:
     if not is_graphql_name(name):
-        raise _invalid(f"{where}: {name!r} is no GraphQL name; it must start with {_NAME_START} and be ASCII")
+        raise _invalid(f"{where}: {name!r} is not a GraphQL name; it must start with {_NAME_START} and be ASCII")
 
 
 def _check_fields(fields: Sequence[ObjectField], where: str) -> None:

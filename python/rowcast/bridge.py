@@ -32,7 +32,7 @@ _NO_SESSIONS = {RESOLVER_CALLS, LOG_LINES}
 
 
 class Wakeable(Protocol):
-    """Whoever is told that the engine has something for it."""
+    """A session or pool that the engine can wake."""
 
     def wake(self) -> None:
         """Called on the loop's thread; must not block or raise."""
@@ -40,10 +40,10 @@ class Wakeable(Protocol):
 
 @runtime_checkable
 class Guest(Wakeable, Protocol):
-    """Whoever has a socket that has to be closed when the server stops."""
+    """A session whose socket is closed when the server stops."""
 
     def leave(self) -> None:
-        """Close it behind what is queued."""
+        """Close it after the queued frames."""
 
     def abort(self) -> None:
         """Close it at once."""
@@ -63,7 +63,7 @@ class LoopBridge:
         self._stop_watching = _watch(loop, self.hub.fileno(), self._on_readable)
 
     def follow_log(self) -> None:
-        """Tell the engine's lines on this loop, those that wait already included."""
+        """Log the engine's lines on this loop, including those that already wait."""
         self.add(LOG_LINES, LogLines())
         self.hub.follow_log()
 
@@ -191,7 +191,7 @@ class _Watcher:
             try:
                 self._loop.call_soon_threadsafe(self._handle)
             except RuntimeError:
-                return  # the loop is closed; nobody is left to be told
+                return  # the loop is closed
             self._handled.wait()
 
     def _handle(self) -> None:

@@ -1,4 +1,4 @@
-"""What an ``authenticate`` hook is shown of a connection: headers, cookies, query and the connection_init payload.
+"""What an ``authenticate`` hook receives about a connection: headers, cookies, query and the connection_init payload.
 
 Values here are credentials, so `repr` shows names alone.
 """
@@ -13,7 +13,7 @@ from rowcast.errors import CredentialMissing
 
 
 class Headers(Mapping[str, str]):
-    """HTTP headers by name, whatever the case; a header that came several times is joined as RFC 9110 says."""
+    """HTTP headers by case-insensitive name; repeated headers are joined as in RFC 9110."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._values: dict[str, str] = {}
@@ -54,15 +54,15 @@ class Payload(dict[str, Any]):
 
 @dataclass(frozen=True, repr=False)
 class Connection:
-    """One WebSocket or event stream that asks to be let in.
+    """One WebSocket or event stream before it is authenticated.
 
     Attributes:
-        headers: Of the upgrade request; names in any case.
-        cookies: Of the upgrade request. Check ``headers["origin"]`` (or set ``allowed_origins``) when you trust them:
-            browsers send cookies from any site.
-        payload: Of connection_init; empty for an event stream, which has its request's headers.
-        query: Of the URL; of a name given twice the last value.
-        client: Address and port of the peer, as far as the server tells.
+        headers: The upgrade request's headers; names are case-insensitive.
+        cookies: The upgrade request's cookies. If you trust them, check ``headers["origin"]`` or set
+            ``allowed_origins``: browsers send cookies from any site.
+        payload: The connection_init payload; empty for an event stream.
+        query: The URL's parameters; if a name is repeated, its last value.
+        client: Address and port of the peer, if the server reports them.
     """
 
     headers: Mapping[str, str] = field(default_factory=Headers)

@@ -38,9 +38,9 @@ class Rules:
     """What is the same for every conversation of a handler.
 
     Attributes:
-        authenticate: The application's hook; ``None`` lets everybody in as ``Principal()``.
+        authenticate: The application's hook; ``None`` admits every client as ``Principal()``.
         authenticate_timeout_s: Seconds that the hook may take; then the socket closes with 1013, which clients retry.
-        debug: Whether a failing hook's own words are told to the client.
+        debug: Whether clients receive the text of a failing hook's exception.
     """
 
     authenticate: Authenticate | None
@@ -111,7 +111,7 @@ class Conversation:
             for frame in frames:
                 await self._adapter.send_text(frame)
             if len(frames) == FRAMES_PER_TURN:
-                # Servers' sends rarely suspend: without this a full queue would keep the loop from everybody else.
+                # Servers' sends rarely suspend: without this a full queue would block the loop for other tasks.
                 await asyncio.sleep(0)
             elif not frames and closing is not None:
                 return
@@ -212,7 +212,7 @@ async def shut(adapter: WebSocketAdapter, code: int, reason: str, patience_s: fl
         if isinstance(adapter, Abortable):
             adapter.abort()
         else:
-            _log.warning("a socket does not close and its adapter has no abort(): %r", error)
+            _log.warning("cannot close a socket: closing failed and its adapter has no abort(): %r", error)
 
 
 async def _end(*tasks: asyncio.Task[None] | None) -> None:

@@ -19,7 +19,7 @@ class TimedOut(Exception):
 
 
 class CancelledWithin(Exception):
-    """The work awaited something that was cancelled; whoever awaits the work was not."""
+    """The work awaited something that was cancelled; the worker itself was not."""
 
 
 if sys.version_info >= (3, 11):
@@ -92,7 +92,7 @@ if sys.version_info >= (3, 11):
 else:
 
     class Deadlines:
-        """Python 3.10 counts no cancellations: work runs in a task of its own, so that it can be told whose it was."""
+        """Python 3.10 does not count cancellations: a separate task for the work shows which one was cancelled."""
 
         def __init__(self, limit_s: float) -> None:
             self._limit_s = limit_s
@@ -112,9 +112,9 @@ else:
             return task.result()
 
         def close(self) -> None:
-            """There is no timer."""
+            """Nothing to close without a shared timer."""
 
     def _retrieve(task: asyncio.Future[object]) -> None:
-        """What timed-out work raises while it is cancelled has nobody to go to."""
+        """Mark as retrieved what timed-out work raises while it is cancelled."""
         if not task.cancelled():
             task.exception()

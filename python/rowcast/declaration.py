@@ -33,19 +33,19 @@ class Declaration:
         table: ``orders`` or ``schema.orders``, as PostgreSQL resolves it; ``None`` for a topic.
         topic: The topic of published messages; ``None`` for a table.
         tenant: The column that holds the row's tenant.
-        public: Everybody may subscribe; the table has no tenant column.
+        public: Every client may subscribe; the table has no tenant column.
         name: The field's name; by default the function's, or else the table's or topic's. Each of them becomes
             camelCase unless the manager has ``naming="database"``.
         leave: Whether the resolver is also called for rows that leave the subscriber's view.
         timeout: Seconds that one call of the resolver may take; ``None`` means the manager's ``resolver_timeout_s``.
         replica_identity: ``"full"`` lets the engine set REPLICA IDENTITY FULL, ``"keep"`` leaves the table's own:
             unless that is FULL, a subscriber with a tenant, a row policy or a filter gets no DELETE and no LEAVE.
-        scopes: What the principal's ``scopes`` must contain, all of it; else ``SCOPE_REQUIRED``.
-        operations: Which changes may be watched, of ``INSERT``, ``UPDATE``, ``DELETE`` and ``TRUNCATE``; others are
-            ``OPERATION_FORBIDDEN``, and who asks for none in particular watches these. ``None`` is all of them.
+        scopes: Names that the principal's ``scopes`` must all contain; else ``SCOPE_REQUIRED``.
+        operations: Operations that clients may subscribe to (``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE``), and the
+            default of a client that names none; others get ``OPERATION_FORBIDDEN``. ``None`` allows all.
         service: The service that the field belongs to; any other refuses it with ``SERVICE_FOREIGN``.
         resolver: The function that makes the field's values; ``None`` for the event envelope.
-        transactions: What one commit changed is told at once, as a list between ``begin`` and ``end``.
+        transactions: Deliver the changes of each commit together, as a list between ``begin`` and ``end``.
         slow_client: ``"coalesce"`` or ``"disconnect"`` for clients that read too slowly; ``None`` means the manager's
             ``slow_client``.
     """
@@ -120,7 +120,7 @@ class Declaration:
             if text is not None and (not isinstance(text, str) or not text or "\0" in text):
                 return f"{what} must be non-empty text, not {text!r}"
         if self.name is not None and not is_graphql_name(self.name):
-            return f"name={self.name!r} is no GraphQL name: letters, digits and `_`, no leading digit or `__`"
+            return f"name={self.name!r} is not a GraphQL name: use letters, digits and `_`, no leading digit or `__`"
         return None
 
     def _wrong_option(self) -> str | None:
@@ -140,7 +140,7 @@ class Declaration:
         if self.transactions and self.table is None:
             return "transactions are changes of rows, so they need a table"
         if self.transactions and self.slow_client == "coalesce":
-            return 'transactions=True tells every change and slow_client="coalesce" passes over some: choose one'
+            return 'transactions=True delivers every change and slow_client="coalesce" skips some: choose one'
         return None
 
     def _wrong_scope(self) -> str | None:

@@ -1,11 +1,10 @@
-"""The engine's lines, told through ``logging``: ``rowcast.engine``, and ``rowcast.engine.capture`` etc. for its rooms.
+"""Writes the engine's log lines to ``logging``: ``rowcast.engine``, ``rowcast.engine.capture`` etc.
 
 The engine puts its lines on a bounded list and rings a loop, as it does for everything; nothing of it waits for a
-handler. There is one list for the process: with several managers a line is told by whichever comes first. Where no
-manager runs, lines wait until somebody calls `drain_log`.
+handler. There is one list for the process: with several managers the first to wake logs a line. Without a
+running manager lines wait until `drain_log` is called.
 
-Which levels the engine writes at all is asked of the loggers when a manager starts, and by `drain_log`; what is below
-costs it nothing.
+A starting manager and `drain_log` set the engine's level from the loggers; lines below it cost nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def tell_lines() -> int:
     """As many of the waiting lines as one turn of a loop has time for; how many. Does not raise."""
     lost, lines = take_log(LINES_PER_TURN)
     if lost:
-        _log.warning("%d lines of the engine are lost: they came faster than they were fetched", lost)
+        _log.warning("dropped %d engine log lines: they arrived faster than they were read", lost)
     for line in lines:
         try:
             _tell(*line)

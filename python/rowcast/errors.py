@@ -4,9 +4,9 @@
 
     RowcastError
     ├── ConfigurationError        a setting, a declaration or a signature is wrong; nothing was started
-    │   └── PrincipalError        a `Principal` is wrong; nobody was let in
+    │   └── PrincipalError        a `Principal` is wrong; the client was refused
     ├── ConnectionFailed          PostgreSQL cannot be reached
-    │   └── AuthenticationFailed  it can, but does not let us in
+    │   └── AuthenticationFailed  PostgreSQL rejects the credentials
     ├── CaptureError              the change stream cannot be read: slot, publication, rights
     ├── MigrationError            a migration failed or the database is newer than this package
     ├── DatabaseError             PostgreSQL refused watch, unwatch, status or uninstall
@@ -70,7 +70,7 @@ class ConnectionFailed(RowcastError):
 
 
 class AuthenticationFailed(ConnectionFailed):
-    """PostgreSQL does not accept the user, the password or the certificate."""
+    """PostgreSQL rejects the user, the password or the certificate."""
 
     default_code = "AUTHENTICATION_FAILED"
 
@@ -88,7 +88,7 @@ class MigrationError(RowcastError):
 
 
 class DatabaseError(RowcastError):
-    """PostgreSQL refused what was asked of it beyond migrations: a privilege is missing, a lock was not to be had."""
+    """PostgreSQL refused a statement other than a migration: a privilege is missing, a lock timed out."""
 
     default_code = "DATABASE_REFUSED"
 
@@ -129,11 +129,11 @@ class RequestRefused(RowcastError):
 
 
 class RateLimited(RowcastError):
-    """Too many connections of one address at once.
+    """One address opened too many connections.
 
     Args:
-        message: What there was too much of.
-        retry_after_s: Whole seconds after which it is worth to try again.
+        message: Which limit was exceeded.
+        retry_after_s: Whole seconds to wait before a retry.
     """
 
     default_code = "RATE_LIMITED"
@@ -148,8 +148,8 @@ class RateLimited(RowcastError):
 class SubscriptionEnded(RowcastError):
     """The subscription failed, was completed, or never was.
 
-    ``code`` says why: ``COMPLETED``, ``SHUTTING_DOWN``, ``SLOW_CONSUMER``, ``TOKEN_EXPIRED`` when the principal's
-    ``expires_at`` has come, ``REVOKED`` after `SubscriptionManager.revoke`, …
+    ``code`` says why: ``COMPLETED``, ``SHUTTING_DOWN``, ``SLOW_CONSUMER``, ``TOKEN_EXPIRED`` at the principal's
+    ``expires_at``, ``REVOKED`` after `SubscriptionManager.revoke`, …
     """
 
     default_code = "SUBSCRIPTION_ENDED"
@@ -162,9 +162,9 @@ class NotStarted(RowcastError):
 
 
 class Forbidden(RowcastError):
-    """Raise it in an ``authenticate`` hook: the socket closes with 4403, which stock clients answer with a new attempt.
+    """Raise it in an ``authenticate`` hook: the socket closes with 4403, and stock clients retry.
 
-    The client is told ``Forbidden`` and nothing else; ``message`` is for the log.
+    The client receives only ``Forbidden``; ``message`` is for the log.
     """
 
     default_code = "FORBIDDEN"

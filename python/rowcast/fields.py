@@ -1,6 +1,6 @@
-"""All declarations of a manager as one value: what the engine's ``start`` is told, and which functions it will call.
+"""All declarations of a manager as one value: the argument of the engine's ``start`` and the resolvers it calls.
 
-Here, and not earlier, names must be unique: declarations come from several modules.
+Unique names are checked here, since declarations come from several modules.
 """
 
 from __future__ import annotations

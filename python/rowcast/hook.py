@@ -54,11 +54,11 @@ def _problem(hook: object) -> str | None:
 
 
 async def principal_of(hook: Authenticate, connection: Connection) -> Principal:
-    """What the hook answers; a plain function runs in a thread.
+    """Call the hook; a plain function runs in a thread.
 
     Raises:
         Forbidden: The hook refused.
-        TypeError: Its answer is no principal.
+        TypeError: It returned something other than a `Principal`.
     """
     try:
         principal = await _answer(hook, connection)

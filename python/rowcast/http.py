@@ -1,11 +1,11 @@
-"""GraphQL over HTTP for who has no WebSocket: whoever asks for the schema, and a federated graph's gateway.
+"""GraphQL over HTTP for clients without a WebSocket: schema tools and a federated graph's gateway.
 
 The engine alone reads the JSON of a request: Python's would round numbers. Queries are answered here; subscriptions are
 `rowcast.sse`.
-The ``authenticate`` hook is asked first, with the request's headers and without a payload: the schema names tables and
-columns. With ``public_introspection`` it is asked for ``_entities`` alone, which gives rows. Status codes and
-media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` tells errors by status,
-``application/json`` (what older clients ask for) by body.
+The ``authenticate`` hook runs first, with the request's headers and an empty payload: the schema names tables and
+columns. With ``public_introspection`` it runs only for ``_entities``, which returns rows. Status codes and
+media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` reports errors by status,
+``application/json`` (which older clients request) in the body.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def accepted(request: Request, ours: Sequence[str]) -> str | None:
 
 
 def _weighed(entry: str) -> tuple[str, float]:
-    """A media range and its ``q``; one that is no number wants nothing less than all."""
+    """A media range and its ``q``; an invalid ``q`` counts as 1."""
     name, *parameters = (part.strip().lower() for part in entry.split(";"))
     for parameter in parameters:
         if parameter.startswith("q="):

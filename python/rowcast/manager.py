@@ -2,7 +2,7 @@
 
 A manager is an ordinary object: no global state, several live in one process. Starting it connects to PostgreSQL,
 applies migrations, watches the declared tables and starts the capture; stopping it closes every socket with 1001
-(clients come back with their cursor) and gives everything back. It can be started again after that.
+(clients reconnect and resume from their cursor) and releases all resources. It can be started again.
 """
 
 from __future__ import annotations
@@ -66,25 +66,25 @@ class SubscriptionManager:
             By default the hook is asked for every query.
         serve_watched: Whether tables that are watched but not declared are fields too, without the scopes, operations
             or resolver of any declaration; their tenant column, row policies and grants apply. By default a manager
-            serves what it declares, whatever else the database watches.
+            serves only its declared tables.
         service: This service's name in a federated graph; then the schema is an Apollo Federation 2 subgraph, fields of
             other services are refused, and so are principals whose ``services`` do not contain it.
         protected_variables: GraphQL variables that must equal an attribute of the principal (``"tenant_id"`` or
             ``"user_id"``), by name; else ``SCOPE_VARIABLE_FORBIDDEN``. By default ``tenantId``, ``tenant_id``,
             ``userId`` and ``user_id``; ``{}`` for none.
-        limits: Rates as ``{"subscribes": {"per_s": 10, "burst": 100}}``; ``None`` in place of a rate is no limit, what
-            is left out has its default: ``connects`` of an address (no limit; beyond it 1013), ``subscribes`` of a
+        limits: Rates as ``{"subscribes": {"per_s": 10, "burst": 100}}``; a rate of ``None`` disables a limit, a missing
+            rate has its default: ``connects`` of an address (no limit; beyond it 1013), ``subscribes`` of a
             principal (1,000/s, 20,000 at once; an ``error`` with ``RATE_LIMITED``), ``messages`` of a principal
-            (5,000/s, 100,000 at once; 4429), ``asked``: subscriptions whose row policy PostgreSQL has to be asked
-            about (100/s, 2,000 at once; as ``subscribes``).
-        policy_sessions: Connections in which PostgreSQL evaluates delegated row policies; 2 to 64,
-            since one is kept for policies that are slow or raise. Opened when first needed. By default 4.
-        policy_timeout_s: Seconds after which such a question is cancelled and asked again; in vain for some five
-            seconds, its subscriptions end with ``POLICY_FAILED``. By default 1.
+            (5,000/s, 100,000 at once; 4429), ``delegated``: subscriptions whose row policy is delegated to
+            PostgreSQL (100/s, 2,000 at once; as ``subscribes``).
+        policy_sessions: Connections that evaluate delegated row policies; 2 to 64,
+            since one is reserved for policies that are slow or raise. Opened when first needed. By default 4.
+        policy_timeout_s: Seconds after which such an evaluation is cancelled and retried; after about five seconds of
+            failures its subscriptions end with ``POLICY_FAILED``. By default 1.
         policy_backlog_bytes_max: Bytes of events that may wait for one such policy, as one role with the same settings;
-            then whoever an event concerns ends with ``POLICY_OVERLOADED``. By default 16 MiB.
-        replay_window_bytes: Bytes of recent events that are kept for subscribers who come back with a cursor; the slot
-            keeps their WAL, so that they outlive the process. By default 64 MiB.
+            then the subscriptions that an event matches end with ``POLICY_OVERLOADED``. By default 16 MiB.
+        replay_window_bytes: Bytes of recent events that are kept for subscribers that resume from a cursor; the slot
+            keeps their WAL, so that they survive a restart. By default 64 MiB.
         replay_window_s: Seconds that they are kept. By default 300.
         slot_idle_s: Seconds after which a slot of the pool that no process streams from is dropped. By default 3600.
         slot: The name of the pool of replication slots, shared by all processes of an application: the first streams
@@ -95,10 +95,10 @@ class SubscriptionManager:
             triggers that append to a table, for databases without logical replication. ``"auto"``: the outbox if the
             database has one, else the stream where ``wal_level`` and the role allow it, else the outbox. By default
             ``ROWCAST_CAPTURE``, else ``"auto"``.
-        debug: Tell clients what exceptions in hooks and resolvers say. Never in production.
+        debug: Send clients the text of exceptions in hooks and resolvers. Never in production.
         held_bytes_max: Bytes that a client may send while it is being authenticated; then the socket is closed.
         request_limits: How large one GraphQL request may be.
-        slow_client: What becomes of a client that reads more slowly than it is told. ``"disconnect"`` closes it with
+        slow_client: What happens to a client that reads slower than events arrive. ``"disconnect"`` closes it with
             1013 and its last cursor, so that it misses nothing. ``"coalesce"`` keeps the latest result of each row (and
             that a row left the view), with ``extensions.rowcast.coalesced`` for how many events it stands; what still
             does not fit closes it. A declaration's own ``slow_client`` comes first.
@@ -321,7 +321,7 @@ class SubscriptionManager:
             await self.start()
         except RowcastError as error:
             # A server that does not start prints the error as a traceback, which does not have its code.
-            _log.error("the application does not start: %s code=%s", error, error.code)
+            _log.error("cannot start the application: %s code=%s", error, error.code)
             raise
         try:
             yield
@@ -388,7 +388,7 @@ class SubscriptionManager:
         Args:
             topic: The topic of a ``subscription(topic=…)`` field.
             payload: JSON values.
-            tenant: Who may receive it; ``None`` for everybody who may subscribe.
+            tenant: The tenant that may receive it; ``None`` for all subscribers.
 
         Raises:
             PublishError: It was not published; ``PAYLOAD_NOT_JSON`` when it cannot be written as JSON.
@@ -411,8 +411,8 @@ class SubscriptionManager:
             query: The document.
             variables: Its variables, JSON values.
             operation_name: Which of its operations.
-            principal: Who asks for rows by key; they are read from PostgreSQL as this principal, and the call blocks
-                meanwhile. Without one such a query is refused with ``PRINCIPAL_REQUIRED``.
+            principal: Needed to read rows by key: PostgreSQL reads them as this principal, and the call blocks.
+                Without it such a query fails with ``PRINCIPAL_REQUIRED``.
 
         Returns:
             ``data``, ``errors`` or both.
@@ -443,11 +443,11 @@ class SubscriptionManager:
 
         This process closes its sockets at once and drops what waits for them; every other process of the database does
         so in the order of commits. A connection whose ``authenticate`` hook is running is checked when it answers.
-        Stock clients come back and ask ``authenticate`` again, so change what it reads first; or call
+        Stock clients reconnect and authenticate again, so change what the hook reads first; or call
         ``select rowcast.revoke(user_id => …)`` in the transaction that changes it.
 
         Args:
-            user_id: Of the principals that are meant, like the other two. All that is given must match.
+            user_id: Selects principals, as do the other two. All given values must match.
             tenant_id: See ``user_id``.
             role: See ``user_id``.
 
@@ -472,7 +472,7 @@ class SubscriptionManager:
         code: int = 1012,
         reason: str = "Service restart",
     ) -> int:
-        """Close somebody's sockets behind what waits for them; registered subscriptions go on.
+        """Close the selected sockets after their queued frames; registered subscriptions continue.
 
         This process does so at once, every other process of the database in the order of commits;
         ``select rowcast.disconnect(user_id => …)`` does so with a transaction.
@@ -481,7 +481,7 @@ class SubscriptionManager:
             user_id: As for `revoke`, like the other two.
             tenant_id: See ``user_id``.
             role: See ``user_id``.
-            code: 1000, 1001, 1012, 1013 or any from 3000 to 4999. Stock clients come back after all but 4400, 4401,
+            code: 1000, 1001, 1012, 1013 or any from 3000 to 4999. Stock clients reconnect after all but 4400, 4401,
                 4406, 4409, 4429 and 4500.
             reason: For the client's log; cut to 123 bytes.
 

@@ -41,7 +41,7 @@ class Account:
             except KeyError:
                 continue
             return Account(entry.pw_uid, entry.pw_gid)
-        raise _unavailable("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as")
+        raise _unavailable("cannot run PostgreSQL as root, and the system has neither a user `postgres` nor `nobody`")
 
     def home(self, wanted: Path) -> Path:
         """The wanted folder, or where this user may not enter that, one below the folder for temporary files."""
@@ -64,10 +64,10 @@ class Account:
         return path
 
     def _check_owner(self, folder: Path) -> None:
-        """A folder with a name that can be guessed may have been made by somebody else, to read what we put there."""
+        """Another user may have created a folder with a guessable name, to read its contents."""
         found = folder.lstat()
         if folder.is_symlink() or found.st_uid not in (os.geteuid(), self.uid):
-            raise _unavailable(f"{folder} belongs to somebody else; remove it")
+            raise _unavailable(f"{folder} belongs to another user; remove it")
         folder.chmod(0o700)
 
     def _give(self, path: Path) -> None:
@@ -127,9 +127,9 @@ class Programs:
             if account.runs([str(folder / "postgres"), "--version"]):
                 return Programs(folder, account)
         if folders:
-            who = "us" if account.uid is None else f"user id {account.uid} (PostgreSQL refuses root)"
+            who = "this user" if account.uid is None else f"user id {account.uid} (PostgreSQL refuses root)"
             raise _unavailable(
-                f"the programs in {folders[0]} cannot be run by {who}. Install into a folder that everybody may enter, "
+                f"the programs in {folders[0]} cannot be run by {who}. Install into a folder that this user can enter, "
                 "do not run as root, or set ROWCAST_DATABASE_URL"
             )
         raise _unavailable(

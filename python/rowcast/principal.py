@@ -1,7 +1,7 @@
-"""Who is asking. An ``authenticate`` hook makes one `Principal` per connection; the engine only reads it.
+"""The identity of a client. An ``authenticate`` hook makes one `Principal` per connection; the engine only reads it.
 
-A wrong principal is a wrong answer to «who may see this», so everything is checked here, where the traceback still
-points at the hook. What is not known is ``None`` and sees nothing that depends on it.
+A wrong principal would show rows to the wrong client, so everything is checked here, where the traceback still
+points at the hook. An unknown attribute is ``None`` and hides all rows that depend on it.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _setting_name(name: object) -> str:
         )
     if not all(_IDENTIFIER.fullmatch(part) for part in name.split(".")):
         raise _invalid(
-            f"setting {name!r} is no name that PostgreSQL accepts: identifiers (letters, digits, _ and $, no leading "
-            "digit) with dots between them"
+            f"setting {name!r} is not a name that PostgreSQL accepts: use identifiers (letters, digits, _ and $, no "
+            "leading digit) with dots between them"
         )
     return name
 

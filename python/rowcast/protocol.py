@@ -30,10 +30,10 @@ class GraphQLTransportWSHandler:
         authenticate: ``async def`` (or ``def``, then in a thread): takes a `Connection`, returns a `Principal`. Raising
             `Forbidden` closes with 4403, and so do ``HTTPException`` with 401 or 403 and ``WebSocketException`` with
             1008 of FastAPI and Starlette; anything else closes with 4500, its text hidden unless the manager has
-            ``debug``. Without a hook everybody is let in as ``Principal()`` and sees what is public.
+            ``debug``. Without a hook every client is admitted as ``Principal()`` and sees public tables.
         allowed_origins: Values of the ``Origin`` header that may connect, such as ``"https://app.example.com"``;
-            requests without that header are no browsers and may. ``None`` allows all: set it when the hook trusts
-            cookies.
+            requests without that header do not come from browsers and may connect. ``None`` allows all: set it if
+            the hook trusts cookies.
         authenticate_timeout_s: Seconds that the hook may take; then the socket closes with 1013.
 
     Raises:
@@ -79,7 +79,7 @@ class GraphQLTransportWSHandler:
         except RateLimited as error:
             await shut(adapter, 1013, f"{error.code}: try again in {error.retry_after_s} s")
         except RowcastError as error:
-            _log.warning("connection turned away: %s [%s]", error, error.code)
+            _log.warning("connection refused: %s [%s]", error, error.code)
             await shut(adapter, 1013, "Try again later")
         else:
             conversation = Conversation(session, adapter, self.rules)
@@ -92,7 +92,7 @@ class GraphQLTransportWSHandler:
                 bridge.remove(token)
 
     async def _turn_away(self, adapter: WebSocketAdapter, error: NotStarted) -> None:
-        """A manager that is stopping has clients who should come back; one that never ran has a mistake to show."""
+        """Clients of a stopped manager reconnect; a manager that never ran is a mistake to report."""
         if self._manager.has_run:
             await shut(adapter, 1001, "Going away")
         else:

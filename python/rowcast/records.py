@@ -33,7 +33,7 @@ class Member:
 
 
 def members_of(cls: type, where: str) -> Sequence[Member] | None:
-    """The members in order, or ``None`` when the class is no record.
+    """The members in order, or ``None`` if the class is not a record.
 
     Raises:
         ConfigurationError: ``ANNOTATION_UNSUPPORTED`` for an annotation that cannot be evaluated.

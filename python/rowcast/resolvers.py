@@ -2,7 +2,7 @@
 
 Each resolver has a lane of its own: a queue and up to ``concurrency`` workers, started as they are needed. A resolver
 that is slow or stuck therefore holds up nothing but itself. The queues here need no bound of their own: every call in
-them is counted by the engine, which gives up calls that nobody waits for any more (`Call.pending`).
+them is counted by the engine, which drops calls whose subscriptions have ended (`Call.pending`).
 
 Every call that is taken gets exactly one ``finish`` or ``fail``, whatever the function does and however it ends.
 """
@@ -87,7 +87,7 @@ class Lane:
         self._threads: ThreadPoolExecutor | None = None
 
     def offer(self, call: Call) -> None:
-        """Queue a call and see that somebody takes it."""
+        """Queue a call and wake or start a worker for it."""
         if self._closing:
             call.fail("The server is shutting down", "SHUTTING_DOWN")
             return
@@ -161,17 +161,17 @@ class Lane:
         return await result if inspect.isawaitable(result) else result
 
     def _raised(self, call: Call, error: Exception) -> None:
-        """An exception is the resolver's own, unless its subscribers left meanwhile: then the event is out of reach."""
+        """Log an exception, unless the subscribers have left: then the event is gone and the resolver may fail."""
         if call.pending:
             _log.error("%s raised at %s", self._task.resolver.where, call.event.cursor, exc_info=error)
         self._fail(call, f"{type(error).__name__}: {error}" if self._debug else HIDDEN, "RESOLVER_FAILED")
 
     def _finish(self, call: Call, result: object) -> None:
-        """Deliver a result. What its type does not allow is told to the subscribers; the log says whose fault it is."""
+        """Deliver a result. If its type is wrong, subscribers get an error and the log names the resolver."""
         try:
             problem = call.finish(result)
         except Exception as error:
-            _log.exception("the engine did not take a result of %s", self._task.resolver.where)
+            _log.exception("the engine rejected a result of %s", self._task.resolver.where)
             self._fail(call, str(error) if self._debug else HIDDEN, "RESOLVER_RESULT_INVALID")
         else:
             if problem is not None:
@@ -181,4 +181,4 @@ class Lane:
         try:
             call.fail(message, code)
         except Exception:
-            _log.exception("the engine did not take a failure of %s", self._task.resolver.where)
+            _log.exception("the engine rejected a failure of %s", self._task.resolver.where)

@@ -1,7 +1,7 @@
-"""Who uses a folder: a file lock that several processes share, and that the system frees when one of them is killed.
+"""Counts a folder's users: a file lock that processes share, and that the system releases when a process dies.
 
-Users hold it shared for as long as they live. Whoever changes anything (starts or stops the server) holds a second lock
-alone meanwhile, so nobody joins a server that is about to stop.
+Users hold it shared while they live. A process that starts or stops the server holds a second, exclusive lock, so no
+process joins a server that is about to stop.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SharedLock:
         self._fcntl.flock(self._held, self._fcntl.LOCK_SH)
 
     def leave(self) -> bool:
-        """Stop being a user; True when nobody else is one. Called inside `changing`."""
+        """Stop being a user; True if no other process is one. Called inside `changing`."""
         if self._held is None:
             return False
         descriptor, self._held = self._held, None

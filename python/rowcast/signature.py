@@ -49,7 +49,7 @@ class Resolver:
         name = getattr(bare, "__name__", type(bare).__name__)
         where = f"{getattr(bare, '__module__', '?')}.{getattr(bare, '__qualname__', name)}"
         if isinstance(function, type) or not callable(function):
-            raise _invalid(f"{where} is no function; decorate `{_FORM.format(name=name)}`")
+            raise _invalid(f"{where} is not a function; decorate `{_FORM.format(name=name)}`")
         _check_kind(bare, where, name)
         _check_parameters(function, where, name)
         resolver = Resolver(function, name, where, _is_async(bare), _return_annotation(bare, where))
@@ -103,7 +103,7 @@ def _advice(parameters: list[inspect.Parameter]) -> str:
     if any(each.name in ("self", "cls") for each in parameters[:1]):
         return "A method is declared on an instance: manager.subscription(…)(instance.method)"
     if any(each.name in ("context", "ctx", "info", "principal") for each in parameters):
-        return "Results are shared by all subscribers with equal variables, so a resolver is not told who asks"
+        return "Subscribers with equal variables share results, so a resolver does not receive the principal"
     return "Bind other arguments with functools.partial or a closure"
 
 

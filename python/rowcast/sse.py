@@ -1,13 +1,12 @@
-"""graphql-sse: subscriptions over plain HTTP, for whoever cannot or would not open a WebSocket.
+"""graphql-sse: subscriptions over plain HTTP, for clients without a WebSocket.
 
 Two modes. *Distinct*: a request that accepts ``text/event-stream`` is answered with the results of its one operation;
 each has its cursor for an ``id``, so that a browser's ``EventSource`` resumes by itself (``Last-Event-ID`` means what
 ``extensions.rowcast.after`` means, and is newer). *Single*: PUT reserves a stream and gives its token, GET opens it,
 POST starts operations in it, DELETE ends them.
 
-What is promised: whoever asks is asked for by the same ``authenticate`` hook as on a WebSocket, and meets the same
-limits; a stream that ends without ``complete`` may be resumed. The engine holds the conversation: what is here carries
-bytes.
+The same ``authenticate`` hook and limits apply as on a WebSocket. A client can resume a stream that ended without
+``complete``. The engine holds the conversation; this module carries bytes.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class GraphQLHTTPHandler:
         except RateLimited as error:
             answered = refusal(429, error.message, error.code, retry_after=str(error.retry_after_s))
         except RowcastError as error:
-            _log.warning("request turned away: %s [%s]", error, error.code)
+            _log.warning("request refused: %s [%s]", error, error.code)
             answered = _OVERLOADED
         if answered is not None:
             await exchange.answer(answered)
@@ -121,7 +120,7 @@ class GraphQLHTTPHandler:
         return asked if isinstance(asked, Answer) else await self._start(request, asked, token)
 
     async def _query(self, exchange: Exchange) -> Answer:
-        """A subscription that names itself was meant for a stream, of which nobody has a token."""
+        """A subscription with an ``operationId`` was meant for a stream, but the request has no token."""
         body = await exchange.body()
         if body is None:
             return TOO_LARGE

@@ -57,7 +57,7 @@ _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictiona
 
 @contextmanager
 def watched(stream: Leaver) -> Iterator[None]:
-    """Tell ``stream`` to leave when its server stops meanwhile."""
+    """Close ``stream`` if its server stops inside this context."""
     loop = asyncio.get_running_loop()
     watch = _watches.get(loop)
     if watch is None:
@@ -70,6 +70,6 @@ def watched(stream: Leaver) -> Iterator[None]:
 
 
 def is_server_stopping() -> bool:
-    """Whether uvicorn was told to stop: its server is the one that handles the signals."""
+    """Whether uvicorn is stopping: its server is the one that handles the signals."""
     handlers = (signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
     return any(getattr(getattr(handler, "__self__", None), "should_exit", False) is True for handler in handlers)

@@ -1,7 +1,7 @@
-"""Streams that were reserved: who may open them and start operations in them, by a token that nobody guesses.
+"""Reserved streams: the client with the random token may open one and start operations in it.
 
-A reservation lives as long as its session. One that nobody opens closes by itself (the engine's ``init_wait_s``), and
-tells so as sessions do: by being woken.
+A reservation lives as long as its session. An unopened one closes after the engine's ``init_wait_s``; like a
+session, it is then woken.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reservation:
         return is_first
 
     def wake(self) -> None:
-        """Something waits for its reader, who is not there yet; or it is over."""
+        """Events wait for a client that has not opened the stream yet; or the stream is over."""
         if self.session.closing() is not None:
             self.owner.drop(self)
 
@@ -54,7 +54,7 @@ class Reservations:
         reservation = Reservation(session, principal, bridge, self, number=session.token)
         self._by_token[reservation.token] = reservation
         bridge.add(reservation.number, reservation)
-        # It may be over already, for whom the token has expired: that was told before anybody listened.
+        # If the token has expired, the session closed before `bridge.add`, and no wake follows.
         reservation.wake()
         return reservation
 

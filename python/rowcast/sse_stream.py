@@ -27,8 +27,8 @@ HEADERS = (
     ("x-accel-buffering", "no"),
 )
 
-# The stock client looks whether somebody waits for a result when the stream ends, and nobody does before the last one
-# was handled: without this pause it may take a lost stream for one that ended well.
+# If the stream ends before the stock client has handled the last result, the client takes a lost stream for a complete
+# one: this pause gives it time.
 _LAST_WORD_S = 0.05
 
 
@@ -145,9 +145,9 @@ class EventStream:
         try:
             await asyncio.wait_for(self._say_why(), EVICT_WAIT_S if at_once else CLOSE_WAIT_S)
         except Exception as error:
-            _log.debug("an event stream is aborted: %r", error)
+            _log.debug("aborting an event stream: %r", error)
             self._exchange.abort()
-            # The server has to see it before it is told that there is nothing more to send.
+            # The server must notice the abort before the response ends.
             await asyncio.wait({gone}, timeout=EVICT_WAIT_S)
 
     async def _say_why(self) -> None:

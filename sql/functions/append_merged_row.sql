@@ -2,16 +2,15 @@
 -- found: appends what happened to the row to rowcast.outbox. A row that is moved from one partition to another is deleted and
 -- inserted, as in the replication stream. rowcast.append_to_outbox leaves out what was appended here.
 --
--- Rows are told with the columns of their partition, which may be in another order than the root's. Where places are noted (see
+-- Rows are appended with the columns of their partition, which may be in another order than the root's. Where places are noted (see
 -- rowcast.note_outbox_place) all have the first of the statement, in the order in which they come here: what a BEFORE trigger
--- changes in between is told afterwards, and cannot have changed a row that comes later, which the server forbids. An inserted
+-- changes in between comes after them, and cannot have changed a row that comes later, which the server forbids. An inserted
 -- row has its own place, since a BEFORE trigger may have made room for it.
 --
--- A row is printed by format, which calls nobody's cast of the table's own type and needs no plan that an ALTER TABLE makes stale.
+-- format prints the row: it calls no user-defined cast of the table's type and has no plan that an ALTER TABLE makes stale.
 --
--- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, of that name and so once for each row, and tells of a partition of a
--- watched table what has happened to it.
+-- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. The function
+-- runs only as a trigger of that name, once for each row, and captures only what happened to a partition of a watched table.
 create or replace function rowcast.append_merged_row()
 returns trigger
 language plpgsql

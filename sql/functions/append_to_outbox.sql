@@ -1,18 +1,18 @@
 -- Trigger, once for each statement: appends what the statement changed to rowcast.outbox. Installed by
 -- rowcast.install_outbox_triggers on each watched table and its partitions; a partition's has the root's oid as argument.
 --
--- Security definer: who may write the table need not be allowed to write, or read, the outbox. Values are printed with the
--- settings that a replication stream has, so both kinds of capture tell the same; most sessions have them, and to set them for
--- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the planner thinks for
--- each statement anew (0.1 ms more); with jit a session whose first statement was large compiles each of those that follow
+-- Security definer: a role that may write the table needs no privilege on the outbox. Values are printed with the
+-- settings that a replication stream has, so both kinds of capture deliver the same text; most sessions have them, and to set them for
+-- each call takes a third of its time (28 of 93 us for an INSERT of one row). Without generic plans the server plans
+-- each statement again (0.1 ms more); with jit a session whose first statement was large compiles each of those that follow
 -- (0.1 s more), since the plan stays.
 --
 -- Rows of an UPDATE are paired by their order in the two transition tables, which the server fills in step. Where a row
--- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are told as deleted
+-- that moved to another partition was swallowed by a trigger there the two are not in step: those rows are appended as deleted
 -- and inserted. A whole row is (r.*): r may be a column as well, and row(r.*) fails on 18 where a column is virtual. Generated
 -- columns have no type unless the publication has them: so it is in the replication stream. Where other triggers change
--- something too, rowcast.note_outbox_place has noted which is told first. What a MERGE has done to partitions is not told here:
--- rowcast.append_merged_row has appended it.
+-- something too, rowcast.note_outbox_place has noted the order. rowcast.append_merged_row, not this function,
+-- appends what a MERGE has done to partitions.
 create or replace function rowcast.append_to_outbox()
 returns trigger
 language plpgsql
@@ -88,7 +88,7 @@ begin
         join pg_namespace n on n.oid = c.relnamespace
         where a.relid = watched;
         if not found then
-            return null;  -- It was detached, and nobody watches it any more.
+            return null;  -- It was detached and is no longer watched.
         end if;
     end if;
     if unusual then

@@ -16,7 +16,7 @@ declare
     lsn pg_lsn;
 begin
     if coalesce(request -> 'who' ->> 'user_id', request -> 'who' ->> 'tenant_id', request -> 'who' ->> 'role') is null then
-        raise exception 'no principal is named'
+        raise exception 'no principal was given'
             using errcode = 'RC005', hint = 'Give at least one of user_id, tenant_id and role.';
     elsif not (code in (1000, 1001, 1012, 1013) or code between 3000 and 4999) then
         raise exception 'a socket cannot be closed with code %', code

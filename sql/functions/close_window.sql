@@ -1,13 +1,13 @@
 -- Gives positions to the captured transactions that have ended since the last window. Called by src/capture/outbox every few
 -- milliseconds while changes come, as a statement of its own; everything is decided by one snapshot, taken behind the lock.
 --
--- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null when there is no outbox.
+-- `seen`: every transaction that this snapshot sees is in a window up to `newest`, which is null without an outbox.
 -- Other readers are woken when a window was closed: only one polls while changes come.
 --
 -- Between the transactions that are open, outbox_by_transaction is read in ranges, and not across them: one that has a
 -- million changes and is still open would else be passed over, change by change, each time.
 --
--- What nobody was there to read may be millions of transactions: then there are several windows of one snapshot.
+-- Without a reader millions of transactions may accumulate: then one snapshot gives several windows.
 --
 -- The lock stops other calls alone; an advisory one could be held by every role that may connect. It is on a table that
 -- autovacuum, which takes the same, has hardly a reason to visit.
@@ -21,8 +21,8 @@ declare
     closed boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'rowcast.close_window needs a transaction that is read committed'
-            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+        raise exception 'rowcast.close_window must run in a read committed transaction'
+            using errcode = 'RC005', hint = 'At other isolation levels it cannot see what was committed since the transaction began.';
     end if;
     lock table rowcast.outbox_state in share update exclusive mode;
     with w as materialized (

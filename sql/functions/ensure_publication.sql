@@ -1,14 +1,14 @@
--- Creates publication rowcast, with all tables that are watched, unless it exists, and mends what somebody altered of it, as
--- far as the caller may. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- Creates publication rowcast, with all tables that are watched, unless it exists, and repairs its settings, as
+-- far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
 -- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
 -- that meets a change from before its publication fails for ever. Needs CREATE on the database.
 --
--- Mended are its options, if the caller owns it: with every operation, partitions under their root's name, and from 18 on
+-- If the caller owns it, its options are repaired: with every operation, partitions under their root's name, and from 18 on
 -- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
--- FULL. Watched tables come back, and lose row filters, if the caller owns them as well. What is left is a problem in
--- rowcast.status. What was not captured meanwhile is lost: see rowcast.note_coverage.
+-- FULL. Watched tables are added again without row filters, if the caller owns them as well. rowcast.status reports
+-- the rest. Changes that were not captured until then are lost: see rowcast.note_coverage.
 create or replace function rowcast.ensure_publication()
 returns boolean
 language plpgsql

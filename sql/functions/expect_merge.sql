@@ -5,14 +5,14 @@
 -- another, which is in those of DELETE and INSERT, for which nothing fires unless the MERGE has such actions too; and behind an
 -- inserted row they have that row in place of the updated one (seen on 15.18 and 18.6). So rowcast.append_merged_row captures
 -- it. That takes 0.1 ms a row, so not where the text of the statement rules out a MERGE: what the client sent (of which a cursor
--- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. Of what
--- runs in a function in SQL it reports no text. A text of more than a megabyte is not looked through.
+-- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. For
+-- statements in an SQL function it reports no text. A text of more than a megabyte is not looked through.
 --
 -- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
 -- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
 -- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
 -- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
--- It decides how a statement is captured and nothing else: who sets it in the middle of one garbles what his own rows tell.
+-- It decides only how a statement is captured: a session that sets it during a statement garbles only its own changes.
 create or replace function rowcast.expect_merge()
 returns trigger
 language plpgsql

@@ -1,9 +1,9 @@
 -- The statements that set replica identities back to what they were before rowcast.watch: of one watched table with its
 -- partitions, or of all. Called by rowcast.restore_identity and by `rowcast uninstall`.
 --
--- An identity that is no longer FULL is not in it: somebody else has changed it since. Where another publication has the
--- table `needed_by` names it, and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
--- would miss the old rows. An index that is gone, or was made anew as one that PostgreSQL refuses here, leaves the default.
+-- An identity that is no longer FULL is not in it: another session has changed it. If another publication has the
+-- table, `needed_by` names it and FULL stays: without it UPDATE and DELETE could fail, or a reader of that publication
+-- would miss the old rows. If the index was dropped, or PostgreSQL refuses its replacement, the default is set.
 create or replace function rowcast.identity_changes(relation regclass default null)
 returns table (member regclass, statement text, needed_by text)
 language sql

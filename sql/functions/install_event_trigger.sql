@@ -1,10 +1,10 @@
--- Has engines told of changes of policies, grants and owners at their place in the stream. Called by the migration that
--- adds it, and by a superuser where that one was not allowed to; repeating it is harmless. Without it engines poll, and
--- a change is in force up to 2 seconds after its commit; rowcast.status says which it is.
+-- Installs the event trigger that reports changes of policies, grants and owners in the stream. Called by the migration that
+-- adds it, and by a superuser if the migration lacked the privilege; repeating it is harmless. Without it engines poll, and
+-- a change takes effect up to 2 seconds after its commit; rowcast.status reports whether it is installed.
 --
--- The function that runs in everybody's statements becomes the caller's: whoever may replace it could do whatever those
--- who change the schema may do. For the same reason read what is in schema rowcast before calling this in a database
--- where somebody else owns it.
+-- The caller becomes the owner of a function that runs in the statements of all roles: a role that can replace it gains the
+-- privileges of every role that runs DDL. So read schema rowcast before calling this in a database where another role
+-- owns it.
 --
 -- Enabled always, that is also where session_replication_role is replica, which restoring tools set. No event trigger
 -- fires for roles, their memberships and REASSIGN OWNED (14 to 18): those are polled for in any case.
@@ -24,12 +24,12 @@ begin
             'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
             'ALTER FOREIGN TABLE', 'ALTER SEQUENCE', 'ALTER PUBLICATION'
         ) execute function rowcast.tell_of_ddl();
-        comment on event trigger rowcast_ddl is 'rowcast: tells engines of changed policies, grants and owners.';
+        comment on event trigger rowcast_ddl is 'rowcast: reports changed policies, grants and owners to engines.';
     end if;
     alter event trigger rowcast_ddl enable always;
     if not exists (select from pg_event_trigger where evtname = 'rowcast_drop') then
         create event trigger rowcast_drop on sql_drop execute function rowcast.tell_of_ddl();
-        comment on event trigger rowcast_drop is 'rowcast: tells engines of dropped policies and tables.';
+        comment on event trigger rowcast_drop is 'rowcast: reports dropped policies and tables to engines.';
     end if;
     alter event trigger rowcast_drop enable always;
 exception
@@ -39,5 +39,5 @@ exception
 end
 $function$;
 comment on function rowcast.install_event_trigger() is
-    'Has engines told of changed policies, grants and owners at their place in the stream. For superusers.';
+    'Installs the event trigger that reports changed policies, grants and owners in the stream. For superusers.';
 revoke all on function rowcast.install_event_trigger() from public;

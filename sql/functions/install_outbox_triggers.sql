@@ -1,12 +1,12 @@
--- Has the changes of watched tables and of everything below them appended to the outbox: creates what rowcast.missing_trigger
--- lists, of one table or of all where the caller may. Called by rowcast.watch and rowcast.start_outbox.
+-- Creates the triggers that append changes of watched tables and their partitions to the outbox: those that
+-- rowcast.missing_trigger lists, for one table or for all that the caller may alter. Called by rowcast.watch and rowcast.start_outbox.
 --
 -- CREATE TRIGGER takes SHARE ROW EXCLUSIVE until commit: it waits for every transaction that has written to the table, so
--- none is captured in part, and whoever writes later waits behind it. So unless the caller has set lock_timeout it gives up
--- with SQLSTATE 55P03 when it has lasted for four fifths of deadlock_timeout, however many tables there are: whoever waits
--- for a table that it has does not come to look for deadlocks, in which he might be chosen. (Nor does the server cancel an
+-- none is captured in part, and later writers wait for it. So unless the caller has set lock_timeout it fails
+-- with SQLSTATE 55P03 after four fifths of deadlock_timeout for all tables together: a writer that waits for it then never
+-- runs the deadlock check, which could cancel the writer. (Nor does the server cancel an
 -- autovacuum that stands in the way, which it does after deadlock_timeout.)
--- Always enabled: that is also where session_replication_role is replica.
+-- Always enabled: also if session_replication_role is replica.
 create or replace function rowcast.install_outbox_triggers(relation regclass default null)
 returns void
 language plpgsql
@@ -40,5 +40,5 @@ exception
 end
 $function$;
 comment on function rowcast.install_outbox_triggers(regclass) is
-    'Has the changes of a watched table, or of all, appended to the outbox.';
+    'Creates the triggers that append changes of a watched table, or of all, to the outbox.';
 revoke all on function rowcast.install_outbox_triggers(regclass) from public;

@@ -1,8 +1,8 @@
--- Trigger on watched tables that have other triggers: notes where each row that changes is told among its transaction's
+-- Trigger on watched tables that have other triggers: notes the order of each changed row among its transaction's
 -- changes. Installed by rowcast.install_outbox_triggers, before each statement and before each row, by their names the last.
 --
 -- What other triggers change is appended before what their statement changed, since rowcast.append_to_outbox runs when the
--- statement has ended; told in that order, a client would be left with what a row was before a trigger changed it. So numbers
+-- statement has ended; delivered in that order, a client would end with the row as it was before a trigger changed it. So numbers
 -- are taken here, when a row is about to change: what other BEFORE triggers did for it has lesser ones by then, what comes
 -- after has greater ones. Rows between which nothing else was changed share one: a run. A statement that goes on after a
 -- thousand runs has the rest of its rows in the last.
@@ -14,8 +14,8 @@
 -- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
 -- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
 --
--- A partition gets its copy of the trigger from whoever creates it, who needs EXECUTE for that and owns none of rowcast: so
--- everybody has it. It can be called as a trigger alone, and does nothing that set_config would not do.
+-- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. It runs only
+-- as a trigger, and does nothing that set_config would not do.
 create or replace function rowcast.note_outbox_place()
 returns trigger
 language plpgsql
@@ -56,5 +56,5 @@ begin
 end
 $function$;
 comment on function rowcast.note_outbox_place() is
-    'Trigger: notes where each row that changes is told among its transaction''s changes.';
+    'Trigger: notes the order of each changed row among its transaction''s changes.';
 grant execute on function rowcast.note_outbox_place() to public;

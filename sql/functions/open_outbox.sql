@@ -1,5 +1,5 @@
--- Lets a reader in, and keeps everything for it that is there. Called by src/capture/outbox at each connection. No row when
--- there is no outbox, or it was written in another database: rowcast.start_outbox makes one.
+-- Registers a reader, and keeps all present changes for it. Called by src/capture/outbox at each connection. Returns no row
+-- if the outbox is missing or was written in another database: rowcast.start_outbox creates it.
 --
 -- `begins_at` is where what is kept begins, `newest` the last position that was given; `timelines` and `lasts` name the
 -- timelines of whose windows something is kept, and the last position of each that this server has.
@@ -39,5 +39,5 @@ begin
     ) t;
 end
 $function$;
-comment on function rowcast.open_outbox(text) is 'Lets a reader of the outbox in, and keeps everything for it that is there.';
+comment on function rowcast.open_outbox(text) is 'Registers a reader of the outbox, and keeps all present changes for it.';
 revoke all on function rowcast.open_outbox(text) from public;

@@ -12,17 +12,17 @@ as $function$
         when 'not_all_published' then
             'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
-            'The table is a partition or inherits from another: statements that name the parent do not tell the outbox of its rows. Watch the root of the partitions, or capture from the WAL.'
+            'The table is a partition or inherits from another: statements that name the parent do not append its rows to the outbox. Watch the root of the partitions, or capture from the WAL.'
         when 'not_captured' then
-            'The table lacks the triggers that tell the outbox of its changes: call rowcast.watch again.'
+            'The table lacks the triggers that append its changes to the outbox: call rowcast.watch again.'
         when 'partition_not_captured' then
-            'A partition lacks the triggers that tell the outbox of statements that name the partition itself: call rowcast.watch again.'
+            'A partition lacks the triggers that capture statements that name the partition itself: call rowcast.watch again.'
         when 'merge_not_captured' then
-            'The table lacks the triggers that tell the outbox what a MERGE does to partitions: call rowcast.watch again.'
+            'The table lacks the triggers that capture what a MERGE does to partitions: call rowcast.watch again.'
         when 'merge_in_rule' then
             'A rule of this database has a MERGE: what that does to the table is not captured whole by triggers. Write it as an INSTEAD OF trigger.'
         when 'order_not_captured' then
-            'Other triggers or referential actions run when the table is written, and it lacks those that tell the outbox in which order they all change rows: call rowcast.watch again.'
+            'Other triggers or referential actions run when the table is written, and it lacks the triggers that note the order of all changes: call rowcast.watch again.'
         when 'tenant_column_lost' then
             'The tenant column was dropped, or a rename made it ambiguous: call rowcast.watch again with the right tenant_column.'
         when 'identity_missing' then
@@ -40,15 +40,15 @@ as $function$
         when 'column_list' then
             'Publication rowcast has a column list on the table: the other columns are not seen, and UPDATE fails if the replica identity has one of them: call rowcast.watch again.'
         when 'no_primary_key' then
-            'Without a primary key, DELETE and LEAVE events cannot say which row they are about: add one.'
+            'Without a primary key, DELETE and LEAVE events cannot identify their row: add one.'
         when 'key_deferrable' then
             'The primary key is deferrable, so within one transaction two rows may have the same key: a client that keeps rows by key may lose one of them. Make the constraint NOT DEFERRABLE.'
         when 'no_policy' then
             'Row security is on and no policy allows SELECT, so no ordinary role may see a row: create a policy.'
         when 'nobody_may_subscribe' then
-            'No tenant column, not public, no row security: nobody may subscribe. Call rowcast.watch with tenant_column or public => true.'
+            'No tenant column, not public, no row security: every client is refused. Call rowcast.watch with tenant_column or public => true.'
         else problem
     end
 $function$;
-comment on function rowcast.problem_hint(text) is 'What a word in rowcast.tables.problems means and what to do about it.';
+comment on function rowcast.problem_hint(text) is 'Explains a word of rowcast.tables.problems and how to fix the problem.';
 revoke all on function rowcast.problem_hint(text) from public;

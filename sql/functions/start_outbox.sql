@@ -1,8 +1,8 @@
--- Has the changes of all watched tables, and of those that are watched later, captured by triggers: for databases without
+-- Captures changes of all watched tables, also of those watched later, by triggers: for databases without
 -- logical replication. Called by an administrator or a migration, and by src/store where the engine captures from the
 -- outbox. Calling it again installs what is missing; when nothing is it takes no lock and needs no privilege but to read.
 -- Whether anything changed. Runs as its caller, who must own rowcast's tables and those watched ones of which no change would
--- be captured; of others that lack triggers it says so and no more. Locks as rowcast.install_outbox_triggers says.
+-- be captured; for others that lack triggers it only raises a notice. Locks as rowcast.install_outbox_triggers says.
 --
 -- A dump that was restored elsewhere, also in another database of the cluster, brings rows of another history: they are removed.
 create or replace function rowcast.start_outbox()
@@ -25,7 +25,7 @@ begin
     ) then
         select string_agg(distinct g.relation::regclass::text, ', ') into others from rowcast.missing_trigger g;
         if others is not null then
-            raise notice 'triggers are missing that % may not create: %', quote_ident(current_user), others
+            raise notice '% lacks the privilege to create triggers on: %', quote_ident(current_user), others
                 using hint = 'As the owner of the tables and of rowcast, run: select rowcast.start_outbox(). rowcast.status() says what is not captured.';
         end if;
         return false;
@@ -40,7 +40,7 @@ begin
         delete from rowcast.outbox_reader;
         truncate rowcast.outbox_window, rowcast.outbox;
         insert into rowcast.outbox_state (system_id, database) values (here, here_in);
-        -- Where everything begins: nobody needs what was before.
+        -- The first window: no reader needs earlier changes.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
         select p.lsn, p.lsn, p.lsn - 1, s.upto, s.running, s.upto, s.running, '{}', rowcast.timeline(), clock_timestamp()
         from (select pg_current_wal_insert_lsn() as lsn) p
@@ -65,5 +65,5 @@ begin
 end
 $function$;
 comment on function rowcast.start_outbox() is
-    'Has changes of watched tables captured by triggers, for databases without logical replication; whether anything changed.';
+    'Captures changes of watched tables by triggers, for databases without logical replication; returns whether anything changed.';
 revoke all on function rowcast.start_outbox() from public;

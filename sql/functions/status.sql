@@ -1,5 +1,5 @@
--- The health of rowcast in this database, one line for each thing that can be wrong. Called by people, by
--- `rowcast doctor` and by src/store. `ok` is false where somebody must act; then `hint` says how.
+-- The health of rowcast in this database, one line for each thing that can be wrong. Called by operators, by
+-- `rowcast status` and by src/store. `ok` is false if an operator must act; then `hint` says how.
 -- Reads catalogs, statistics and rowcast's own tables. Without jit, as rowcast.watch.
 create or replace function rowcast.status()
 returns table (name text, value text, ok boolean, hint text)
@@ -32,7 +32,7 @@ with line (place, name, value, ok, hint) as (
             and coalesce(to_jsonb(p) ->> 'pubgencols' = 's', true)
         ), false),
         case
-            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). A slot that exists must be made anew.'
+            when count(*) = 0 then 'Run: select rowcast.ensure_publication(). Drop and recreate an existing slot.'
             when bool_and(p.puballtables) then 'UPDATEs of tables without a primary key fail. Drop it and run: select rowcast.ensure_publication()'
             else format(
                 'Run: alter publication rowcast set (publish_via_partition_root = true, publish = ''insert, update, delete, truncate''%s)',
@@ -57,7 +57,7 @@ with line (place, name, value, ok, hint) as (
     union all
     select 9, 'publish_privilege', case when bool_or(has_function_privilege('public', f.oid, 'execute')) then 'open' else 'restricted' end, true,
         case when bool_or(has_function_privilege('public', f.oid, 'execute')) then
-            'Every role can send messages with pg_logical_emit_message. To make rowcast.publish the only door, revoke it from public and grant it to the owner of rowcast.'
+            'Every role can send messages with pg_logical_emit_message. To allow messages only through rowcast.publish, revoke it from public and grant it to the owner of rowcast.'
         end
     from pg_proc f where f.proname = 'pg_logical_emit_message' and f.pronamespace = 'pg_catalog'::regnamespace
     union all

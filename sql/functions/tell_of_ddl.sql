@@ -1,17 +1,16 @@
--- Event trigger: tells every engine, at this place of the transaction, that a statement may have changed who sees what of a
--- watched table. See install_event_trigger, which says when it runs, and src/engine/policy_watch.rs for what
--- happens without it.
+-- Event trigger: reports to every engine, at this point of the transaction, that a statement may have changed the visibility
+-- of a watched table. See install_event_trigger for when it runs, and src/engine/policy_watch.rs for what happens without it.
 --
--- It reads catalogs and calls nothing of schema rowcast: it runs with its owner's rights, a superuser's, in everybody's
--- statements, and schema rowcast may belong to somebody else. For the same reason it writes to the outbox only if that belongs
--- to its own owner or to a superuser: others could have tables do things when they are written. What is watched is what
+-- It reads catalogs and calls nothing of schema rowcast: it runs as its owner, a superuser, in the statements of all
+-- roles, and schema rowcast may belong to another role. For the same reason it writes to the outbox only if that belongs
+-- to its own owner or to a superuser: another role's tables could run code when they are written. What is watched is what
 -- publication rowcast has.
 -- Security definer, since pg_logical_emit_message may be revoked from public.
 --
 -- One message is enough for a transaction: the engine waits until the transaction is visible as a whole before it reads
 -- the catalog. A setting of that transaction remembers it, and goes with a savepoint that is rolled back.
 --
--- Nobody's statement fails for it: an error becomes a warning, and the engine's poll finds the change.
+-- It never makes a statement fail: an error becomes a warning, and the engine's poll finds the change.
 create or replace function rowcast.tell_of_ddl()
 returns event_trigger
 language plpgsql
@@ -104,7 +103,7 @@ begin
         perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
         -- Decoding gives a message the position of its end, which is where the next record begins. This block is a
         -- subtransaction, and between it and its parent equal positions come in any order (14 to 18: a row that was
-        -- written next came first). So something that nobody reads is written in between.
+        -- written next came first). So a message that no reader uses is written in between.
         perform pg_logical_emit_message(true, 'rowcast.space', '');
         perform set_config('rowcast.told', pg_current_xact_id()::text, true);
         if outbox then
@@ -118,8 +117,8 @@ begin
     end if;
 exception
     when others then
-        raise warning 'rowcast was not told of %: %', tg_tag, sqlerrm
-            using hint = 'Its engines find the change by polling, within seconds.';
+        raise warning 'could not report % to rowcast: %', tg_tag, sqlerrm
+            using hint = 'Engines find the change by polling, within seconds.';
 end
 $function$;
 comment on function rowcast.tell_of_ddl() is

@@ -1,4 +1,4 @@
--- The timeline that the server writes. pg_control_checkpoint() tells that of the last checkpoint, which may be of before a
+-- The timeline that the server writes. pg_control_checkpoint() gives that of the last checkpoint, which may precede a
 -- promotion. Called by rowcast.start_outbox, rowcast.open_outbox and rowcast.close_window.
 create or replace function rowcast.timeline()
 returns int4

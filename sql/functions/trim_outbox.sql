@@ -1,12 +1,13 @@
--- Keeps for a reader what is behind `confirmed`, and empties what no reader needs any more. Called by src/engine/outbox_watch.rs every
+-- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/outbox_watch.rs every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
--- is emptied when every transaction in it was told before all that readers need. A reader that was not heard of for a minute does
--- not count, unless the server was not there either; it finds out by the windows that are missing. The newest window stays: whoever has seen it all misses nothing.
+-- is emptied when every transaction in it precedes all that readers need. A reader that has not called for a minute does
+-- not count, unless the server was down too; it notices that windows are missing. The newest window stays: a reader that
+-- has read all of it misses nothing.
 --
--- TRUNCATE locks out whoever has that segment in use: a transaction that was open when the segment changed, or a reader. So
--- it waits for a twentieth of a second at most, and comes again; nobody's statement waits for longer.
+-- TRUNCATE conflicts with every transaction that uses the segment: a reader, or one that was open when the segment changed.
+-- So it waits for 50 ms at most and is retried at the next call; no other statement waits longer for it.
 create or replace function rowcast.trim_outbox(reader text, confirmed pg_lsn)
 returns void
 language plpgsql
@@ -22,8 +23,8 @@ declare
     is_needed boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'rowcast.trim_outbox needs a transaction that is read committed'
-            using errcode = 'RC005', hint = 'In any other it would not see what was committed since the transaction began.';
+        raise exception 'rowcast.trim_outbox must run in a read committed transaction'
+            using errcode = 'RC005', hint = 'At other isolation levels it cannot see what was committed since the transaction began.';
     end if;
     insert into rowcast.outbox_reader as r (name, confirmed, seen_at) values (reader, trim_outbox.confirmed, clock_timestamp())
     on conflict on constraint outbox_reader_pkey do update set confirmed = excluded.confirmed, seen_at = excluded.seen_at;
@@ -33,7 +34,7 @@ begin
         lock table rowcast.outbox_reader in share update exclusive mode nowait;
     exception
         when lock_not_available then
-            return;  -- Somebody else is at it.
+            return;  -- Another session is trimming.
     end;
     select * into strict state from rowcast.outbox_state;
     select (state.segment + d) % 4 into next

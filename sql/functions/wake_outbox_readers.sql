@@ -1,9 +1,9 @@
--- Wakes the readers of the outbox if they sleep. Called by whatever appends to it.
+-- Wakes the readers of the outbox if they sleep. Called by every function that appends to it.
 --
--- A reader that sleeps holds the advisory lock (1919907683, 3), which everybody who appends tries to share until the end
--- of his transaction. So a reader cannot fall asleep while one of them is in flight, and whoever comes later sees that he
--- has to notify. A NOTIFY in every transaction would cost two thirds of the write rate: a lock that all commits take in
--- turn. Where transactions may be prepared nobody notifies and no reader sleeps: PREPARE TRANSACTION fails after a NOTIFY.
+-- A sleeping reader holds the advisory lock (1919907683, 3), which every writer tries to share until the end of its
+-- transaction. So a reader cannot fall asleep while a writer is active, and a writer that fails to share the lock
+-- notifies. A NOTIFY in every transaction would cost two thirds of the write rate: a lock that all commits take in
+-- turn. If transactions may be prepared, writers do not notify and readers do not sleep: PREPARE TRANSACTION fails after a NOTIFY.
 create or replace function rowcast.wake_outbox_readers()
 returns void
 language plpgsql

@@ -1,13 +1,13 @@
--- Follows a table: called from the user's migrations, and by src/store for each table that the application declares.
+-- Watches a table: called from the user's migrations, and by src/store for each table that the application declares.
 -- Calling it again changes the settings to those given; when nothing would change it does nothing, takes no lock
 -- (but ACCESS SHARE on a partitioned table) and needs no privilege but to read, so an engine without rights may declare
--- what a migration has watched before. Of what an owner has to mend it is told: a partition that came later must not keep
--- it from serving the others.
+-- what a migration has watched before. Problems that only an owner can fix raise a notice: a later partition must not keep
+-- the engine from serving the others.
 --
 -- Runs as its caller, who must own the table and publication rowcast. It may be called while others write. Locks, until
 -- commit: advisory (1919907683, 1) against a second watch; ACCESS EXCLUSIVE on the table and its partitions where the
 -- replica identity must change (see set_identity_full); SHARE UPDATE EXCLUSIVE on the table to publish it, which
--- writers do not notice. The publication cuts inside transactions that are open meanwhile: rows that they wrote
+-- writers do not notice. The publication cuts inside transactions that are open: rows that they wrote
 -- before are not in the stream, rows that they write after are. Where changes are captured by triggers it waits for them
 -- (see install_outbox_triggers).
 --

@@ -20,16 +20,16 @@ create table rowcast.outbox (
     new text,
     place int8
 ) partition by list (segment);
-comment on table rowcast.outbox is 'Captured changes that readers may still want. Written by triggers alone.';
+comment on table rowcast.outbox is 'Captured changes that readers may still need. Only triggers write it.';
 comment on column rowcast.outbox.segment is 'The partition; rowcast.outbox_state names the one that is written.';
 comment on column rowcast.outbox.id is 'Numbers changes in the order in which they were appended.';
 comment on column rowcast.outbox.xid is 'The top-level transaction that made the change.';
-comment on column rowcast.outbox.relation is 'The watched table (of a partition, its root); null for a message.';
+comment on column rowcast.outbox.relation is 'The watched table (for a partition, its root); null for a message.';
 comment on column rowcast.outbox.kind is 'I insert, U update, D delete, T truncate, M message.';
-comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not told) and name; of a message its prefix.';
+comment on column rowcast.outbox.shape is 'Schema, name, and for each column its type''s oid (0: not captured) and name; for a message its prefix.';
 comment on column rowcast.outbox.old is 'The row before.';
-comment on column rowcast.outbox.new is 'The row after; of a message its content.';
-comment on column rowcast.outbox.place is 'Where the change is told among its transaction''s, if that is not where its id says.';
+comment on column rowcast.outbox.new is 'The row after; for a message its content.';
+comment on column rowcast.outbox.place is 'Order of the change within its transaction, if it differs from the order of id.';
 revoke all on table rowcast.outbox from public;
 
 -- Serves every reading: of a window of transactions, and of one transaction in its order.

@@ -1,5 +1,5 @@
--- Who reads the outbox, and from where on everything is kept for it. Written by rowcast.open_outbox, rowcast.trim_outbox
--- and rowcast.leave_outbox.
+-- The engines that read the outbox, and the position after which changes are kept for each. Written by
+-- rowcast.open_outbox, rowcast.trim_outbox and rowcast.leave_outbox.
 create table rowcast.outbox_reader (
     name text primary key,
     confirmed pg_lsn not null,
@@ -7,6 +7,6 @@ create table rowcast.outbox_reader (
 );
 comment on table rowcast.outbox_reader is 'Engines that read the outbox.';
 comment on column rowcast.outbox_reader.name is 'One for each engine.';
-comment on column rowcast.outbox_reader.confirmed is 'What is before this position it needs no more.';
-comment on column rowcast.outbox_reader.seen_at is 'When it was heard of last.';
+comment on column rowcast.outbox_reader.confirmed is 'The reader no longer needs changes before this position.';
+comment on column rowcast.outbox_reader.seen_at is 'When the reader last called rowcast.';
 revoke all on table rowcast.outbox_reader from public;

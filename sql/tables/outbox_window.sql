@@ -1,6 +1,6 @@
--- The order in which transactions are told, the same for every reader. A window holds the transactions that changed something
--- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So whatever a
--- transaction has seen is told before it, however long it or others were open. Within a window transactions are in the order
+-- The order in which transactions are delivered, the same for every reader. A window holds the transactions that changed something
+-- and had ended when it was closed, as one snapshot sees it, but not when the window before it was. So a
+-- transaction follows every transaction that it has seen, even if some were open for long. Within a window transactions are in the order
 -- of their last change, which agrees with the order of commits wherever two have changed one row.
 --
 -- (Windows of all transactions below pg_snapshot_xmin are not enough: of two that have changed one row, the one that came
@@ -20,7 +20,7 @@ create table rowcast.outbox_window (
     timeline int4 not null,
     closed_at timestamptz not null
 );
-comment on table rowcast.outbox_window is 'The order in which captured transactions are told.';
+comment on table rowcast.outbox_window is 'The order in which captured transactions are delivered.';
 comment on column rowcast.outbox_window.first is 'The position of the first transaction.';
 comment on column rowcast.outbox_window.last is 'The position of the last one.';
 comment on column rowcast.outbox_window.previous is 'The last position of the window before it.';
@@ -28,7 +28,7 @@ comment on column rowcast.outbox_window.since is 'upto of the window before it.'
 comment on column rowcast.outbox_window.still is 'running of the window before it: they, and what is not before since, may be in this one.';
 comment on column rowcast.outbox_window.upto is 'The least transaction number that had not been given when it was closed.';
 comment on column rowcast.outbox_window.running is 'The transactions that were open then.';
-comment on column rowcast.outbox_window.xids is 'Its transactions, in the order in which they are told.';
+comment on column rowcast.outbox_window.xids is 'Its transactions, in the order of delivery.';
 comment on column rowcast.outbox_window.timeline is 'The server''s timeline when it was closed.';
-comment on column rowcast.outbox_window.closed_at is 'When it was closed: the time at which its transactions are told to have committed.';
+comment on column rowcast.outbox_window.closed_at is 'When it was closed: the commit time that its transactions are reported with.';
 revoke all on table rowcast.outbox_window from public;

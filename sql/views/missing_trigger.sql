@@ -2,10 +2,10 @@
 -- rowcast.tables, which names the problem, and by rowcast.install_outbox_triggers, which creates them.
 --
 -- A statement that names a partition fires the partition's triggers alone, one that names the root the root's alone, so both
--- have them; a partition's know whose partition it is. TRUNCATE of a partition is not told, as in the replication stream.
--- Where other triggers run as well, or referential actions change rows in a statement on another table, more note
--- the order of what they all change: see rowcast.note_outbox_place. Where there can be partitions, more see to what a MERGE does
--- to them, by whichever name it was reached: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
+-- have them; a partition's know whose partition it is. TRUNCATE of a partition is not captured, as in the replication stream.
+-- If other triggers run as well, or referential actions change rows in a statement on another table, further triggers
+-- note the order of all changes: see rowcast.note_outbox_place. If there can be partitions, others capture what a MERGE
+-- does to them through any name: see rowcast.expect_merge. Those for each row are the root's, of which every partition has a copy; their names have the
 -- root's number, so that they meet no other when a table is attached.
 --
 -- It reads catalogs alone, as rowcast.tables, and once for all tables.

@@ -90,7 +90,7 @@ left join lateral (
     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts
 ) key on true
 -- Number and name agree; or the name is gone since the column was renamed; or the number means nothing since the
--- dump was restored. Everything else is no tenant column: in doubt nobody sees a row.
+-- dump was restored. In every other case the tenant column is unknown, and rows are hidden.
 left join lateral (
     select a.attnum
     from pg_catalog.pg_attribute a
@@ -111,8 +111,8 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
 ) parent
 cross join lateral (
-    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. Of a
-    -- publication for all tables a partition is not a member of its own: its changes carry the root.
+    -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. In a
+    -- publication for all tables a partition is not a separate member: its changes carry the root.
     select
         count(r.oid) > 0 or coalesce(bool_or(b.puballtables and not c.relispartition), false) as published,
         coalesce(bool_and(

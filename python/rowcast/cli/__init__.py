@@ -1,8 +1,8 @@
 """The command ``rowcast``: arguments in, one call of the engine, an answer for people or (``--json``) for programs.
 
 A line on stderr names the database, without the password.
-Exit codes: 0 done, 1 it failed (a line with the error's code on stderr, never a traceback) or ``status`` has bad
-news, 2 wrong arguments, 130 Ctrl-C. ``explain`` answers with its exit code: 0 told, 1 not told, 2 it failed.
+Exit codes: 0 done, 1 it failed (a line with the error's code on stderr, never a traceback) or ``status`` found a
+problem, 2 wrong arguments, 130 Ctrl-C. ``explain``: 0 admitted and delivered, 1 refused or not delivered, 2 it failed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     watch = _command(every, "watch", commands.watch, "publish a table's changes")
     watch.add_argument("table", help="orders or schema.orders")
     watch.add_argument("--tenant", metavar="COLUMN", help="the column that holds a row's tenant")
-    watch.add_argument("--public", action="store_true", help="rows belong to no tenant: everybody may subscribe")
+    watch.add_argument("--public", action="store_true", help="rows have no tenant: every client may subscribe")
 
     unwatch = _command(every, "unwatch", commands.unwatch, "stop publishing a table's changes")
     unwatch.add_argument("table")
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     publish = _command(every, "publish", commands.publish, "publish a message to a topic")
     publish.add_argument("topic")
     publish.add_argument("payload", metavar="JSON", help="the message; - reads it from standard input")
-    publish.add_argument("--tenant", help="who may receive it; without it everybody")
+    publish.add_argument("--tenant", help="tenant that may receive it; default: all subscribers")
 
     _command(every, "status", commands.status, "show slot, lag and watched tables")
 
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = _command(every, "explain", explain, "say why somebody is told of a row, or is not")
+    command = _command(every, "explain", explain, "explain whether a principal receives a row, and why")
     command.set_defaults(failed=WRONG)
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = _EXPLAIN
@@ -88,7 +88,7 @@ def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser
         dest="principal",
         metavar="JSON",
         required=True,
-        help="who asks, as Principal takes it; @file reads a file",
+        help="attributes of the Principal; @file reads a file",
     )
     command.add_argument("--row", metavar="JSON", help="the row after the change, by column names; @file reads a file")
     command.add_argument("--old", metavar="JSON", help="the row before the change; @file reads a file")
@@ -97,14 +97,14 @@ def _explain_arguments(every: argparse._SubParsersAction[argparse.ArgumentParser
         choices=("insert", "update", "delete"),
         help="default: insert with --row, delete with --old, update with both",
     )
-    command.add_argument("--scopes", nargs="+", metavar="SCOPE", help="what the field asks for: its scopes=")
+    command.add_argument("--scopes", nargs="+", metavar="SCOPE", help="scopes that the field requires: its scopes=")
     command.add_argument("--field-service", metavar="NAME", help="the field's service=")
     command.add_argument("--service", metavar="NAME", help="the manager's service=")
 
 
 _SCHEMA = """\
-Print the GraphQL schema of an application: every field that its manager declares, as the engine's role sees the tables,
-whatever a client may subscribe to. Tables that are declared and not watched yet are watched for it."""
+Print the GraphQL schema of an application: every field that its manager declares, as the engine's role sees the tables.
+Declared tables that are not watched yet become watched."""
 
 _EXPLAIN = """\
 example:
@@ -114,7 +114,7 @@ example:
 A column that is left out is one that the stream does not carry, which is not NULL; write null for NULL.
 Nothing is written and no slot is taken. The answer shows settings and row values.
 
-exit codes: 0 admitted, and told of the row if one is given; 1 not; 2 wrong arguments, or no answer could be had"""
+exit codes: 0 admitted, and the row (if given) is delivered; 1 refused or not delivered; 2 wrong arguments or failure"""
 
 
 def _command(

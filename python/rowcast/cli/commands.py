@@ -1,4 +1,4 @@
-"""What each command does; each needs the database alone, but ``schema``, which needs the application."""
+"""The commands. ``schema`` needs the application; the others need only the database."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def publish(options: argparse.Namespace) -> Answer:
         json.loads(text)
     except ValueError as error:
         raise PublishError(
-            f"the payload is no JSON ({error}); text needs quotes: '\"text\"'", code="PAYLOAD_NOT_JSON"
+            f"the payload is not valid JSON ({error}); text needs quotes: '\"text\"'", code="PAYLOAD_NOT_JSON"
         ) from error
     _engine(options).publish(options.topic, text, options.tenant)
     return Answer(f"published to {options.topic}", {"published": options.topic})
 
 
 def status(options: argparse.Namespace) -> Answer:
-    """Show what `rowcast.status()` says of the database; something that somebody must see to makes the exit code 1."""
+    """Show the checks of `rowcast.status()`; a failed check makes the exit code 1."""
     found: dict[str, Any] = json.loads(_engine(options).status())
     checks: list[dict[str, Any]] = found.get("checks", [])
     return Answer("\n".join(map(_check, checks)), found, ok=all(check["ok"] for check in checks))
@@ -105,6 +105,6 @@ def _manager(path: str) -> SubscriptionManager:
         raise ConfigurationError(f"{path} cannot be imported: {error}", code="MANAGER_NOT_FOUND") from error
     if not isinstance(found, SubscriptionManager):
         raise ConfigurationError(
-            f"{path} is a {type(found).__name__}, no SubscriptionManager", code="MANAGER_NOT_FOUND"
+            f"{path} is a {type(found).__name__}, not a SubscriptionManager", code="MANAGER_NOT_FOUND"
         )
     return found

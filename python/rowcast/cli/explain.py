@@ -1,4 +1,4 @@
-"""``rowcast explain``: why somebody is told of a row, or is not. The engine answers; this writes it down for people."""
+"""``rowcast explain``: whether a principal receives a row, and why. Formats the engine's JSON as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Told = dict[str, Any]
 
 
 def explain(options: argparse.Namespace) -> Answer:
-    """Ask the engine; not ``ok`` when the principal is refused, or is not told of the row."""
+    """Ask the engine; not ``ok`` if the principal is refused or does not receive the row."""
     principal = _principal(_text(options.principal, "--as"))
     row, old = _text(options.row, "--row"), _text(options.old, "--old")
     settings = {} if options.service is None else {"service": options.service}
@@ -41,7 +41,7 @@ def _text(argument: str | None, name: str) -> str | None:
     try:
         return Path(argument[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "not valid UTF-8"
         raise ConfigurationError(f"{name}: {argument[1:]} cannot be read: {reason}", code="FILE_UNREADABLE") from error
 
 
@@ -49,7 +49,7 @@ def _principal(text: str | None) -> Principal:
     try:
         given = json.loads(text or "")
     except ValueError as error:
-        raise PrincipalError(f"--as is no JSON: {error}", code="PRINCIPAL_NOT_JSON") from error
+        raise PrincipalError(f"--as is not valid JSON: {error}", code="PRINCIPAL_NOT_JSON") from error
     if not isinstance(given, dict):
         raise PrincipalError('--as must be a JSON object such as {"role": "app_user"}', code="PRINCIPAL_NOT_JSON")
     unknown = sorted(given.keys() - Principal.__dataclass_fields__.keys())
@@ -85,7 +85,7 @@ def _policies(rule: Told) -> Iterator[str]:
     for policy in rule["policies"]:
         yield from _policy(policy, name_width)
     if rule["question"] is not None:
-        yield f"PostgreSQL evaluates as {rule['question']['role']}: {rule['question']['condition']}"
+        yield f"delegated to PostgreSQL as {rule['question']['role']}: {rule['question']['condition']}"
 
 
 def _policy(policy: Told, name_width: int) -> Iterator[str]:
@@ -106,9 +106,9 @@ def _policy(policy: Told, name_width: int) -> Iterator[str]:
 _INDEX = {
     "equality": "found by equality",
     "range": "found by a range",
-    "always": "every change concerns it",
+    "always": "matches every change",
     "residual": "not indexed: evaluated for every change of the table",
-    "never": "no row can meet it",
+    "never": "no row can match",
 }
 
 
@@ -118,7 +118,7 @@ def _reach(told: Told) -> Iterator[str]:
     hidden = f"   hidden: {_list(columns['hidden'])}" if columns["hidden"] else ""
     yield f"columns:   {_list(columns['readable'])}{hidden}"
     if condition is not None:
-        delegated = ", then PostgreSQL evaluates the policies" if condition["delegated"] else ""
+        delegated = ", then delegated to PostgreSQL" if condition["delegated"] else ""
         yield f"condition: {condition['sql']}"
         yield f"index:     {_INDEX[condition['index']]}{delegated}"
 
@@ -131,14 +131,14 @@ def _row(row: Told) -> Iterator[str]:
         if row[name] is not None:
             yield from _image(name, row[name])
     if row["told"] is None:
-        yield f"  nothing is delivered: {row['why_not']}"
+        yield f"  not delivered: {row['why_not']}"
         return
     if row["left"] is not None:
-        yield f"  LEAVE: the key alone is delivered: {_list(row['left']['columns'])}"
+        yield f"  LEAVE: delivers the key only: {_list(row['left']['columns'])}"
         yield f"  {json.dumps(row['left']['payload'], ensure_ascii=False)}"
     told = row["told"]
-    what = "the row" if told["what"] == "row" else "the key alone"
-    yield f"  {row['transition']}: {what} is delivered: {_list(told['columns'])}"
+    what = "the row" if told["what"] == "row" else "the key only"
+    yield f"  {row['transition']}: delivers {what}: {_list(told['columns'])}"
     if told["changed"]:
         yield f"  changed: {_list(told['changed'])}"
     yield f"  {json.dumps(told['payload'], ensure_ascii=False)}"
@@ -153,7 +153,7 @@ def _image(name: str, image: Told) -> Iterator[str]:
         says = f": {verdict['says']}" if verdict["says"] else ""
         yield f"           PostgreSQL: {verdict['answer']}{state}{says}"
     if image["absent"]:
-        yield f"           not given, so taken for not carried (which is not NULL): {_list(image['absent'])}"
+        yield f"           not given, so treated as not in the stream (which is not NULL): {_list(image['absent'])}"
 
 
 def _list(names: Iterable[str]) -> str:

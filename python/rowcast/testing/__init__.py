@@ -11,9 +11,9 @@
             manager.emit("orders", "INSERT", new={"id": 1, "tenant_id": "acme", "total": "9.50"})
             assert (await orders.next()).value["row"] == {"total": "9.50"}
 
-Everything behind the capture is the real engine: matching, the gate, resolvers, serialization, sessions, cursors. What
-only a database knows has to be told: the shape of tables (`Table`) and, where a table has row-level security, its
-policies (`Policy`). A policy that only PostgreSQL can answer refuses its subscriber with ``POLICY_NEEDS_DATABASE``.
+Everything behind the capture is the real engine: matching, the gate, resolvers, serialization, sessions, cursors. A
+test supplies what only a database knows: the shape of tables (`Table`) and, if a table has row-level security, its
+policies (`Policy`). A policy that only PostgreSQL can evaluate refuses its subscriber with ``POLICY_NEEDS_DATABASE``.
 
 Not simulated: commits that wait, lost connections, slots, schema changes. Rates (``limits``) and the seconds that a
 resolver may take (``resolver_timeout_s``) go by the machine's own clock.

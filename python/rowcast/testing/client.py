@@ -35,7 +35,7 @@ class Received:
     Attributes:
         data: As GraphQL has it: by the field's name, or its alias.
         errors: GraphQL errors; empty when all went well.
-        extensions: What ``rowcast`` tells of the event, and what else there is.
+        extensions: The result's ``extensions``; ``rowcast`` holds the event's cursor and metadata.
     """
 
     data: Mapping[str, Any] | None
@@ -44,7 +44,7 @@ class Received:
 
     @property
     def value(self) -> Any:
-        """The subscription field's value. Raises `ResultError` when the result has errors."""
+        """The subscription field's value. Raises `ResultError` if the result has errors."""
         if self.errors:
             raise ResultError(self.errors)
         return next(iter((self.data or {}).values()), None)
@@ -166,7 +166,7 @@ class Client:
     """One connection. Made by `MemoryManager.client`; ``async with`` closes it, and so does the manager's stop.
 
     Attributes:
-        principal: Who it is.
+        principal: Its `Principal`.
         answers_pings: Set it to False to be dropped as a client whose network is gone.
         reads: Set it to False to be a client that takes nothing, and to True to go on.
     """

@@ -37,7 +37,7 @@ class Clock:
         return self._now_us / 1_000_000
 
     def advance(self, seconds: float) -> None:
-        """Let time pass. Whatever falls due meanwhile happens in its order, and every client answers pings in time.
+        """Let time pass. Timers fire in order, and every client answers pings in time.
 
         Args:
             seconds: How much; not negative.

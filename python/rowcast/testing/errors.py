@@ -29,7 +29,7 @@ class ConnectionClosed(RowcastError):
 
     Args:
         close_code: A WebSocket close code, such as 4403 when the principal's token has expired.
-        reason: What the client is told.
+        reason: The reason that the client receives.
     """
 
     default_code = "CONNECTION_CLOSED"

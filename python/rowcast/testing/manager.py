@@ -149,7 +149,7 @@ class MemoryManager(SubscriptionManager):
         new: Row | None = None,
         committed_at: datetime | None = None,
     ) -> Emitted:
-        """Commit one change. When this returns it was matched, gated and told, or handed to its resolver.
+        """Commit one change. When this returns it was matched, gated and delivered, or handed to its resolver.
 
         Args:
             table: As it was declared.
@@ -172,12 +172,12 @@ class MemoryManager(SubscriptionManager):
     def message(
         self, topic: str, payload: object, *, tenant: str | None = None, committed_at: datetime | None = None
     ) -> Emitted:
-        """Commit a message, as `publish` does, and tell its cursor.
+        """Commit a message, as `publish` does, and return its cursor.
 
         Args:
-            topic: Of a ``subscription(topic=…)`` field.
+            topic: The topic of a ``subscription(topic=…)`` field.
             payload: JSON values.
-            tenant: Who may receive it; ``None`` for everybody who may subscribe.
+            tenant: The tenant that may receive it; ``None`` for all subscribers.
             committed_at: As for `emit`.
 
         Raises:
@@ -204,14 +204,13 @@ class MemoryManager(SubscriptionManager):
             if loop.time() >= deadline:
                 calls, replays, endings = waiting
                 raise Unsettled(
-                    f"after {timeout_s:g} s these are not over: {calls} resolver calls, {replays} replays, "
-                    f"{endings} endings"
+                    f"not finished after {timeout_s:g} s: {calls} resolver calls, {replays} replays, {endings} endings"
                 )
             turns += 1
             await asyncio.sleep(0 if turns < _SPINS else _GLANCE_S)
         self._pump()
 
-    # Who listens
+    # Clients
 
     async def client(
         self,
@@ -224,7 +223,7 @@ class MemoryManager(SubscriptionManager):
         expires_in: float | None = None,
         **attributes: Any,
     ) -> Client:
-        """Connect somebody. Starts the manager if it is not running.
+        """Connect a client. Starts the manager if it is not running.
 
         Args:
             principal: Who; or
@@ -272,7 +271,7 @@ class MemoryManager(SubscriptionManager):
         if self._engine is None:
             for table in self.tables:
                 if table.lacks_policies:
-                    text = f"table {table.name} has row-level security and no policies: nobody sees a row of it. "
+                    text = f"table {table.name} has row-level security and no policies: all its rows are hidden. "
                     warnings.warn(
                         text + "Give policies=[…], or test it against a server", PoliciesMissing, stacklevel=2
                     )
@@ -348,7 +347,7 @@ class MemoryManager(SubscriptionManager):
             if not schema or table.schema.lower() == schema.lower():
                 return table
         known = ", ".join(each.name for each in self.tables) or "none"
-        raise ConfigurationError(f"there is no table {name}; tables= has {known}", code="TABLE_UNKNOWN")
+        raise ConfigurationError(f"unknown table {name}; tables= has {known}", code="TABLE_UNKNOWN")
 
     async def _ask(
         self,

@@ -76,5 +76,5 @@ def rowcast_manager(
 
 @pytest.fixture
 def rowcast_client(rowcast_manager: MemoryManager) -> Callable[..., Awaitable[Client]]:
-    """Connect somebody: `MemoryManager.client`, as in ``await connect(tenant_id="acme")``."""
+    """Connect a client: `MemoryManager.client`, as in ``await connect(tenant_id="acme")``."""
     return rowcast_manager.client

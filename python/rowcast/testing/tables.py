@@ -1,4 +1,4 @@
-"""What only a database knows, told by a test: the shape of tables, and their row policies."""
+"""The shape of tables and their row policies, which a test supplies in place of a database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def enum(name: str, *labels: str) -> Enumeration:
     """A column's type that is a ``create type name as enum (labels…)``.
 
     Raises:
-        ConfigurationError: ``TABLE_INVALID``: there are no labels.
+        ConfigurationError: ``TABLE_INVALID``: labels are missing.
     """
     if not labels:
         raise ConfigurationError(f"enum {name!r} has no labels", code="TABLE_INVALID")
@@ -98,7 +98,7 @@ class Table:
 
     @property
     def lacks_policies(self) -> bool:
-        """Whether nobody can see a row of it."""
+        """Whether all its rows are hidden."""
         return self.row_security and not self.policies
 
     def row(self, what: str, values: Mapping[str, object]) -> dict[str, str | None]:

@@ -1,8 +1,7 @@
 """Python's values in PostgreSQL's text output format, as the replication stream would carry them.
 
-What is promised: what is given for a column comes back from the engine as it would from a database (a ``Decimal`` keeps
-its digits, a ``datetime`` is told in UTC). What is never done: no guess. A value that does not go with its column's
-type is refused, and its text is not in the message.
+A value comes back from the engine as it would from a database: a ``Decimal`` keeps its digits, a ``datetime`` becomes
+UTC. A value that does not fit its column's type is refused, and the error does not contain its text.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def text_of(value: object, type_name: str, where: str) -> str | None:
         return _array(value, base) if is_array else _scalar(value, base)
     except (TypeError, ValueError, InvalidOperation, RecursionError) as error:
         raise ConfigurationError(
-            f"{where} is {type_name}, and a {type(value).__name__} was given that is none", code="ROW_INVALID"
+            f"{where} is {type_name}: the given {type(value).__name__} does not fit", code="ROW_INVALID"
         ) from error
 
 

@@ -64,7 +64,7 @@ async fn every_problem_of_a_table_is_told_with_its_remedy() {
         format!("create table {table} (id int primary key, x int); select rowcast.watch('{table}', public => true)")
     };
     for (table, setup, word) in [
-        ("a", "create table a (id int primary key); select rowcast.watch('a')".to_owned(), "nobody may subscribe"),
+        ("a", "create table a (id int primary key); select rowcast.watch('a')".to_owned(), "every client is refused"),
         ("b", public("b") + "; alter table b drop id", "primary key"),
         ("c", public("c") + "; alter table c replica identity default", "replica_identity"),
         ("d", public("d") + "; alter table d replica identity nothing", "UPDATE and DELETE"),

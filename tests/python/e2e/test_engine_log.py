@@ -141,7 +141,7 @@ async def test_a_loop_that_does_not_come_loses_the_oldest_lines_and_is_told_how_
         until(lambda: manager.metrics()["messages_ignored_total"] == 1_500, "the messages, with the loop held up")
         await until_async(lambda: len(told(caplog)) > 1_000, "the lines that are left")
     messages = [record.getMessage() for record in told(caplog)]
-    assert messages[0] == "500 lines of the engine are lost: they came faster than they were fetched"
+    assert messages[0] == "dropped 500 engine log lines: they arrived faster than they were read"
     assert len(messages) == 1_001
     assert "canary" not in caplog.text
 

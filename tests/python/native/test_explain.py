@@ -57,11 +57,11 @@ def role(watched: Database) -> Iterator[str]:
 def test_a_row_of_the_own_tenant_is_told_and_one_of_another_is_not(run: Run, watched: Database) -> None:
     code, text, _ = run({"tenant_id": ACME}, "--row", json.dumps(ROW))
     assert code == 0
-    assert "ENTER: the row is delivered: id, tenant_id, status, total, note" in text
+    assert "ENTER: delivers the row: id, tenant_id, status, total, note" in text
     assert f"rows where tenant_id = '{ACME}'" in text
     code, text, _ = run({"tenant_id": GLOBEX}, "--row", json.dumps(ROW))
     assert code == 1
-    assert "nothing is delivered: module tenant does not show the new row" in text
+    assert "not delivered: module tenant does not show the new row" in text
 
 
 def test_a_principal_that_is_refused_is_told_by_which_module_and_with_which_code(run: Run, watched: Database) -> None:
@@ -78,7 +78,7 @@ def test_a_policy_is_told_with_the_principals_own_values(run: Run, role: str) ->
     code, text, _ = run(who, "--old", json.dumps(ROW | {"status": "paid"}), "--row", json.dumps(ROW))
     assert code == 0
     assert "status = 'paid'" in text
-    assert "LEAVE: the key alone is delivered: id" in text
+    assert "LEAVE: delivers the key only: id" in text
     code, text, _ = run(who, "--json", "--row", json.dumps(ROW))
     assert code == 1
     told = json.loads(text)

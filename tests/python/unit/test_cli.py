@@ -76,7 +76,7 @@ def test_a_failure_is_one_line_with_its_code():
         ("app:", "module:manager"),
         ("no_such_module:manager", "cannot be imported"),
         ("json:nothing", "cannot be imported"),
-        ("json:dumps", "no SubscriptionManager"),
+        ("json:dumps", "not a SubscriptionManager"),
     ],
 )
 def test_a_manager_that_cannot_be_found_is_one_line_on_stderr(path, words, capsys):

@@ -180,7 +180,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path):
     strange = tmp_path / "strange"
     strange.mkdir()
     os.chown(strange, 12345, 12345)
-    with pytest.raises(ConfigurationError, match="belongs to somebody else"):
+    with pytest.raises(ConfigurationError, match="belongs to another user"):
         Account().home(strange)
 
 
