@@ -16,7 +16,7 @@ from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 
 from rig.client import PATIENCE, Socket, raw_socket, signed_in
-from rig.notebook import DELEGATED, COMPILED, NOTES, RAISING, Notebook, notebook
+from rig.notebook import COMPILED, DELEGATED, NOTES, RAISING, Notebook, notebook
 from rig.postgres import Database
 from rig.server import CAPTURE, ROOT, Server
 from rig.wait import until, until_async

@@ -13,7 +13,7 @@ from rig.postgres import Database
 from rig.server import Server, serve
 
 COMPILED = "owner = current_setting('app.user', true)"
-ASKED = "exists (select from people p where p.name = notes.owner and p.name = current_setting('app.user', true))"
+DELEGATED = "exists (select from people p where p.name = notes.owner and p.name = current_setting('app.user', true))"
 """The same, so that only PostgreSQL can say."""
 RAISING = "(select p.name::int from people p where p.name = notes.owner) > 0"
 """For the note of anybody whose name is no number."""
