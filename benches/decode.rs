@@ -48,7 +48,7 @@ fn decode(criterion: &mut Criterion) {
         ("update with its old image, 8 columns", true, &updated),
         ("insert nobody watches", false, &inserted),
     ] {
-        // Ordinals are 32 bits: a long run begins anew now and then.
+        // Ordinals are 32 bits: a long run starts over when they are used up.
         let (mut stream, mut left) = (decoder(watched), u32::MAX);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -28,7 +28,7 @@ QUERY = "subscription { orders { row { id tenantId status total note sentAt } } 
 
 
 class Client:
-    """A socket that counts what it was told, and when."""
+    """A socket that counts the events it received, and when."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -98,7 +98,7 @@ async def burst(clients: list[Client], database: str, rows: int) -> None:
 
 
 async def arrived(clients: list[Client], count: int) -> None:
-    """Until every client has been told ``count`` rows."""
+    """Wait until every client has received ``count`` rows."""
     while any(each.count < count for each in clients):
         for each in clients:
             if each.task.done():

@@ -97,7 +97,7 @@ fn gate(table: &Arc<Table>) -> Gate {
     Gate::new([table], Arc::new(Roles { by_name: HashMap::from([("app".into(), role)]) }), Arc::default())
 }
 
-/// Everybody who listens, and by what they are found.
+/// The subscriptions, with the matcher and the gate's decisions about them.
 struct Listeners {
     table: Arc<Table>,
     matcher: Matcher,

@@ -1,7 +1,7 @@
 //! Row policies through the whole engine, against a real PostgreSQL: from before the commit to the frame in a session's
 //! queue. Prints, for one run on one machine:
 //!
-//! * changes per second that 3,000 subscribers in 3,000 tenants are told of, when the policy compiles, when a part of it
+//! * changes per second that are delivered to 3,000 subscribers in 3,000 tenants, when the policy compiles, when a part of it
 //!   does, and when nothing does, so that PostgreSQL is asked for every one of them;
 //! * how long subscribers of well-behaved policies wait while another table's policy raises, or sleeps.
 //!
@@ -85,7 +85,7 @@ fn principal(tenant: u32) -> Principal {
     }
 }
 
-/// Transactions of ten rows each, one row for each of ten tenants, until all have been told.
+/// Transactions of ten rows each, one row for each of ten tenants, until all are delivered.
 async fn throughput(name: &str, policy: &str, rows: u32) {
     let bench = Bench::new(&[("docs", policy)]).await;
     let mut clients = bench.subscribers("docs", TENANTS);

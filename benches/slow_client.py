@@ -3,7 +3,7 @@
 
     .venv/bin/python benches/slow_client.py [--sockets 1000] [--rate 2] [--seconds 10] [--turns 3]
 
-``--sockets`` clients are told every change. The slow one reads nothing, has fifty operations, so that its queue
+``--sockets`` clients receive every change. The slow one reads nothing, has fifty operations, so that its queue
 is full within seconds, and comes back each time that it is cut off. Writer, server and clients share the machine: the
 ratio counts.
 """
@@ -71,7 +71,7 @@ async def turn(clients: list[Client], database: str, rate: int, seconds: int) ->
             )
     await arrived(clients, before[0] + rows)
     if [each.count - count for each, count in zip(clients, before, strict=True)] != [rows] * len(clients):
-        raise RuntimeError("somebody was told more or less than everything")
+        raise RuntimeError("a client did not receive every change exactly once")
     return sorted(value for each in clients for value in each.latencies)
 
 

@@ -57,7 +57,7 @@ async function startProxy() {
   };
 }
 
-/** A stock client and everything that one subscription was told. Its request notes the cursor, as a user's may. */
+/** A stock client and every event that one subscription received. Its request notes the cursor, as a user's may. */
 function follow({ singleConnection, token = "acme", query = ORDERS, at = url }) {
   const headers = () => ({ authorization: `Bearer ${token}` });
   const client = createClient({ url: at, singleConnection, headers, retry: () => new Promise((resolve) => setTimeout(resolve, 50)) });
@@ -76,7 +76,7 @@ function follow({ singleConnection, token = "acme", query = ORDERS, at = url }) 
   return told;
 }
 
-/** Writes orders until one is told: then the subscription is live. What was told so far is forgotten. */
+/** Writes orders until one is delivered: then the subscription is live. Forgets the events so far. */
 async function live(told, tenant = ACME) {
   for (;;) {
     const id = await order(tenant);
@@ -134,7 +134,7 @@ for (const singleConnection of MODES) {
     assert.equal(told.ended, "complete");
   });
 
-  test(`${mode}: who is not let in is told so`, async () => {
+  test(`${mode}: a refused client gets the reason`, async () => {
     const client = createClient({ url, singleConnection, retryAttempts: 0, headers: { authorization: "Bearer mallory" } });
     const failure = await new Promise((error, complete) => client.subscribe({ query: ORDERS }, { next() {}, error, complete }));
     assert.equal(failure.response.status, 403);

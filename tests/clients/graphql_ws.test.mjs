@@ -69,7 +69,7 @@ test("a token that is a UUID signs in as that tenant", async (t) => {
   assert.equal((await own.first(1))[0].orders.row.id, id);
 });
 
-test("an update is told as a change and a delete by its key alone", async (t) => {
+test("an update is delivered as a change and a delete by its key only", async (t) => {
   const acme = await following("acme", ORDERS);
   t.after(acme.dispose);
   const id = await order(ACME);

@@ -146,5 +146,5 @@ def test_an_object_that_only_looks_like_a_principal_cannot_set_a_role(started, c
         scopes = services = ()
 
     engine = started(topic("alerts"))
-    with pytest.raises(ValueError, match="no custom setting"):
+    with pytest.raises(ValueError, match="not a custom setting"):
         engine.register("1", ALERTS, principal=Forged())
