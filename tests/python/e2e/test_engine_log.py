@@ -111,7 +111,7 @@ async def test_rooms_have_loggers_and_levels_of_their_own(
     logging.getLogger("rowcast.engine.capture").setLevel(logging.INFO)
     async with SubscriptionManager(url):
         await asyncio.to_thread(interrupt, empty)
-        await until_async(lambda: "goes on" in caplog.text, "the capture to go on")
+        await until_async(lambda: "capture resumed" in caplog.text, "the capture to resume")
     assert {record.levelname for record in told(caplog, "rowcast.engine.capture")} == {"WARNING", "INFO"}
     assert [record.levelname for record in told(caplog)] == ["WARNING"], "the engine's own INFO is nobody's"
     (resumed,) = (record for record in told(caplog, "rowcast.engine.capture") if record.levelno == logging.INFO)

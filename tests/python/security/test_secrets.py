@@ -58,7 +58,7 @@ def lab(database: Database) -> Iterator[Lab]:
 
 ENGINE_LINES = (
     "WARNING:rowcast.engine:ignored a message in the stream: ",
-    "WARNING:rowcast.engine.capture:the capture is interrupted",
+    "WARNING:rowcast.engine.capture:capture interrupted",
     "INFO:rowcast.engine.capture:capture resumed",
     "ERROR:rowcast.engine:the replication stream has failed: ",
     "code=PUBLICATION_MISSING",
