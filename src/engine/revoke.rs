@@ -190,7 +190,9 @@ impl Core {
     /// The stream has lost changes: every session that a request among them could name has to authenticate again.
     pub(super) fn doubt_sessions(&self) {
         let closed = self.registry.sessions().iter().filter(|session| session.doubt()).count();
-        tracing::warn!(sessions = closed, "closed sessions: a revoke may be among the changes that were lost");
+        if closed > 0 {
+            tracing::warn!(sessions = closed, "closed sessions: a revoke may be among the changes that were lost");
+        }
     }
 
     /// A subscription is about to be registered.
