@@ -1,7 +1,7 @@
-"""Fixtures of all Python tests: servers of both supported PostgreSQL versions, a database of each test's own.
+"""Fixtures of all Python tests: servers of both supported PostgreSQL versions, a database for each test.
 
 A version that is not installed is skipped on a developer's machine and is an error where ``CI`` is set: a green run
-there means that both were tried.
+there means that both were tested.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an ``async def`` test in an event loop of its own. Fixtures are plain functions, so no plugin is needed."""
+    """Run an ``async def`` test in its own event loop. Fixtures are plain functions, so no plugin is needed."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
@@ -54,7 +54,7 @@ def database(postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def newest_postgres() -> Iterator[Cluster]:
-    """A running server of the newest version, for promises in which PostgreSQL has no part."""
+    """A running server of the newest version, for guarantees that do not depend on PostgreSQL."""
     with running(VERSIONS[-1], installed(VERSIONS[-1])) as cluster:
         yield cluster
 

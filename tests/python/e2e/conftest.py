@@ -1,4 +1,4 @@
-"""A lab for each test, on each PostgreSQL version; modules that need but one override the fixture."""
+"""A lab for each test, on each PostgreSQL version; modules that need only one override the fixture."""
 
 from collections.abc import Iterator
 

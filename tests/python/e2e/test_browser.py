@@ -1,4 +1,4 @@
-"""The demo page in headless Chromium, as a person would look at it."""
+"""The demo page in headless Chromium, as a user sees it."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,7 +23,7 @@ INSERT = """insert into orders (id, tenant_id, status, total, note)
 async def shown_tenants(tab: Page, column: str) -> set[str]:
     """The tenants of all rows in this column."""
     rows = f"[...document.querySelectorAll('#{column}-rows tr')]"
-    # A row that left shows its key alone, so it has no tenant.
+    # A row that left the view shows only its key, so it has no tenant.
     return set(await tab.evaluate(f"{rows}.filter(r => r.dataset.transition !== 'LEAVE').map(r => r.dataset.tenant)"))
 
 

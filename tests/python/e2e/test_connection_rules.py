@@ -1,6 +1,6 @@
 """graphql-transport-ws, rule by rule, as a client sees it on the wire: the connection and its messages.
 
-Rules 1-38 and 79 of the project's protocol checklist. Rules that need no IO are tested in Rust beside the state
+Rules 1-38 and 79 of the project's protocol checklist. Rules without IO are tested in Rust beside the state
 machine; of the others these are not here: 22 (``test_lost_clients``), 77 (``test_shutdown``), 78 (``test_failures``).
 """
 
@@ -195,7 +195,7 @@ async def test_rule_23_a_pong_does_not_wait_for_queued_events(lab: Lab) -> None:
         await socket.receive_type("pong", patience=2)
 
 
-# --- 24-38: messages that are none ---
+# --- 24-38: invalid messages ---
 
 INVALID: dict[str, str | dict[str, Any]] = {
     "24 no JSON": "hello",
@@ -259,7 +259,7 @@ async def test_rule_35_unknown_keys_are_ignored(lab: Lab) -> None:
 
 async def test_rule_37_an_oversized_message_harms_its_own_socket_alone(lab: Lab) -> None:
     async with signed_in(lab.url) as sibling, signed_in(lab.url) as socket:
-        # The server may hang up before it has read all: then the rest cannot be written, and its close may be lost.
+        # The server may close before it has read everything: then the write fails, and its close frame may be lost.
         with suppress(ConnectionError, ConnectionClosed):
             await socket.send({"type": "ping", "payload": {"filler": "x" * (2 << 20)}})
         assert (await socket.closed())[0] in (1006, 1009, 4400)

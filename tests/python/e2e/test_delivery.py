@@ -1,4 +1,4 @@
-"""Every committed row reaches every subscriber who may see it, once, in commit order; and nobody else."""
+"""Every committed row reaches exactly the subscribers that may see it, once, in commit order."""
 
 import asyncio
 import json
@@ -140,7 +140,7 @@ async def test_10000_rows_reach_100_open_sockets_although_postgres_is_killed(cro
 
 
 class Reader:
-    """A socket that keeps nothing but the keys it was told."""
+    """A socket that keeps only the keys that it received."""
 
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
@@ -187,14 +187,14 @@ def everybody(readers: dict[str, list[Reader]]) -> list[Reader]:
 
 
 def all_have(readers: dict[str, list[Reader]], count: int) -> bool:
-    """Whether every socket was told at least so many rows; a closed one never will be."""
+    """Whether every socket received at least this many rows; a closed socket never does."""
     closed = {reader.closed for reader in everybody(readers)} - {None}
     assert not closed, f"sockets were closed: {closed}"
     return all(len(reader.seen) >= count for reader in everybody(readers))
 
 
 async def every_reader_has_every_row(readers: dict[str, list[Reader]], database: Database) -> None:
-    """Wait until each socket was told as many rows as its tenant has, then compare them one by one."""
+    """Wait until each socket received as many rows as its tenant has, then compare them one by one."""
     await until_async(partial(all_have, readers, ROWS_EACH), "every row at every socket", patience=180)
     for name, tenant in TENANTS.items():
         rows = committed(database, tenant)
@@ -209,7 +209,7 @@ def start_writers(database: Database, go_on: threading.Event) -> "list[asyncio.F
 
 
 def write(database: Database, tenant: str, go_on: threading.Event) -> None:
-    """Commit this tenant's rows in transactions of differing size, beginning again where a crash interrupted."""
+    """Commit this tenant's rows in transactions of different sizes; after a crash, repeat the interrupted one."""
     sizes = random.Random(tenant)  # noqa: S311 - the same sizes in each run
     first = 1 if tenant == ACME else 1_000_001
     end, middle = first + ROWS_EACH, first + ROWS_EACH // 2

@@ -1,4 +1,4 @@
-"""`make demo`: what it prints is true, and when it ends nothing of it is left."""
+"""`make demo`: its output is correct, and it leaves nothing behind."""
 
 import signal
 import sys
@@ -129,7 +129,7 @@ async def test_it_can_be_interrupted_before_it_is_ready() -> None:
 
 
 def environment(folder: str, mark: str) -> dict[str, str]:
-    """For a demo whose processes can be told from all others."""
+    """Environment of a demo, with a mark that its processes inherit."""
     return {"PORT": "0", "DEMO_FOLDER": folder, "TEST_MARK": mark}
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM under each server, whichever order it closes things in: what was sent is whole and in order, and it ends."""
+"""SIGTERM under each ASGI server, in whichever order it closes: frames are complete and in order; the process ends."""
 
 import asyncio
 import signal
@@ -40,7 +40,7 @@ COMPLAINTS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """How a server is started, and by which codes its clients may be told; 1006 is an end without a word."""
+    """How to start a server, and the close codes that its clients may get; 1006 is a close without a frame."""
 
     command: list[str]
     codes: frozenset[int]
@@ -88,14 +88,14 @@ def lab(newest_postgres: Cluster, kind: Kind) -> Iterator[Lab]:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a process listens on the port."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
 
 
 async def ended(lab: Lab) -> float:
-    """Seconds from SIGTERM until the process is gone, which says nothing that an operator would have to look into."""
+    """Seconds from SIGTERM until the process ends. Its output has no line that an operator must look into."""
     start = time.monotonic()
     lab.server.process.send_signal(signal.SIGTERM)
     await until_async(lambda: lab.server.process.poll() is not None, "the end of the server", BOUND)
@@ -136,7 +136,7 @@ async def test_a_busy_server_that_is_told_to_stop_loses_nothing_before_what_it_t
         await asyncio.gather(writer, *readers)
         for client in clients:
             told = [payload["data"]["orders"]["key"]["id"] for payload in client.nexts("1")]
-            assert told == orders[: len(told)], "what was told has no hole"
+            assert told == orders[: len(told)], "the delivered orders have no hole"
             assert client.connection.close_code in kind.codes
             kinds = [message["type"] for message in client.of("1")]
             assert set(kinds) == {"next"}, "a complete or an error would keep stock clients from coming back"

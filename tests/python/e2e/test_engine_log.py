@@ -1,4 +1,4 @@
-"""What the engine has to say reaches the operator, through `logging` as everything else does, and nobody else."""
+"""The engine's log lines reach the operator through `logging`, and no one else."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ def empty(newest_postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture
 def url(empty: Database) -> Iterator[str]:
-    """For an engine that may make its own schema and is no superuser, which would be a line in the log."""
+    """An engine role that may create its schema and is not a superuser: a superuser would add a line to the log."""
     role = f"engine_{empty.name}"
     empty.execute(f"create role {role} login replication; grant create on database {empty.name} to {role}")
     yield empty.url.replace("postgres@", f"{role}@")
@@ -45,7 +45,7 @@ def url(empty: Database) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """The log belongs to the process: each test begins with none of it and with no level set."""
+    """The log belongs to the process: each test starts with an empty log and no level set."""
     package = logging.getLogger("rowcast")
     level = package.level
     package.setLevel(logging.WARNING)
@@ -218,6 +218,6 @@ def test_a_fork_has_a_log_of_its_own(empty: Database, url: str) -> None:
 
 
 def interrupt(database: Database) -> None:
-    """End the walsender; the capture comes back by itself."""
+    """End the walsender; the capture reconnects by itself."""
     look = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = %s and active"
     until(lambda: database.execute(look, database.name), "the stream to be interrupted")

@@ -1,4 +1,4 @@
-"""A primary dies and its standby is promoted: who came with a cursor misses nothing, or is told that it is of no use.
+"""A primary dies and its standby is promoted: a client that resumes misses nothing, or its cursor is refused.
 
 The application reaches the database through one address, as behind a load balancer, which leads to the new primary
 afterwards. Each test has both servers for itself.
@@ -45,7 +45,7 @@ class Pair:
         return self.copies_slots or CAPTURE == "outbox"
 
     async def slot_copied(self) -> None:
-        """The standby has rowcast's slot. Its copy is kept from where the primary's has moved on a little."""
+        """Wait until the standby has rowcast's slot. It is copied once the primary's slot has advanced a little."""
         at = Database(self.standby, self.shop.database.name)
         ready = "select count(*) from pg_replication_slots where slot_name ~ '^rowcast_db' and synced and not temporary"
 
@@ -56,21 +56,20 @@ class Pair:
         await until_async(look, "the slot on the standby", 90)
 
     async def caught_up(self) -> None:
-        """The standby has all that was written."""
+        """Wait until the standby has all that was written."""
         (position,) = self.shop.database.execute("select pg_current_wal_lsn()::text")[0]
         at = Database(self.standby, self.shop.database.name)
         reached = f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"
         await until_async(lambda: at.execute(reached) == [(True,)], "the standby to catch up")
 
     async def cut_standby_off(self) -> None:
-        """What is written from now on the standby does not get."""
+        """Stop replication: the standby does not get later writes."""
         self.standby.configure(primary_conninfo="host=127.0.0.1 port=1")
         attached = "select count(*) from pg_stat_replication where application_name = 'walreceiver'"
         await until_async(lambda: self.shop.database.execute(attached) == [(0,)], "the standby to be alone")
 
     async def fail_over(self) -> Shop:
-        """The primary is gone for good, the application looks for it at the standby, and only then that one is
-        promoted; the shop on it."""
+        """Kill the primary, wait until the application connects to the standby, then promote it; the shop on it."""
         self.standby.configure(log_connections="on")
         await asyncio.to_thread(self.primary.kill)
         self.address.target = ("127.0.0.1", self.standby.port)
@@ -83,7 +82,7 @@ class Pair:
 
 @pytest.fixture
 def clusters(postgres: Cluster) -> Iterator[tuple[Cluster, Cluster]]:
-    """A primary and its standby of this test's own, for each version in turn."""
+    """A primary and its standby for this test, for each version in turn."""
     major, binaries = postgres.major, postgres.binaries
     with running(major, binaries) as primary, running(major, binaries, primary) as standby:
         if major >= FAILOVER_SLOTS:
@@ -95,10 +94,10 @@ def clusters(postgres: Cluster) -> Iterator[tuple[Cluster, Cluster]]:
 
 @asynccontextmanager
 async def serving(clusters: tuple[Cluster, Cluster]) -> AsyncIterator[tuple[Lab, Pair]]:
-    """The lab, which knows one address only."""
+    """The lab, which knows only the one address."""
     primary, standby = clusters
     address = Proxy(("127.0.0.1", primary.port))
-    # It goes with its server: dropping it would ask a primary that is dead.
+    # The database goes with its server: the primary that would drop it is dead.
     Database(primary, "postgres").execute("create database shop")
     database = Database(primary, "shop")
     url = f"postgresql://postgres@127.0.0.1:{address.port}/shop"
@@ -145,7 +144,7 @@ async def test_a_failover_is_bridged_where_the_standby_has_the_slot_and_is_told_
 ) -> None:
     async with serving(clusters) as (lab, pair), signed_in(lab.url) as socket:
         if pair.copies_slots:
-            # The stream is not ahead of the standby, so that what is told is never undone.
+            # The stream is not ahead of the standby, so delivered events are never undone.
             pair.primary.configure(synchronized_standby_slots="standby")
         await subscribe(socket)
         orders = [lab.shop.insert() for _ in range(5)]
@@ -194,7 +193,7 @@ async def test_a_cursor_of_what_only_the_lost_primary_had_is_ahead_and_one_from_
         assert keys == [undone]
         shop = await pair.fail_over()
         message = await socket.receive_type("error", "1", 60)
-        assert code(message["payload"]) == "GAP", "it was told of something that never happened"
+        assert code(message["payload"]) == "GAP", "it delivered a change that no longer exists"
         assert message["payload"][0]["extensions"]["rowcast"]["cursor"] == ahead
         assert await socket.closed() == AUTHENTICATE_AGAIN
         async with signed_in(lab.url) as back:
@@ -207,5 +206,5 @@ async def test_a_cursor_of_what_only_the_lost_primary_had_is_ahead_and_one_from_
                 assert await refusal(back, first, "3") == "CURSOR_EXPIRED"
             await subscribe(back, operation="4")
             last = shop.insert()
-            # It may begin before the stream has come to what was written a moment ago.
+            # The subscription may begin before the stream has reached the previous write.
             assert (await heard(back, 1, "4"))[0] in ([after], [last])

@@ -1,4 +1,4 @@
-"""What cannot be delivered is said, and harms nobody else."""
+"""Events that cannot be delivered are reported, and other subscribers are not affected."""
 
 import asyncio
 
@@ -36,8 +36,8 @@ async def test_rule_78_a_client_that_does_not_read_is_closed_and_its_sibling_mis
         slow.connection.transport.resume_reading()
         code, _ = await slow.closed(60)
         told = ids(slow.nexts("1"))
-        assert code in (1013, 1006), "told to come back later, or dropped when not even the close could be sent"
-        assert told == orders[: len(told)], "what was told has no hole"
+        assert code in (1013, 1006), "'try again later', or dropped when not even the close could be sent"
+        assert told == orders[: len(told)], "the delivered orders have no hole"
         assert len(told) < len(orders)
 
 

@@ -1,4 +1,4 @@
-"""Watching a table never keeps its owner from writing it, whatever columns it generates."""
+"""Watching a table never prevents its owner from writing it, whatever columns it generates."""
 
 import psycopg
 import pytest

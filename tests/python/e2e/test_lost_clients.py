@@ -1,4 +1,4 @@
-"""Clients that vanish without a word: nothing of theirs stays."""
+"""Clients that vanish without a close: the server frees everything of theirs."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def lab(newest_postgres: Cluster) -> Iterator[Lab]:
 
 
 async def test_rules_22_and_75_a_client_that_answers_no_ping_is_dropped_and_freed(lab: Lab) -> None:
-    """A peer that is gone without FIN looks just like this one."""
+    """A peer that vanished without FIN looks the same."""
     host, port = lab.url.removeprefix("ws://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(handshake(f"{host}:{port}"))
@@ -37,7 +37,7 @@ async def test_rules_22_and_75_a_client_that_answers_no_ping_is_dropped_and_free
 
 
 def close_frame(code: int) -> bytes:
-    """What of the server's close frame follows its length: RFC 6455, section 5.5.1."""
+    """The server's close frame after its length: RFC 6455, section 5.5.1."""
     return code.to_bytes(2, "big")
 
 

@@ -1,4 +1,4 @@
-"""Every mount carries the same conversation, and several managers live in one process without meeting."""
+"""Every mount carries the same conversation, and several managers run in one process independently."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A connection pooler between rowcast and PostgreSQL is named, with what to do, whatever a user tries first."""
+"""A connection pooler between rowcast and PostgreSQL is reported with what to do, whichever command comes first."""
 
 import subprocess
 import sys

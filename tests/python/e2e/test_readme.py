@@ -1,8 +1,8 @@
 """The quickstart and the example of row policies, done as README and docs write them.
 
-A fenced block is used when a comment in front of it says for what: ``<!-- quickstart: file app.py -->`` names a file,
-``sql`` and ``sql later`` what the reader types into psql, ``output`` what the reader is promised to see. Of ``shell``
-and ``shell later`` the URLs and the ``rowcast`` command are used, with the test's own server and database in them.
+A comment in front of a fenced block says what the block is for: ``<!-- quickstart: file app.py -->`` names a file,
+``sql`` and ``sql later`` are input for psql, ``output`` is what the reader sees. From ``shell`` and ``shell later`` the
+test takes the URLs and the ``rowcast`` command, with its own server and database in them.
 """
 
 import re
@@ -63,7 +63,7 @@ def does_what_it_says(
     steps = blocks(example)
     database.execute(steps["sql"])
     if CAPTURE == "outbox" and url is not None:
-        database.execute("select rowcast.start_outbox()")  # an engine without rights on the table cannot
+        database.execute("select rowcast.start_outbox()")  # an engine without rights on the table cannot watch it
     for use, text in steps.items():
         if use.startswith("file "):
             (folder / use.removeprefix("file ")).write_text(text)
@@ -72,7 +72,7 @@ def does_what_it_says(
     try:
         watcher = Server([sys.executable, str(folder / client), f"{server.url('ws')}/graphql"])
         watcher.line("watching")
-        # A stock client does not tell when its subscription has been taken up; a reader would see the first try.
+        # A stock client does not report when its subscription is live; a reader would see the first try.
         until(lambda: shown_after(database, steps, watcher), "the promised lines")
         assert "not for" not in watcher.output
     finally:

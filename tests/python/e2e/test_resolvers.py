@@ -1,4 +1,4 @@
-"""A resolver makes a field's values, and whatever it does stays with its own subscribers."""
+"""A resolver makes a field's values, and its failures affect only its own subscribers."""
 
 import asyncio
 

@@ -36,7 +36,7 @@ def notes(database: Database) -> Iterator[Notebook]:
 
 @asynccontextmanager
 async def following(notes: Notebook, user: str) -> AsyncIterator["asyncio.Queue[Told]"]:
-    """Transition, key and text of what stock `gql` is told, once the server has taken up its subscription."""
+    """Transition, key and text of each event that stock `gql` receives, once its subscription is live."""
     told: asyncio.Queue[Told] = asyncio.Queue()
     before = notes.metrics()["subscriptions"]
     transport = WebsocketsTransport(url=f"{notes.url}/graphql", init_payload={"token": notes.token(user)})
@@ -74,7 +74,7 @@ async def is_told(socket: Socket, note: str) -> bool:
 
 
 async def attempt(notes: Notebook, socket: Socket, operation: str) -> dict[str, Any]:
-    """The extensions of the error that a new subscription is refused with; ``{}`` when it is taken up."""
+    """The extensions of the error that refuses a new subscription; ``{}`` when it is admitted."""
     before = notes.metrics()["subscriptions"]
     await socket.subscribe(operation, NOTES)
     while not socket.of(operation) and notes.metrics()["subscriptions"] == before:
@@ -85,7 +85,7 @@ async def attempt(notes: Notebook, socket: Socket, operation: str) -> dict[str, 
 
 
 async def admitted(notes: Notebook, socket: Socket) -> str:
-    """The id of a subscription that was taken up after all."""
+    """The id of a subscription that was admitted after all."""
     deadline = time.monotonic() + PATIENCE
     for number in itertools.count():
         operation = f"attempt {number}"
@@ -150,8 +150,8 @@ async def test_a_changed_policy_holds_from_its_place_in_the_stream(notes: Notebo
         assert await keys(ann, 2) == [before, after]
         notes.database.execute("drop policy own on notes")
         notes.write("bob")
-        # A stream that lags reads the newest catalog: it has to have got this far before there is another.
-        await until_async(lambda: notes.metrics()["events_total"] == 4, "the note that nobody is told of")
+        # A stream that lags reads the newest catalog, so it must get this far before the next change.
+        await until_async(lambda: notes.metrics()["events_total"] == 4, "the note that is delivered to no subscriber")
         notes.database.execute(f"create policy everybody on notes to {notes.role} using (true)")
         last = notes.write("nobody")
         assert await keys(ann, 1) == [last]
@@ -262,7 +262,7 @@ def test_npm_graphql_ws_comes_back_with_a_fresh_token_when_its_own_has_ended(not
     with graphql_ws(notes, "ann", "?seconds=2") as client:
         until(is_subscribed(notes), "the subscription")
         until(lambda: said(client).count({"closed": 4403}) >= 2, "two closes")
-        # Tokens go on ending meanwhile, and nobody is told what was committed between two sockets.
+        # Tokens keep expiring here, and notes committed between two sockets are not delivered.
         until(lambda: notes.write("ann") and "data" in said(client)[-1], "a note on a later socket")
         assert not any("error" in what or "complete" in what for what in said(client))
 
@@ -277,8 +277,8 @@ async def test_too_many_subscriptions_at_once_are_refused_with_the_wait_and_the_
             assert all(each["code"] == "RATE_LIMITED" and 1 <= each["retryAfter"] <= 2 for each in refusals if each)
             assert refusals[-1]
             async with subscribed(notes, "bob") as bob:
-                assert await is_told(bob, notes.write("bob")), "nobody else is meant"
-            assert await is_told(ann, notes.write("ann")), "what was there goes on"
+                assert await is_told(bob, notes.write("bob")), "one limit for each principal"
+            assert await is_told(ann, notes.write("ann")), "live subscriptions continue"
             operation = await admitted(notes, ann)
             note = notes.write("ann")
             assert (await ann.next(operation))["data"]["notes"]["key"] == {"id": note}, "later there is room again"
@@ -294,8 +294,8 @@ async def test_who_needs_postgresql_too_often_is_refused_with_the_wait_and_compi
             assert all(each["code"] == "RATE_LIMITED" and 1 <= each["retryAfter"] <= 2 for each in refusals if each)
             assert refusals[-1]
             async with subscribed(notes, "bob") as bob:
-                assert await is_told(bob, notes.write("bob")), "nobody else is meant"
-            assert await is_told(ann, notes.write("ann")), "what was there goes on"
+                assert await is_told(bob, notes.write("bob")), "one limit for each principal"
+            assert await is_told(ann, notes.write("ann")), "live subscriptions continue"
             database.execute(f"alter policy own on notes using ({COMPILED})")
             assert await is_told(ann, notes.write("ann")), "the stream has come past the compiled policy"
             assert not any([await attempt(notes, ann, f"compiled {number}") for number in range(4)])

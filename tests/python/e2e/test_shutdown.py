@@ -1,4 +1,4 @@
-"""The end of a server: told to its clients, and quick."""
+"""A server shuts down: its clients get a close code, and it is quick."""
 
 import signal
 
@@ -44,7 +44,7 @@ async def test_postgres_stops_at_once_although_somebody_listens(lab: Lab) -> Non
 
 
 def sessions(lab: Lab) -> int:
-    """Sessions in the test's database, and walsenders, beside the one that asks."""
+    """Sessions in the test's database, and walsenders, except the one that asks."""
     query = "select count(*) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
     with psycopg.connect(lab.shop.database.cluster.url("postgres"), autocommit=True) as connection:
         row = connection.execute(query, [lab.shop.database.name]).fetchone()

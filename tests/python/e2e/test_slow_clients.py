@@ -1,4 +1,4 @@
-"""A client that stops reading, in a server whose fields say what that means; and what it leaves behind."""
+"""A client that stops reading: each field's setting says what happens, and its memory is given back."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ FILLER = "x" * 10_000
 
 @pytest.fixture
 def lab(newest_postgres: Cluster) -> Iterator[Lab]:
-    """A server that tells the latest of each row."""
+    """A server that delivers the latest state of each row."""
     with newest_postgres.database() as database, laboratory(database, "rig.slow_app:app") as lab:
         yield lab
 
@@ -45,20 +45,20 @@ async def stalled(lab: Lab, query: str) -> AsyncIterator[RawPeer]:
 
 
 async def rounds(lab: Lab, orders: list[str], count: int, start: int = 0) -> None:
-    """As many updates of each order."""
+    """Update each order this many times."""
     for number in range(start, start + count):
         statement = "update orders set note = %s || %s where id = any(%s::bigint[])"
         await asyncio.to_thread(lab.shop.database.execute, statement, f"{number}:", FILLER, orders)
 
 
 def rowcast(payload: dict[str, Any]) -> dict[str, Any]:
-    """What the extensions say of an event."""
+    """The rowcast extensions of an event."""
     told: dict[str, Any] = payload["extensions"]["rowcast"]
     return told
 
 
 def place(payload: dict[str, Any]) -> bytes:
-    """A cursor's bytes: those of one history are in commit order."""
+    """A cursor's bytes: cursors of one history sort in commit order."""
     return base64.urlsafe_b64decode(rowcast(payload)["cursor"] + "==")
 
 
@@ -108,11 +108,11 @@ async def test_a_field_that_tells_every_event_closes_the_same_client_with_its_cu
         await until_async(lambda: lab.metrics()["slow_clients_total"] == 1, "the client to be found slow")
         slow.read_on()
         assert await slow.hangs_up_within(30)
-        assert slow.close_code() in (1013, None), "told to come back later, or dropped when not even that could be sent"
+        assert slow.close_code() in (1013, None), "'try again later', or dropped when not even that could be sent"
         told = nexts(slow)
     assert [rowcast(each).get("coalesced") for each in told] == [None] * len(told)
     notes = [(each["data"]["ordersEach"]["row"]["note"] or "").partition(":")[0] for each in told]
-    assert notes[10:] == [str(number // 10) for number in range(len(notes) - 10)], "what was told has no hole"
+    assert notes[10:] == [str(number // 10) for number in range(len(notes) - 10)], "the delivered notes have no hole"
 
 
 async def test_more_rows_than_the_bound_holds_close_a_coalescing_client_too(lab: Lab) -> None:
@@ -147,7 +147,7 @@ async def test_what_waited_for_an_evicted_client_is_given_back(newest_postgres: 
 
 
 async def fill(lab: Lab) -> int:
-    """Write until the one client is evicted; what the process held when the queue was nearly full."""
+    """Write until the client is evicted; return the process's memory when the queue was nearly full."""
     evicted, largest = lab.metrics()["slow_clients_total"] + 1, 0
     while lab.metrics()["slow_clients_total"] < evicted:
         await asyncio.to_thread(lab.shop.insert_many, 100, ACME, FILLER)
@@ -159,7 +159,7 @@ async def fill(lab: Lab) -> int:
 
 
 async def resident(lab: Lab) -> int:
-    """Bytes that the server's process holds, once it has given back what it does not use."""
+    """Bytes that the server's process holds, after it has returned unused memory."""
 
     def ask() -> None:
         with urllib.request.urlopen(f"{lab.server.url()}/trim", timeout=10) as answer:  # noqa: S310 - our own server

@@ -1,4 +1,4 @@
-"""The rows that are there, and then what changes, over real sockets."""
+"""Snapshots and the live events that follow, over real sockets."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ BULK = "insert into orders (id, tenant_id, status) select n, %s, 'open' from gen
 
 
 async def event(socket: Socket, operation: str = "1") -> dict[str, Any]:
-    """What is told next, which is not kept."""
+    """The next frame; it is not kept."""
     message = await socket.receive_type("next", operation, 120)
     socket.frames.clear()
     told: dict[str, Any] = message["payload"]["data"]["orders"]
@@ -67,7 +67,7 @@ async def test_an_event_source_that_is_lost_inside_a_snapshot_begins_again(datab
 
 
 async def test_a_million_rows_that_are_there_are_told_within_bounded_memory(newest_postgres: Cluster) -> None:
-    # The stream has still to come to these rows, and the replay window does not hold them.
+    # The stream has not reached these rows yet, and the replay window does not hold them.
     with (
         newest_postgres.database() as database,
         laboratory(database, "rig.slow_app:app", SLOW_QUEUE_BYTES=str(4 << 20)) as lab,
@@ -76,7 +76,7 @@ async def test_a_million_rows_that_are_there_are_told_within_bounded_memory(newe
         async with signed_in(lab.url) as socket:
             before = largest = lab.server.resident_bytes()
             await socket.send({"id": "1", "type": "subscribe", "payload": {"query": KEYS}})
-            # As plain text: to parse it all would take longer than to tell it.
+            # As plain text: parsing all of it would take longer than delivering it.
             for due in range(1, ROWS + 1):
                 frame = await socket.connection.recv()
                 assert f'{{"operation":"SNAPSHOT","key":{{"id":"{due}"}}}}' in str(frame), frame

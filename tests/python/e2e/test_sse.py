@@ -183,7 +183,7 @@ async def test_a_disconnected_caller_resumes(app: Streams) -> None:
 
 
 async def test_a_shutdown_ends_streams_cleanly_and_does_not_wait_for_them(app: Streams) -> None:
-    """Without a ``complete``, so that clients come back; and before uvicorn's patience of five seconds ends."""
+    """Without a ``complete``, so that clients reconnect; and before uvicorn's timeout of five seconds."""
     async with app.stream() as stream:
         order = app.shop.insert()
         assert ids([await stream.next()]) == [order]

@@ -28,7 +28,7 @@ def app(newest_postgres: Cluster) -> Iterator[Streams]:
 
 
 async def told(tab: Page, count: int) -> list[str]:
-    """The orders that the page was told, once there are so many; errors are passed over."""
+    """The orders that the page received, once there are this many; errors are skipped."""
     rows = "told.filter(([result]) => result.data)"
     await tab.until(f"{rows}.length >= {count}")
     keys: list[str] = await tab.evaluate(f"{rows}.map(([result]) => result.data.orders.key.id)")
@@ -41,7 +41,7 @@ async def test_an_event_source_comes_back_by_itself_and_misses_nothing(app: Stre
         await tab.until("document.title === 'stream'")
         await tab.evaluate(FOLLOW % json.dumps(ORDERS))
         await until_async(lambda: app.subscriptions() == 1, "the page to subscribe")
-        # Once before its first result and once behind it.
+        # Once before its first result and once after it.
         for _ in range(2):
             assert await app.post("/disconnect/acme") == 1
             await until_async(lambda: app.subscriptions() == 0, "the stream to end")

@@ -20,7 +20,7 @@ def client(lab: Lab) -> Client:
 
 
 async def live(lab: Lab, results: "asyncio.Queue[dict[str, Any]]", tenant: str) -> None:
-    """Write orders until one arrives: a stock client does not tell when its subscription has been taken up."""
+    """Write orders until one arrives: a stock client does not report when its subscription is live."""
     for _ in range(100):
         order = lab.shop.insert(tenant)
         try:

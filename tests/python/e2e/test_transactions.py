@@ -1,4 +1,4 @@
-"""What one commit changed, over a real socket; and a commit that is larger than anything the server may hold."""
+"""`transactions=True` over a real socket, and a commit that is larger than the server's limits."""
 
 import asyncio
 from typing import Any
@@ -47,7 +47,7 @@ async def test_a_million_rows_in_one_commit_are_told_in_parts_within_bounded_mem
 
 
 async def next_part(socket: Socket, operation: str) -> dict[str, Any]:
-    """What comes next, which is not kept."""
+    """The next frame; it is not kept."""
     message = await socket.receive_type("next", operation, 120)
     socket.frames.clear()
     part: dict[str, Any] = message["payload"]["data"]["orderTransactions"]

@@ -1,4 +1,4 @@
-"""``uvicorn --workers 4`` on PostgreSQL alone: each worker tells its own sockets, a cursor is good at all of them."""
+"""``uvicorn --workers 4`` on PostgreSQL alone: each worker serves its own sockets; a cursor is valid at all of them."""
 
 import asyncio
 import os
@@ -27,14 +27,14 @@ ACTIVE = "select count(*) from pg_replication_slots where active and database = 
 
 @dataclass(frozen=True)
 class Workers:
-    """One uvicorn with its workers, and the shop whose changes they tell."""
+    """One uvicorn with its workers, and the shop whose changes they deliver."""
 
     server: Server
     port: int
     shop: Shop
 
     def started(self) -> list[int]:
-        """The processes that have said that they serve, oldest first."""
+        """The processes that have reported that they serve, oldest first."""
         lines = self.server.output.splitlines()
         return [int(line.removeprefix("serving ")) for line in lines if line.startswith("serving ")]
 
@@ -53,7 +53,7 @@ class Workers:
 
     @asynccontextmanager
     async def sockets(self, per_worker: dict[int, Socket], after: str | None = None) -> AsyncIterator[None]:
-        """A subscribed socket at each worker, found out by asking again until all have answered."""
+        """A subscribed socket at each worker: connect until every worker has answered."""
         async with AsyncExitStack() as stack:
             expected = min(WORKERS, self.streaming())
             while len(per_worker) < expected:
@@ -67,7 +67,7 @@ class Workers:
 
 
 def said(payload: dict[str, dict[str, dict[str, object]]]) -> tuple[str, int]:
-    """What a result tells: the key and the process."""
+    """A result's key and the process that delivered it."""
     delivered = payload["data"]["ordersDelivered"]
     return str(delivered["id"]), int(str(delivered["pid"]))
 
@@ -78,7 +78,7 @@ def cursor_of(payload: dict[str, dict[str, dict[str, str]]]) -> str:
 
 
 async def told(socket: Socket, order: str) -> dict[str, dict[str, dict[str, str]]]:
-    """The result that tells of this order, and whether nothing was told twice or out of order before it."""
+    """The result of this order, and whether every result before it came once and in order."""
     before = [int(said(payload)[0]) for payload in socket.nexts("1")]
     while not before or before[-1] < int(order):
         await socket.receive_type("next", "1")

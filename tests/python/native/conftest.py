@@ -44,7 +44,7 @@ def client() -> Iterator[Callable[..., Client]]:
 
 @pytest.fixture
 def run() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], None]:
-    """Run a coroutine function in a loop of its own in which no callback and no forgotten task fails."""
+    """Run a coroutine function in its own loop, in which no callback and no forgotten task may fail."""
 
     def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         complaints: list[object] = []

@@ -100,7 +100,7 @@ def calls(engine: SubscriptionExecutor, limit: int = 1000) -> list[Call]:
 
 
 def python(script: str, patience: float = 30.0) -> str:
-    """What a Python process of its own prints; it must end by itself, with 0 and without a word on stderr."""
+    """Output of a new Python process, which must exit by itself, with 0 and an empty stderr."""
     process = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""A federated graph's gateway asks for rows by key, on real PostgreSQL: who gets which, and what nobody gets."""
+"""`_entities` on real PostgreSQL: which principal gets which rows, and which rows are hidden from all."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class Served:
         return answer
 
     def user(self, name: str) -> Principal:
-        """Somebody whom the policy of `notes` lets see what is theirs."""
+        """A principal to which the policy of `notes` shows its own notes."""
         return Principal(user_id=name, role=self.role, settings={"app.user": name})
 
 

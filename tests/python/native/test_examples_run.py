@@ -36,7 +36,7 @@ def database(newest_postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty one that PostgreSQL's user may enter, as it may a developer's."""
+    """An empty folder that PostgreSQL's user may enter, as on a developer's machine."""
     folder = Path(tempfile.mkdtemp(prefix="rowcast-example-"))
     folder.chmod(0o755)
     yield folder
@@ -76,7 +76,7 @@ def serving(server: Server, port: int) -> None:
 
 @asynccontextmanager
 async def subscribed(url: str, query: str, **payload: str) -> AsyncIterator[ClientConnection]:
-    """A socket with one subscription that is in force."""
+    """A socket with one live subscription."""
     async with connect(url, subprotocols=[Subprotocol("graphql-transport-ws")], proxy=None) as socket:
         await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
         assert await receive(socket) == {"type": "connection_ack"}

@@ -1,4 +1,4 @@
-"""``rowcast explain`` on real PostgreSQL: what it says, for people and for programs, and with which exit code."""
+"""``rowcast explain`` on real PostgreSQL: its text, its JSON and its exit codes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def watched(database: Database) -> Database:
 
 @pytest.fixture
 def role(watched: Database) -> Iterator[str]:
-    """A role that may read the orders, under a policy of a setting. Roles are the cluster's: it goes with its test."""
+    """A role that may read the orders, under a policy of a setting. A role belongs to the cluster, so it is dropped."""
     name = f"app_{watched.name}"
     watched.execute(f"create role {name}")
     watched.execute(f"grant select on orders to {name}")

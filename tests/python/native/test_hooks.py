@@ -1,4 +1,4 @@
-"""The authenticate hook on real sockets: every way in which it ends is an answer."""
+"""The authenticate hook on real sockets: the client gets an answer however the hook ends."""
 
 import asyncio
 import threading
@@ -88,7 +88,7 @@ def test_a_socket_closes_with_4403_when_its_principal_expires(run):
 
 
 class Hook:
-    """Takes what a hook takes, in a class of its own."""
+    """A hook as a callable object."""
 
     async def __call__(self, connection):
         return Principal()

@@ -1,4 +1,4 @@
-"""Resolver calls: one for all who would get the same answer, in commit order, each lane for itself, bounded."""
+"""Resolver calls: one for all subscribers that get the same answer, in commit order in each lane, bounded."""
 
 import gc
 import json

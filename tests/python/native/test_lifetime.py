@@ -1,6 +1,6 @@
-"""Threads, the interpreter lock, forks and the end of the interpreter: nothing hangs, nothing is leaked.
+"""Threads, the interpreter lock, forks and the end of the interpreter: nothing hangs or leaks.
 
-Each promise is tried in a Python process of its own, since a broken one stops the whole process.
+Each test runs in its own Python process, since a failure stops the whole process.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""A manager's own life: starting, failing, being cancelled, stopping, and starting again."""
+"""A manager's lifecycle: it starts, fails, is cancelled, stops, and starts again."""
 
 import asyncio
 import json

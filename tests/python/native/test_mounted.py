@@ -1,4 +1,4 @@
-"""Mounts on real sockets: what they carry, whom they turn away, and whom they let go."""
+"""Mounts on real sockets: which connections they carry, refuse and close."""
 
 import asyncio
 import json

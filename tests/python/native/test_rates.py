@@ -1,4 +1,4 @@
-"""Rates: too much of something is refused with the wait, and nobody else notices. The clock is tested in Rust."""
+"""Rate limits: a refusal gives the wait, and other clients are not affected. The clock is tested in Rust."""
 
 import json
 
@@ -14,7 +14,7 @@ TWICE = {"per_s": 0.001, "burst": 2}
 
 
 def talk_from(engine: SubscriptionExecutor, principal: Principal, address: str | None = None) -> Client:
-    """A client that has been let in, connected from an address."""
+    """An authenticated client that connected from this address."""
     client = Client(engine)
     client.session.disconnect()
     client.session = engine.connect(client.hub, address)

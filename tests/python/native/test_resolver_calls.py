@@ -1,4 +1,4 @@
-"""How resolvers are called: in order, once for all who share, so many at once, and never in the way of others."""
+"""How resolvers are called: in order, once for subscribers that share, bounded, and without blocking others."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What resolvers return or raise, and what their subscribers are told of it."""
+"""What resolvers return or raise, and what their subscribers receive."""
 
 import asyncio
 import enum

@@ -1,4 +1,4 @@
-"""A resolver's result becomes JSON by the type that it declared; what that does not allow is an error with a path."""
+"""A resolver's result becomes JSON by its declared type; any other value is an error with a path."""
 
 import enum
 import json
@@ -39,7 +39,7 @@ def respond(started):
 
 @pytest.fixture
 def leaf(respond):
-    """``leaf("Int!", value)``: the value's JSON, or the code of the error that stands in its place."""
+    """``leaf("Int!", value)``: the value's JSON, or the code of the error in its place."""
 
     def leaf(kind, value, **enums):
         response = respond({"x": value}, returning("Made", {"Made": {"x": kind}}, **enums), "{ x }")

@@ -1,4 +1,4 @@
-"""`revoke`, `disconnect` and tokens that end: what becomes of sockets and of registered subscriptions."""
+"""`revoke`, `disconnect` and tokens that expire: what happens to sockets and to registered subscriptions."""
 
 import threading
 import time
@@ -120,7 +120,7 @@ def test_revoke_wakes_a_reader_and_may_be_called_from_any_thread(started):
     reader = threading.Thread(target=read)
     reader.start()
     time.sleep(0.05)
-    assert engine.revoke(user_id="7") == 0, "it is no socket"
+    assert engine.revoke(user_id="7") == 0, "it is not a socket"
     reader.join(5)
     assert ends == ["REVOKED"]
 

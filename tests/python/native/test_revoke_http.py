@@ -1,4 +1,4 @@
-"""A revoke, or a disconnect, while ``authenticate`` runs for an HTTP request: what the request is answered."""
+"""The response to an HTTP request when a revoke or a disconnect happens while its ``authenticate`` runs."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ QUERY = {"query": "subscription { alerts { payload } }"}
 
 
 class Hook:
-    """``authenticate``, which waits in the middle of reading a membership."""
+    """An ``authenticate`` hook that waits until the test lets it continue."""
 
     def __init__(self):
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
@@ -27,7 +27,7 @@ class Hook:
 
 
 async def during_the_hook(act, **request):
-    """The answer to a request during whose hook this happens to the manager, and to the same one afterwards."""
+    """The responses to a request while ``act`` happens during its hook, and to the same request afterwards."""
     live, hook = manager(), Hook()
     live.subscription(topic="alerts", public=True)
     async with served(on_fastapi(live, hook)) as url, httpx.AsyncClient() as http:
@@ -55,7 +55,7 @@ REQUESTS = pytest.mark.parametrize(
 async def test_a_stream_whose_hook_answers_after_the_revoke_is_forbidden(request_, admitted):
     answer, again = await during_the_hook(lambda live: live.revoke(user_id="7"), **request_)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (403, "FORBIDDEN")
-    assert again == admitted, "a hook that is asked afterwards decides anew"
+    assert again == admitted, "a hook that runs afterwards decides again"
 
 
 @REQUESTS

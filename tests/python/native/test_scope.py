@@ -1,4 +1,4 @@
-"""Scope and federation before the gate: what a token, a variable or a service name refuses, on both ways in."""
+"""Scope and federation before the gate: what a token, a variable or a service name refuses, over WebSocket and HTTP."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ NAMED = "subscription ($tenantId: UUID) { orders(where: {tenantId: {eq: $tenantI
 
 
 def refusal(engine: SubscriptionExecutor, principal: Principal, query: str = ALERTS, variables: object = None) -> str:
-    """The code with which a subscription is refused."""
+    """The code that refuses a subscription."""
     with pytest.raises(RequestRefused) as refused:
         engine.register("refused", query, None if variables is None else json.dumps(variables), principal=principal)
     return refused.value.code

@@ -148,11 +148,11 @@ def test_a_binary_frame_closes_with_4400(started, client):
 
 def test_a_refused_connection_closes_with_the_hooks_code(started, client):
     engine = started(topic("alerts"))
-    for code, told in ((4403, 4403), (4321, 4321), (1, 4500), (1006, 4500)):
+    for code, sent in ((4403, 4403), (4321, 4321), (1, 4500), (1006, 4500)):
         peer = client(engine)
         peer.send(type="connection_init")
         peer.session.refuse(code, "no")
-        assert peer.session.closing()[0] == told
+        assert peer.session.closing()[0] == sent
 
 
 def test_a_close_frames_reason_always_fits(started, client):
@@ -184,7 +184,7 @@ def test_a_full_queue_is_freed_and_wakes_the_session_even_while_a_batch_is_out(s
     peer.hub.drain()
     for number in range(3, 60):
         engine.publish("alerts", str(number))
-    assert peer.session.token in peer.rung(), "the sender, which waits for its socket, must be told"
+    assert peer.session.token in peer.rung(), "the sender, which waits for its socket, must be woken"
     code, reason, at_once = peer.session.closing()
     assert (code, at_once) == (1013, True)
     assert "…" not in reason

@@ -1,4 +1,4 @@
-"""`rowcast.testing` keeps its promises: what a test is told is what the engine does."""
+"""`rowcast.testing` keeps its promises: what it reports to a test is what the engine does."""
 
 import asyncio
 from datetime import date, datetime, time, timedelta, timezone
@@ -41,7 +41,7 @@ def row(number, status="open", tenant="acme", total="1.50"):
     return {"id": number, "tenant_id": tenant, "status": status, "total": Decimal(total)}
 
 
-# What is told
+# Delivered events
 
 
 async def test_a_change_is_matched_gated_and_written_by_the_engine():
@@ -153,7 +153,7 @@ async def test_a_resolver_is_called_with_pythons_own_values():
     assert seen == [{**given, "state": "open"}]
 
 
-# Nothing is told
+# Changes without an event
 
 
 async def test_no_event_waits_for_resolvers_and_does_not_guess():
@@ -211,7 +211,7 @@ async def test_a_resolver_that_raises_is_a_result_with_errors():
         assert failed.value.code == "RESOLVER_FAILED" == received.errors[0]["extensions"]["code"]
 
 
-# Coming back
+# Resuming
 
 
 async def test_a_cursor_resumes_behind_its_event_and_no_event_waits_for_the_replay():
@@ -305,7 +305,7 @@ async def test_the_clock_stands_still_in_between_and_begins_where_it_is_told():
         Clock(datetime(2030, 1, 1))  # noqa: DTZ001
 
 
-# Who sees what
+# Visibility
 
 
 async def test_tenants_scopes_and_operations_are_the_engines_own():
@@ -429,7 +429,7 @@ async def test_an_ordinary_engine_takes_neither_changes_nor_time_by_hand():
             assert refused.value.code == "NOT_REHEARSING"
 
 
-# Life
+# Lifecycle
 
 
 async def test_a_twin_has_the_applications_declarations_and_settings_and_leaves_it_alone():

@@ -1,4 +1,4 @@
-"""On PostgreSQL: rows as resolvers receive them, the JSON form of what they hand back, a start that is cut short."""
+"""On PostgreSQL: rows as resolvers receive them, the JSON of what they return, and a start that is interrupted."""
 
 import asyncio
 import datetime as dt
@@ -83,7 +83,7 @@ def things(database: Database) -> Database:
 
 
 async def told(things: Database, values: str) -> tuple[dict, dict, dict]:
-    """The row as the resolver saw it; the row as its clients were told; the row as the engine tells it by itself."""
+    """The row that the resolver got; the row that its clients got; the row that the engine delivers by itself."""
     manager = SubscriptionManager(bus=EventBusConfig.postgresql(things.url, slot=things.name))
     seen = []
 
@@ -168,6 +168,6 @@ def test_a_stop_in_the_middle_of_a_start_leaves_nothing_that_serves(things: Data
     assert len(outcome) == 1
     with pytest.raises(NotStarted):
         engine.schema()
-    # PostgreSQL lets a slot go when it has seen that its reader left.
+    # PostgreSQL releases a slot once it notices that its reader is gone.
     active = "select count(*) from pg_replication_slots where active"
     until(lambda: things.execute(active) == [(0,)], "the slot to be let go")

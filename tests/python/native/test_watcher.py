@@ -36,7 +36,7 @@ def test_a_loop_without_add_reader_is_served_by_a_watcher(run, monkeypatch):
                 await asyncio.to_thread(lambda engine=engine: [engine.publish("t", str(n)) for n in range(20)])
                 told = await asyncio.to_thread(lambda engine=engine: [engine.next_event("1", 5.0) for _ in range(20)])
                 assert [json.loads(body)["data"]["made"] for body in told] == list(range(20))
-                engine.publish("t", "1")  # the watcher is about to call the loop while it is told to stop
+                engine.publish("t", "1")  # the watcher is about to call the loop while it is being stopped
 
     run(work)
     assert not [thread for thread in threading.enumerate() if thread.name == "rowcast-hub"]
@@ -44,7 +44,7 @@ def test_a_loop_without_add_reader_is_served_by_a_watcher(run, monkeypatch):
 
 def test_a_watcher_that_is_stopped_while_it_is_about_to_call_its_loop_ends(monkeypatch, started):
     class Late(threading.Event):
-        """Its `clear` comes after `stop` has set it, as on a machine that stalls there."""
+        """An event whose `clear` runs after `stop` has set it, as on a machine that stalls there."""
 
         def clear(self):
             assert self.wait(5)

@@ -1,1 +1,1 @@
-"""What the end-to-end tests stand on: real PostgreSQL servers, real server processes, real sockets, and no sleeps."""
+"""Fixtures of the end-to-end tests: real PostgreSQL servers, real server processes, real sockets, and no sleeps."""

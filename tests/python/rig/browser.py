@@ -67,7 +67,7 @@ class Page:
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     async def look(self, width: int = 1280, height: int = 1000, scheme: str = "light") -> None:
-        """Have the tab this size, and its reader prefer this colour scheme."""
+        """Set the size of the tab and the preferred colour scheme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self._call("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -85,7 +85,7 @@ class Page:
 
 @asynccontextmanager
 async def page(address: str) -> AsyncIterator[Page]:
-    """A tab that shows ``address``, in a browser of its own."""
+    """A tab that shows ``address``, in a new browser."""
     profile = Path(tempfile.mkdtemp(prefix="rowcast-chromium-"))
     process = _launch(profile, address)
     try:

@@ -1,4 +1,4 @@
-"""A cable between a client and a server that can be cut: then nothing comes through, and neither side is told."""
+"""A cable between a client and a server. Once it is cut, nothing passes and neither side gets an error."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Cable:
-    """A TCP proxy. A cut one keeps its connections and moves no byte, as a network that is gone does."""
+    """A TCP proxy. Once cut, it keeps its connections and moves no byte, as a lost network does."""
 
     def __init__(self, server: str) -> None:
         host, port = server.removeprefix("ws://").split(":")
@@ -21,7 +21,7 @@ class Cable:
         return f"ws://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
-        """Let nothing through any more."""
+        """Pass nothing from now on."""
         for task in self._moving:
             task.cancel()
 

@@ -1,4 +1,4 @@
-"""A graphql-transport-ws client that hides nothing: it keeps frames as they came, and answers nothing but pings."""
+"""A graphql-transport-ws client that hides nothing: it keeps frames as they come, and answers only pings."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ class Socket:
         return message
 
     async def receive_type(self, kind: str, operation: str | None = None, patience: float = PATIENCE) -> Message:
-        """The next frame of this type (and id); others are kept in ``frames`` and passed over."""
+        """The next frame of this type (and id); others are kept in ``frames`` and skipped."""
         return await asyncio.wait_for(self._receive_type(kind, operation, patience), patience)
 
     async def _receive_type(self, kind: str, operation: str | None, patience: float) -> Message:
@@ -68,18 +68,18 @@ class Socket:
         return await self.receive_type("connection_ack")
 
     async def subscribe(self, operation: str, query: str, **payload: Any) -> None:
-        """Start an operation and come back when the server has taken it up: when it answers a ping sent behind it."""
+        """Start an operation and return once the server has handled it: when it answers a ping sent after it."""
         await self.send({"id": operation, "type": "subscribe", "payload": {"query": query} | payload})
         await self.fence(operation)
 
     async def fence(self, label: str = "") -> None:
-        """Come back when everything sent so far has been handled."""
+        """Return when the server has handled everything sent so far."""
         await self.send({"type": "ping", "payload": {"fence": label}})
         while (await self.receive_type("pong")).get("payload") != {"fence": label}:
             pass
 
     async def next(self, operation: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """The payload of the next ``next`` frame of this operation that has not been asked for yet."""
+        """The payload of the next ``next`` frame of this operation that has not been returned yet."""
         taken = self._taken.get(operation, 0)
         self._taken[operation] = taken + 1
         while len(self.nexts(operation)) <= taken:
@@ -88,7 +88,7 @@ class Socket:
         return payload
 
     async def error(self, operation: str) -> list[Message]:
-        """The errors with which this operation ends, before it has given a single result."""
+        """The errors with which this operation ends, before its first result."""
         while not (received := self.of(operation)):
             await self.receive()
         assert [message["type"] for message in received] == ["error"], "an `error` comes alone"
@@ -110,10 +110,10 @@ class Socket:
 async def raw_socket(
     url: str, subprotocols: tuple[str, ...] | None = ("graphql-transport-ws",), **options: Any
 ) -> AsyncIterator[Socket]:
-    """A socket that has said nothing yet. ``url`` is the server's ``ws://…`` address without the path."""
+    """A socket that has sent nothing yet. ``url`` is the server's ``ws://…`` address without the path."""
     names = None if subprotocols is None else [Subprotocol(name) for name in subprotocols]
     settings: dict[str, Any] = {"subprotocols": names, "compression": None, "proxy": None}
-    # A test that leaves frames unread does not wait for the server's close frame behind them.
+    # A test that leaves frames unread does not wait for the close frame after them.
     settings |= {"max_size": None, "ping_interval": None, "close_timeout": 1}
     async with connect(f"{url}/graphql", **(settings | options)) as connection:
         yield Socket(connection)

@@ -27,7 +27,7 @@ def demo(**environment: str) -> Iterator[Server]:
 
 @contextmanager
 def data_folder() -> Iterator[str]:
-    """A place for the demo's data, below a folder that PostgreSQL's own user may enter as well."""
+    """A place for the demo's data, below a folder that PostgreSQL's user may also enter."""
     home = Path(tempfile.mkdtemp(prefix="rowcast-demo-"))
     try:
         home.chmod(0o755)

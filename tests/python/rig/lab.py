@@ -1,4 +1,4 @@
-"""A running `rig.lab_app` on a database of its own, and what tests ask of it."""
+"""A running `rig.lab_app` on its own database, and what tests read from it."""
 
 import json
 import urllib.request
@@ -19,7 +19,7 @@ OPERATIONS_MAX = 50
 
 @dataclass(frozen=True)
 class Lab:
-    """One server and the shop whose changes it tells."""
+    """One server and the shop whose changes it delivers."""
 
     server: Server
     shop: Shop
@@ -49,7 +49,7 @@ def laboratory(database: Database, app: str = "rig.lab_app:app", **environment: 
 
 @contextmanager
 def served(shop: Shop, environment: dict[str, str] | None = None, app: str = "rig.lab_app:app") -> Iterator[Lab]:
-    """A started lab on a shop that is there already, say, for one whose server was stopped."""
+    """A started lab on an existing shop, for example after its server was stopped."""
     server = serve(app, {"ROWCAST_DATABASE_URL": shop.database.url} | (environment or {}))
     try:
         server.line("ready ")

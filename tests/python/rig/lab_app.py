@@ -1,4 +1,4 @@
-"""The application under test: served by ``rig.serve`` in a process of its own, as a user would write it.
+"""The application under test: served by ``rig.serve`` in its own process, as a user would write it.
 
 The token of the connection_init payload says what the authenticate hook does: `acme`, `globex` or a UUID sign in as
 that tenant; `slow:0.5` takes half a second; `expires:1` is valid for a second; `raise` raises; anything else is
@@ -62,7 +62,7 @@ async def orders_raising(event: Any, variables: dict[str, Any]) -> Noted:
 
 @manager.subscription("orders", tenant="tenant_id")
 async def orders_slow(event: Any, variables: dict[str, Any]) -> Noted:
-    """Takes as many seconds as the note says."""
+    """Sleeps for the seconds in the note."""
     await asyncio.sleep(float(event.row["note"]))
     return Noted(str(event.row["id"]), event.row["note"])
 

@@ -1,4 +1,4 @@
-"""A running `rig.notes_app` on a database of its own, whose table `notes` row policies alone protect."""
+"""A running `rig.notes_app` on a database of its own, whose table `notes` is protected by row policies alone."""
 
 import itertools
 import json
@@ -14,9 +14,9 @@ from rig.server import Server, serve
 
 COMPILED = "owner = current_setting('app.user', true)"
 DELEGATED = "exists (select from people p where p.name = notes.owner and p.name = current_setting('app.user', true))"
-"""The same, so that only PostgreSQL can say."""
+"""The same condition, which only PostgreSQL can evaluate."""
 RAISING = "(select p.name::int from people p where p.name = notes.owner) > 0"
-"""For the note of anybody whose name is no number."""
+"""Raises for each note whose owner's name is not a number."""
 
 TABLES = """
 create table people (name text primary key);
@@ -53,11 +53,11 @@ class Notebook:
         return str(note)
 
     def give(self, note: str, owner: str) -> None:
-        """Let somebody else have a note."""
+        """Give a note to another owner."""
         self.database.execute("update notes set owner = %s where id = %s", owner, note)
 
     def token(self, user: str, seconds: float | None = None) -> str:
-        """A token that is good now."""
+        """A token that is valid now."""
         query = "" if seconds is None else f"?seconds={seconds}"
         token: str = self._http(f"/token/{user}{query}")
         return token
@@ -97,14 +97,14 @@ def notebook(
     watched: bool = False,
     **environment: str,
 ) -> Iterator[Notebook]:
-    """A started server on new tables and a new role, which the cluster has until the end.
+    """A started server on new tables and a new role, which is dropped at the end.
 
     Args:
-        database: Where.
-        policy: Who sees a note.
-        url: As whom the server connects, when that is not the tables' owner.
+        database: The database of the tables.
+        policy: The USING expression of the policy on `notes`.
+        url: How the server connects, if not as the tables' owner.
         watched: Whether the owner watches the table before the server starts.
-        environment: Of the server.
+        environment: Environment variables of the server.
     """
     role = f"notes_{uuid4().hex}"
     database.execute(TABLES.format(role=role, policy=policy))

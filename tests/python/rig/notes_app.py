@@ -1,8 +1,8 @@
 """The application of the row policies' tests: notes that belong to their owners, on FastAPI, as a user would write it.
 
-`GET /token/ann` signs in: the token names the user, how often that user was revoked before, and perhaps when it ends.
-`POST /revoke/ann` makes all tokens of the user invalid that were given out before, and closes its sockets. FastAPI runs
-these plain functions in threads of their own.
+`GET /token/ann` signs in: the token names the user, how often that user was revoked before, and its expiry if any.
+`POST /revoke/ann` invalidates all earlier tokens of the user and closes its sockets. FastAPI runs these plain
+functions in threads.
 """
 
 import json
@@ -30,7 +30,7 @@ revocations: Counter[str] = Counter()
 
 
 async def authenticate(connection: Connection) -> Principal:
-    """Whom the token names: of the connection_init message, or of a gateway's request over HTTP."""
+    """The principal of the token in the connection_init message, or in a gateway's HTTP request."""
     bearer = connection.headers.get("authorization", "").removeprefix("Bearer ")
     claims: dict[str, Any] = json.loads(connection.payload.get("token") or bearer or "{}")
     user = claims.get("user")
@@ -45,7 +45,7 @@ app.include_router(subscription_router(manager, authenticate=authenticate), pref
 
 @app.get("/token/{user}")
 def token(user: str, seconds: float | None = None) -> str:
-    """A token that is good now, for so long."""
+    """A token that is valid now, for this long."""
     expires_at = None if seconds is None else time.time() + seconds
     return json.dumps({"user": user, "revocations": revocations[user], "expires_at": expires_at})
 

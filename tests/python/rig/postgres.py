@@ -34,7 +34,7 @@ SETTINGS = {
     "max_replication_slots": "40",
     "max_connections": "200",
     "max_prepared_transactions": "50",
-    # The tests kill processes, not machines: what the kernel has, a restarted server finds.
+    # The tests kill processes, not machines: a restarted server finds what the kernel has buffered.
     "fsync": "off",
     "max_logical_replication_workers": "0",
     "shared_buffers": "64MB",
@@ -43,7 +43,7 @@ SETTINGS = {
 
 
 def bindir(major: int) -> Path | None:
-    """Where the binaries of this major version are on this machine, if they are."""
+    """The folder with this major version's binaries, if the machine has them."""
     for folder in _candidates(major):
         postgres = folder / "postgres"
         if postgres.exists() and _major(postgres) == major:
@@ -81,7 +81,7 @@ class Cluster:
     """One data folder and its server."""
 
     def __init__(self, major: int, binaries: Path, primary: "Cluster | None" = None) -> None:
-        """``primary`` is the server whose standby this one becomes when it is started."""
+        """If ``primary`` is given, this server starts as its standby."""
         self.major = major
         self.port = free_port()
         self.binaries = binaries
@@ -111,7 +111,7 @@ class Cluster:
         until(self._answers, f"PostgreSQL {self.major} to start; its log:\n{self.log()}")
 
     def stop(self) -> float:
-        """A fast shutdown, SIGKILL when that hangs; the seconds that it took."""
+        """A fast shutdown, or SIGKILL if that hangs; the seconds that it took."""
         started = time.monotonic()
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
@@ -123,7 +123,7 @@ class Cluster:
         return time.monotonic() - started
 
     def kill(self) -> None:
-        """SIGKILL to the postmaster and its children, as an out-of-memory killer would; they are gone on return."""
+        """SIGKILL to the postmaster and its children, as an out-of-memory killer would; on return they have exited."""
         if self._process is None:
             return
         family = [self._process.pid, *_children(self._process.pid)]
@@ -135,14 +135,14 @@ class Cluster:
         self._process = None
 
     def configure(self, **settings: str) -> None:
-        """Change settings, now if the server runs and they can be changed then."""
+        """Change settings, at once if the server runs and they need no restart."""
         with (self._data / "postgresql.auto.conf").open("a") as config:
             config.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
     def promote(self) -> None:
-        """Make a primary of a standby."""
+        """Promote the standby."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             assert connection.execute("select pg_promote()").fetchone() == (True,)
 
@@ -167,7 +167,7 @@ class Cluster:
 
     @contextmanager
     def database(self) -> Iterator["Database"]:
-        """An empty database that nobody else uses, dropped in the end with its replication slots."""
+        """An empty database for one test, dropped in the end with its replication slots."""
         name = f"t_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -228,11 +228,11 @@ class Database:
         return self.cluster.url(self.name)
 
     def connect(self, **options: Any) -> "psycopg.Connection[tuple[Any, ...]]":
-        """A connection of the test's own, in autocommit unless told otherwise."""
+        """A connection of the test's own, in autocommit by default."""
         return psycopg.connect(self.url, **({"autocommit": True} | options))
 
     def execute(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """Run one statement, committed on return; its rows if it has some."""
+        """Run one statement, committed on return; its rows, if any."""
         with self.connect() as connection:
             cursor = connection.execute(statement.encode(), arguments or None)
             return cursor.fetchall() if cursor.description else []
@@ -256,7 +256,7 @@ class Database:
 
 
 def step_down(home: Path) -> list[str]:
-    """The command prefix under which a server may run, with ``home`` made its own: servers refuse to run as root."""
+    """The command prefix under which a server may run, which gets ``home``: servers refuse to run as root."""
     if os.geteuid() != 0:
         return []
     for name in ("postgres", "nobody"):

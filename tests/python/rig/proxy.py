@@ -1,7 +1,7 @@
 """A TCP proxy of our own, between clients and the application, and between the application and PostgreSQL.
 
-It can do to a connection what networks do: cut it (also in the middle of a message), close one direction of it, hold it
-up, or swallow it whole until it is let go or cut.
+It can do to a connection what networks do: cut it (also in the middle of a message), close one direction of it, delay
+it, or hold all data until it is released or cut.
 """
 
 import asyncio
@@ -87,16 +87,16 @@ class Proxy:
             await asyncio.sleep(self.delay)
 
     def swallow(self) -> None:
-        """From now on nothing arrives, and nobody is told."""
+        """Hold all data from now on; neither side gets an error."""
         self._open.clear()
 
     def heal(self) -> None:
-        """Everything arrives again, also what was held."""
+        """Pass everything again, including what was held."""
         self.delay = 0.0
         self._open.set()
 
     def cut(self) -> None:
-        """All connections are reset."""
+        """Reset all connections."""
         for link in list(self.links):
             link.cut()
 

@@ -32,7 +32,7 @@ class RawPeer:
         await self.write(frame(payload, opcode, final=final))
 
     async def write(self, data: bytes) -> None:
-        """Bytes as they are. A server that has hung up is no error here."""
+        """Send these bytes unchanged. A server that has closed the connection is not an error here."""
         with suppress(ConnectionError):
             self._writer.write(data)
             await self._writer.drain()
@@ -64,7 +64,7 @@ class RawPeer:
                 self.received += data
 
     def stop_reading(self) -> None:
-        """Leave what comes to the buffers, until they are full."""
+        """Stop reading: data waits in the buffers until they are full."""
         self.reader.cancel()
 
     def read_on(self) -> None:
@@ -72,14 +72,14 @@ class RawPeer:
         self.reader = asyncio.create_task(self._read())
 
     def abort(self) -> None:
-        """Let go of the connection without a word."""
+        """Drop the connection without a close frame."""
         self.reader.cancel()
         self._writer.transport.abort()
 
 
 @asynccontextmanager
 async def connected(url: str, receive_buffer: int | None = None) -> AsyncIterator[RawPeer]:
-    """A TCP connection that has said nothing."""
+    """A TCP connection that has sent nothing."""
     host, port = url.removeprefix("ws://").split(":")
     plain = socket.socket()
     if receive_buffer is not None:
@@ -95,7 +95,7 @@ async def connected(url: str, receive_buffer: int | None = None) -> AsyncIterato
 
 @asynccontextmanager
 async def upgraded(url: str, receive_buffer: int | None = None) -> AsyncIterator[RawPeer]:
-    """A WebSocket that has said nothing."""
+    """A WebSocket that has sent nothing."""
     async with connected(url, receive_buffer) as peer:
         await peer.write(handshake(url.removeprefix("ws://")))
         await until_async(lambda: b"\r\n\r\n" in peer.received, "the handshake")

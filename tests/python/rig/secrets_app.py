@@ -1,5 +1,5 @@
-"""An application that logs all it can, whose hook puts the client's words everywhere that a principal has, and whose
-resolvers go wrong with the row's values in their hands."""
+"""An application that logs all it can, whose hook puts the client's words in every field of the principal, and whose
+resolvers fail with the row's values in the exception."""
 
 import logging
 from typing import Any
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from rowcast import Principal, SubscriptionManager
 from rowcast.fastapi import subscription_router
 
-# Everything but the server's own frames, which only the server's own log can tell.
+# Everything except the server's frames, which only the server's own log has.
 logging.basicConfig(level=1)
 logging.getLogger("websockets").setLevel(logging.WARNING)
 

@@ -1,6 +1,6 @@
-"""A Python server in a process of its own, started on a free port and watched by its lines of output.
+"""A Python server in its own process, started on a free port and watched through its output.
 
-The process announces itself with a line ``ready URL``; everything that it prints is kept for the failure message.
+The process announces itself with a line ``ready URL``; its output is kept for the failure message.
 """
 
 import os
@@ -47,7 +47,7 @@ class Server:
         return until(lambda: self._find(prefix), f"a line `{prefix}…`", patience)[0]
 
     def url(self, scheme: str = "http") -> str:
-        """The address that it announced, without a slash at the end."""
+        """The announced address, without a trailing slash."""
         return scheme + self.line("ready http").rstrip("/")
 
     def sockets(self) -> int:
@@ -57,7 +57,7 @@ class Server:
         return sum(row[1].endswith(port) and row[3] != "0A" and row[9] != "0" for row in rows)
 
     def resident_bytes(self) -> int:
-        """Memory that the process has now."""
+        """Memory that the process uses now."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -97,9 +97,9 @@ def serve(app: str, environment: dict[str, str] | None = None) -> Server:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would point a server at somebody's database, and with the tests' modules importable.
+    """Our environment without variables that name a database, and with the tests' modules importable.
 
-    ``ROWCAST_TEST_CAPTURE=outbox`` has the same promises kept over the other way to capture. Output stays buffered: an
+    ``ROWCAST_TEST_CAPTURE=outbox`` runs the same tests with the other capture. Output stays buffered: an
     unbuffered `print` writes a text and its line end apart, and another worker's line gets in between.
     """
     foreign = ("ROWCAST_", "PG", "DEMO_", "PYTHONUNBUFFERED")

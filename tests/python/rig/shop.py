@@ -57,5 +57,5 @@ class Shop:
 
 
 def ids(payloads: Iterable[dict[str, Any]], name: str = "orders") -> list[str]:
-    """The keys that these results tell, in order."""
+    """The keys of these results, in order."""
     return [payload["data"][name]["key"]["id"] for payload in payloads]

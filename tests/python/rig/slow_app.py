@@ -1,8 +1,7 @@
-"""An application for clients that read slowly: one field tells each row's latest, one tells every event,
-one what each commit changed.
+"""An application for slow clients: one field delivers the latest state of each row, one every event, one each commit.
 
-``SLOW_QUEUE_BYTES`` is what may wait for a client. ``/metrics`` are the engine's counters; after ``/trim`` what the
-process holds is what it uses.
+``SLOW_QUEUE_BYTES`` is what may wait for a client. ``/metrics`` are the engine's counters; ``/trim`` makes the
+process return unused memory.
 """
 
 import ctypes
@@ -18,10 +17,10 @@ from rowcast.fastapi import subscription_router
 manager = SubscriptionManager(
     slow_client="coalesce",
     queue_bytes_max=int(os.environ.get("SLOW_QUEUE_BYTES", "200000")),
-    # Bytes alone are to end a session here, however slow the machine is.
+    # Only bytes end a session here, not time: the machine may be slow.
     queue_age_max_s=600,
     ping_interval_s=600,
-    # What is kept for cursors would hide what is kept for clients.
+    # The replay window's memory would hide the memory that waits for clients.
     replay_window_bytes=1 << 20,
 )
 manager.subscription("orders", tenant="tenant_id")
@@ -31,7 +30,7 @@ manager.subscription(topic="alerts")
 
 
 async def authenticate(_connection: Any) -> Principal:
-    """Everybody is Acme."""
+    """Every client is Acme."""
     return Principal(tenant_id=ACME)
 
 
@@ -47,5 +46,5 @@ def metrics() -> dict[str, int]:
 
 @app.get("/trim")
 def trim() -> int:
-    """What glibc keeps for later is not a leak: see malloc_trim(3)."""
+    """Return unused memory. What glibc keeps is not a leak: see malloc_trim(3)."""
     return int(ctypes.CDLL("libc.so.6").malloc_trim(0))

@@ -20,7 +20,7 @@ TOKEN = "x-graphql-event-stream-token"
 
 @dataclass(frozen=True)
 class Event:
-    """One event; what was not in it is empty."""
+    """One event; a missing field is empty."""
 
     event: str = ""
     data: str = ""
@@ -54,7 +54,7 @@ class Stream:
         return None
 
     async def event(self) -> Event | None:
-        """The next event that a client is told of."""
+        """The next event that is delivered to the client."""
         while (block := await self.block()) is not None:
             if block.event:
                 return block
@@ -87,11 +87,11 @@ class Streams(Lab):
 
     @property
     def endpoint(self) -> str:
-        """Where GraphQL is."""
+        """The address of GraphQL."""
         return f"{self.server.url()}/graphql"
 
     def client(self, caller: str = "acme", **headers: str) -> httpx.AsyncClient:
-        """A client that says who it is."""
+        """A client with its caller's credentials."""
         signed = {"authorization": f"Bearer {caller}"} | headers
         return httpx.AsyncClient(base_url=self.server.url(), headers=signed, timeout=PATIENCE, trust_env=False)
 
@@ -99,7 +99,7 @@ class Streams(Lab):
     async def stream(
         self, query: str = ORDERS, caller: str = "acme", method: str = "POST", **headers: str
     ) -> AsyncIterator[Stream]:
-        """A stream of one operation that is in force."""
+        """A stream of one live operation."""
         asked = {"json": {"query": query}} if method == "POST" else {"params": {"query": query}}
         headers = {"accept": EVENTS} | {name.replace("_", "-"): value for name, value in headers.items()}
         async with (
@@ -110,7 +110,7 @@ class Streams(Lab):
             yield Stream(response)
 
     async def post(self, path: str) -> Any:
-        """Ask the application for something."""
+        """Send a request to the application."""
         async with self.client() as client:
             return (await client.post(path)).json()
 

@@ -50,14 +50,14 @@ def metrics() -> dict[str, int]:
 
 @app.post("/revoke/{user}")
 async def revoke(user: str) -> int:
-    """Lets the user see nothing any more."""
+    """Revokes the user."""
     refused.add(user)
     return await manager.revoke(user_id=user)
 
 
 @app.post("/disconnect/{user}")
 async def disconnect(user: str) -> int:
-    """Ends the user's streams, which may come back."""
+    """Ends the user's streams; they may reconnect."""
     return await manager.disconnect(user_id=user)
 
 

@@ -49,7 +49,7 @@ manager.subscription(topic="fence", public=True)
 
 
 async def authenticate(connection: Any) -> Principal:
-    """The tenant named by the token, with a canary of its own in every place that a principal has."""
+    """The tenant named by the token, with its own canary in every field of the principal."""
     token = str(connection.payload["token"])
     secret = str(connection.payload["secret"])
     return Principal(secret, token, settings={"app.secret": secret}, claims={"secret": secret})

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds that a condition has to come true. Long, since a slow machine is no failure and success costs nothing."""
+"""Seconds until a condition must hold. Long, since a slow machine is not a failure and success costs nothing."""
 
 PAUSE = 0.02
 """Seconds between two looks."""
@@ -27,7 +27,7 @@ def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -
 
 
 async def until_async(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
-    """``until`` for tests whose own sockets have to be read meanwhile."""
+    """``until`` for tests whose sockets must be read while they wait."""
     deadline = time.monotonic() + patience
     while True:
         value = look()

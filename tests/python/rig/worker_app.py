@@ -13,7 +13,7 @@ from rig.lab_app import app, manager
 
 @dataclass
 class Delivered:
-    """An order's number, and who says so."""
+    """An order's number and the process that delivered it."""
 
     id: str
     pid: int
@@ -27,7 +27,7 @@ async def orders_delivered(event: Any, variables: dict[str, Any]) -> Delivered:
 
 @asynccontextmanager
 async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-    """The manager's, with words."""
+    """The manager's lifespan, which prints when it starts and stops."""
     async with manager.lifespan(application):
         print(f"serving {os.getpid()}", flush=True)  # noqa: T201 - awaited by the tests
         yield

@@ -1,4 +1,4 @@
-"""One server for all hostile clients of a module: whoever comes last finds it as well as whoever came first."""
+"""One server for all hostile clients of a module: the last client must find it as healthy as the first."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +13,7 @@ from rig.shop import ORDERS, ids
 from rig.wait import until_async
 
 SERVED_WITHIN = 5.0
-"""Seconds for an event of somebody else's, on a machine that is busy with the attack. Idle it takes milliseconds."""
+"""Seconds for another client's event while the attack keeps the machine busy. Idle, it takes milliseconds."""
 
 MEMORY = 64 << 20
 """Bytes that one attack may leave behind in the process: what allocators keep, not what attackers send."""
@@ -39,7 +39,7 @@ def undisturbed(lab: Lab) -> Callable[[], AbstractAsyncContextManager[None]]:
             yield
             assert not listening.done(), f"a well-behaved client was closed: {bystander.connection.close_code}"
             order = await asyncio.to_thread(lab.shop.insert)
-            await until_async(lambda: order in ids(bystander.nexts("1")), "somebody else's event", SERVED_WITHIN)
+            await until_async(lambda: order in ids(bystander.nexts("1")), "the bystander's event", SERVED_WITHIN)
             listening.cancel()
         assert lab.server.resident_bytes() < before + MEMORY, "the attack has left something behind"
 
@@ -47,6 +47,6 @@ def undisturbed(lab: Lab) -> Callable[[], AbstractAsyncContextManager[None]]:
 
 
 async def listen(socket: Socket) -> None:
-    """Keep what comes and answer pings, as clients do."""
+    """Keep received frames and answer pings, as clients do."""
     while True:
         await socket.receive(3600)

@@ -1,7 +1,7 @@
-"""What the tenancy fuzz does and what everybody must be told of it, computed without rowcast.
+"""The transactions of the tenancy fuzz and the events that each subscriber must get, computed without rowcast.
 
-A `World` is the committed rows. A `Subscriber` is one tenant's subscription; `told` says what a change means to it, by
-the rule of the README: its tenant's rows that its filter holds for, leaving by their key alone.
+A `World` is the committed rows. A `Subscriber` is one tenant's subscription; `told` adds the event of a change, by the
+README's rule: its tenant's rows that match its filter; rows that leave show only their key.
 """
 
 import random
@@ -19,7 +19,7 @@ NUMBERS = (-3, 0, 1, 7, 2_000_000_000, None)
 
 @dataclass(frozen=True)
 class Tenant:
-    """One tenant: the id that its tables of each family have, and the word that nobody else may ever see."""
+    """One tenant: the id that its tables of each family have, and the word that no other tenant may ever see."""
 
     name: str
     ids: dict[str, str]
@@ -32,7 +32,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition as GraphQL has it and as Python decides it."""
+    """A condition in GraphQL and in Python."""
 
     text: str
     holds: Callable[[Row], bool]
@@ -62,7 +62,7 @@ class Subscriber:
         return row is not None and row["tenant"] == self.tenant.of(self.table) and self.filter.holds(row)
 
     def told(self, change: Change) -> None:
-        """Adds what this change means to it."""
+        """Add the event of this change, if there is one."""
         operation, table, old, new = change
         if table != self.table or (self.operations is not None and operation not in self.operations):
             return
@@ -143,7 +143,7 @@ class World:
         return statement, tuple(row.values()), ("INSERT", table, None, row), None
 
     def _update(self, table: str, old: Row, *, moved: bool) -> tuple[str, tuple[Any, ...], Change, None]:
-        """A moved row takes nothing of its former tenant along, not even its key."""
+        """A moved row keeps nothing of its former tenant, not even its key."""
         if moved:
             new = self._row(table, self._owner())
         else:
@@ -166,7 +166,7 @@ class World:
     def _row(self, table: str, owner: Tenant | None) -> Row:
         number = self._next()
         mark = "nobody" if owner is None else owner.canary
-        # Long bodies that do not compress are stored out of line; an update that leaves them alone does not send them.
+        # Long bodies that do not compress are stored out of line; an update of other columns does not send them.
         body = f"{mark}-body-{number}" + self._chance.randbytes(self._chance.choice((0, 10, 4_500))).hex()
         return {
             "ref": f"{mark}-{number}",

@@ -1,4 +1,4 @@
-"""Peers that are gone without a word, or that never read: their TCP connection is given back all the same."""
+"""Peers that vanish or never read: the server frees their TCP connection."""
 
 import asyncio
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ async def test_a_peer_that_reads_nothing_loses_its_connection_with_everything_th
 
 
 async def test_a_cut_cable_is_noticed_although_there_is_nothing_to_send(lab: Lab) -> None:
-    """A half-open socket: no FIN, no RST, no event. The ping alone finds it, and a sibling goes on."""
+    """A half-open socket: no FIN, no RST, no event. Only the ping detects it, and a sibling stays open."""
     async with signed_in(lab.url) as sibling, cable(lab.url) as (cut, url), signed_in(url) as lost:
         await sibling.subscribe("1", ORDERS)
         await lost.subscribe("1", ORDERS)
@@ -61,4 +61,4 @@ async def test_a_cut_cable_is_noticed_although_there_is_nothing_to_send(lab: Lab
         await until_async(lambda: lab.server.sockets() <= 2, "the lost socket to be given back", GONE_WITHIN)
         order = lab.shop.insert()
         assert ids([(await own)["payload"]]) == [order]
-        assert lost.connection.close_code is None, "the client was told nothing"
+        assert lost.connection.close_code is None, "the client got no close frame"

@@ -1,4 +1,4 @@
-"""Frames and sockets that no client library makes: each ends as the protocol says, and leaves nothing behind."""
+"""Frames and sockets that no client library makes: each ends as the protocol requires, and leaks nothing."""
 
 import asyncio
 import json
@@ -92,7 +92,7 @@ async def test_half_open_sockets_are_ended_and_leave_nothing(lab: Lab, undisturb
 
 
 async def test_a_message_that_comes_byte_by_byte_holds_up_nobody(lab: Lab, undisturbed: Watched) -> None:
-    """A slow sender has its `init_wait_s`, however it spends them."""
+    """A slow sender gets no more than `init_wait_s` in total."""
     async with undisturbed(), upgraded(lab.url) as attacker:
         for byte in frame(b'{"type": "connection_init", "payload": {"token": "acme"}}'):
             await attacker.write(bytes([byte]))
@@ -114,7 +114,7 @@ async def test_fragments_without_end_are_bounded(lab: Lab, undisturbed: Watched)
 
 
 async def test_pings_are_answered_and_their_answers_bounded(lab: Lab, undisturbed: Watched) -> None:
-    """A client that asks much and reads nothing fills its own queue, and is closed at the bound."""
+    """A client that requests much and reads nothing fills its own queue, and is closed at the limit."""
     async with undisturbed(), upgraded(lab.url, receive_buffer=4096) as attacker:
         await attacker.say(type="connection_init", payload={"token": "acme"})
         await until_async(lambda: attacker.messages() != [], "the ack")

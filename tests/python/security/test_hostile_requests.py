@@ -200,7 +200,7 @@ async def outcome(socket: Socket, payload: dict[str, Any]) -> str:
     """The code of the operation's error, that of the close, or OK once it is live or answered."""
     await socket.send({"id": "1", "type": "subscribe", "payload": payload})
     await socket.send({"type": "ping"})
-    pongs = 0  # the first may overtake the error that it follows
+    pongs = 0  # the first may overtake the error before it
     while not socket.connection.close_code:
         try:
             frame = await socket.receive()

@@ -1,4 +1,4 @@
-"""Names and values are never spliced into SQL: the table that would be dropped is there at the end.
+"""Names and values are never spliced into SQL: the table that an injection would drop still exists at the end.
 
 Names of tables, schemas, tenant columns, topics, publications and databases, tenants and values, all as an attacker who
 may choose them would, on each version of PostgreSQL.
@@ -127,7 +127,7 @@ async def test_a_hostile_publication_or_slot_is_one_or_is_refused(guarded: Datab
 
 
 def test_sql_functions_take_hostile_names_as_names(guarded: Database) -> None:
-    """Those that an application may call: what they refuse is not the syntax of what they were given."""
+    """The functions that an application may call: none fails with a syntax error of its argument."""
     SubscriptionExecutor(EventBusConfig.postgresql(guarded.url)).migrate()
     statements = [
         "select rowcast.watch(quote_ident(%s)::regclass)",
@@ -144,7 +144,7 @@ def test_sql_functions_take_hostile_names_as_names(guarded: Database) -> None:
 
 
 def sqlstate(database: Database, statement: str, name: str) -> str | None:
-    """How the statement fails, if it does."""
+    """The statement's error, if it fails."""
     try:
         database.execute(statement, name)
     except psycopg.Error as error:

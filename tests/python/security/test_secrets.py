@@ -1,6 +1,6 @@
-"""Tokens, settings, passwords and values are in no line of the log, no exception, no metric and nobody else's frame.
+"""Tokens, settings, passwords and values are in no log line, exception, metric or other client's frame.
 
-The log is as talkative as it can be made: every logger at its lowest level, the engine's among them, and asyncio's
+The log is as verbose as possible: every logger at its lowest level, the engine's among them, and asyncio's
 debug mode. What an application writes into its own exceptions is its own, and so is what a server logs of its frames at
 debug level.
 """
@@ -43,7 +43,7 @@ BROKEN = 'select pg_logical_emit_message(true, \'rowcast.publish\', \'{"topic": 
 
 @pytest.fixture
 def lab(database: Database) -> Iterator[Lab]:
-    """The talkative application, signed in with a password that nobody checks."""
+    """The talkative application, signed in with a password that is not checked."""
     shop = Shop(database).open()
     database.execute(DOCS)
     url = database.url.replace("postgres@", f"postgres:{PASSWORD}@")
@@ -178,6 +178,6 @@ def test_no_repr_shows_a_credential() -> None:
 
 
 def interrupt(database: Database) -> None:
-    """End the stream at the server; the engine comes back by itself."""
+    """End the stream at the server; the engine reconnects by itself."""
     look = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = %s and active"
     until(lambda: database.execute(look, database.name), "the stream to be interrupted")

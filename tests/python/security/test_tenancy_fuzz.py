@@ -1,6 +1,6 @@
-"""No byte of one tenant reaches another, and each tenant is told exactly what it must be, whatever happens.
+"""No byte of one tenant reaches another, and each tenant gets exactly its events, whatever happens.
 
-Rounds of random subscriptions and random transactions; what each subscription must be told is computed by
+Rounds of random subscriptions and random transactions; the expected events come from
 `tenancy_model`, which knows nothing of rowcast. Every tenant's values, keys, credentials and messages carry a word of
 its own: no frame of another tenant, no line of the log and no metric may contain it.
 
@@ -90,7 +90,7 @@ async def play(lab: Lab, seed: int, counts: Counter[str]) -> None:
         for party in parties:
             await settle(party)
             counts["deliveries"] += check(party, tenants)
-    # What the round left open is over; the log and the metrics speak of all tenants, so of none.
+    # The round's subscriptions have ended. The log and the metrics concern all tenants, so they name none.
     told = lab.server.output + json.dumps(lab.metrics())
     assert not [each.name for each in tenants if each.canary in told], "a value is in the log or in the metrics"
     counts["rounds"] += 1
@@ -98,7 +98,7 @@ async def play(lab: Lab, seed: int, counts: Counter[str]) -> None:
 
 
 async def emptied(lab: Lab) -> None:
-    """The tables are empty, and the stream is behind that."""
+    """Empty the tables, and wait until the stream has passed that."""
     async with raw_socket(lab.url) as socket:
         await socket.send({"type": "connection_init", "payload": {"token": "1", "secret": "-"}})
         await socket.receive_type("connection_ack")
@@ -116,7 +116,7 @@ def tenant(chance: random.Random, name: str) -> Tenant:
 
 
 async def join(lab: Lab, sockets: AsyncExitStack, chance: random.Random, tenant: Tenant, family: str) -> Party:
-    """A signed-in socket with its random subscriptions in force."""
+    """A signed-in socket with its live random subscriptions."""
     socket = await sockets.enter_async_context(raw_socket(lab.url))
     token = {"token": tenant.ids[family], "secret": tenant.canary}
     await socket.send({"type": "connection_init", "payload": token})
@@ -139,7 +139,7 @@ async def join(lab: Lab, sockets: AsyncExitStack, chance: random.Random, tenant:
 
 
 def commit(connection: "psycopg.Connection[Any]", world: World, parties: list[Party], counts: Counter[str]) -> None:
-    """One random transaction; everybody's expectation grows if it commits."""
+    """One random transaction; if it commits, each subscriber's expected events grow."""
     statements, changes, messages, commits = world.transaction()
     for statement, arguments in statements:
         connection.execute(statement.encode(), arguments or None)
@@ -158,7 +158,7 @@ def commit(connection: "psycopg.Connection[Any]", world: World, parties: list[Pa
 
 
 async def settle(party: Party) -> None:
-    """Wait for the fence, behind which nothing comes but what resolvers still owe."""
+    """Wait for the fence, after which only outstanding resolver results follow."""
     await party.socket.next("fence")
     for operation, subscriber in party.subscribers.items():
         while len(party.socket.nexts(operation)) < len(subscriber.expected):
@@ -167,10 +167,10 @@ async def settle(party: Party) -> None:
 
 
 def check(party: Party, tenants: list[Tenant]) -> int:
-    """Exactly what was expected, and nothing of anybody else in any frame; how much that was."""
+    """Assert the expected events and no other tenant's word in any frame; the number of events."""
     heard = "\n".join(json.dumps(frame) for frame in party.socket.frames)
     for other in tenants:
-        assert other is party.tenant or other.canary not in heard, f"{party.tenant.name} was told of {other.name}"
+        assert other is party.tenant or other.canary not in heard, f"{party.tenant.name} got a word of {other.name}"
     shown = party.news or any("ENTER" in json.dumps(subscriber.expected) for subscriber in party.subscribers.values())
     assert party.tenant.canary in heard or not shown, "the search for canaries finds none"
     assert "nobody-" not in heard, "a row without a tenant belongs to nobody"
@@ -184,6 +184,6 @@ def check(party: Party, tenants: list[Tenant]) -> int:
 
 
 def result(payload: dict[str, Any]) -> Any:
-    """What one result tells: the field's value, or the code of its error."""
+    """The field's value in one result, or the code of its error."""
     errors = payload.get("errors")
     return errors[0]["extensions"]["code"] if errors else payload["data"]["it"]

@@ -1,4 +1,4 @@
-"""Every adapter in the package keeps every promise of the published suite, on real sockets."""
+"""Every adapter in the package passes the published suite on real sockets."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ def on_uvicorn(make_app, ws):
         with contextlib.ExitStack() as signals:
             signals.callback(lambda: None)
             task = asyncio.create_task(server.serve())
-            while not server.started:  # noqa: ASYNC110 (uvicorn tells it by this flag alone)
+            while not server.started:  # noqa: ASYNC110 (uvicorn reports it only through this flag)
                 await asyncio.sleep(0.005)
             host, port = server.servers[0].sockets[0].getsockname()
             yield f"ws://{host}:{port}/"

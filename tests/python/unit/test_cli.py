@@ -1,4 +1,4 @@
-"""The command line: what it accepts, how it fails."""
+"""The command line: what it accepts and how it fails."""
 
 import json
 

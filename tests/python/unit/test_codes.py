@@ -1,4 +1,4 @@
-"""The page of errors has every code that a client or an operator can meet, and no other.
+"""The page of errors lists exactly the codes that a client or an operator can get.
 
 A code is a word of the sources: in Rust an upper case string with an underscore, or what a `code` function gives; in
 Python what `code=` and `default_code` are set to, and what http.py and sse.py answer with.
@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[3]
 WORD = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*"
 NO_CODES = re.compile(
     r"PG[A-Z_]+|CARGO_PKG_VERSION|IDENTIFY_SYSTEM|NOEXPORT_SNAPSHOT|SCREAMING_SNAKE_CASE|USER_ID"
-    # Of log lines and metrics alone: clients are told 4400 with the sentence.
+    # Only in log lines and metrics: clients get close code 4400 with the text.
     r"|BINARY_FRAME|MESSAGE_[A-Z_]+|OPERATION_ID_TOO_LONG|PUBLISH_(NOT_UTF8|MALFORMED)"
     # Encodings.
     r"|SQL_ASCII|MULE_INTERNAL"
     # An operation, and the kind of a type.
     r"|SNAPSHOT_END|INPUT_OBJECT"
-    # Told as TENANT_INVALID; the root of the tree and the class of refused requests have always a code of their own.
+    # Reported as TENANT_INVALID; the root of the tree and the class of refused requests always have their own code.
     r"|BAD_TENANT|ROWCAST_ERROR|REQUEST_REFUSED"
 )
 

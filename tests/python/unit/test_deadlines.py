@@ -1,4 +1,4 @@
-"""Time limits of resolver calls: whose cancellation it was is always known."""
+"""Time limits of resolver calls: a timeout is always distinguished from a cancellation."""
 
 import asyncio
 

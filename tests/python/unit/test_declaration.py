@@ -1,4 +1,4 @@
-"""Declarations fail where they are written, with the fix in the message."""
+"""Invalid declarations fail where they are written, with the fix in the message."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """README, docs and the pages beside the code: their links lead somewhere, and the reference is complete.
 
-`make docs` builds the site and checks the links between its pages. These tests check what the builder does not see:
-pages outside of the site, references from the sources, examples in prose, and the reference against the code.
+`make docs` builds the site and checks the links between its pages. These tests check what the builder does not:
+pages outside the site, references from the sources, examples in prose, and the reference against the code.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: started by us, reachable by psql, shared by processes, gone when the last one leaves."""
+"""The embedded PostgreSQL: started by rowcast, reachable by psql, shared by processes, stopped with the last one."""
 
 import os
 import shutil
@@ -166,7 +166,7 @@ def test_settings_of_another_server_do_not_reach_it(folder, monkeypatch):
     server.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as another user")
 def test_where_its_user_may_not_enter_it_lives_in_the_temporary_folder(tmp_path):
     tmp_path.chmod(0o700)
     home = Account.current().home(tmp_path / ".rowcast")

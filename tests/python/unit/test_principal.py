@@ -1,4 +1,4 @@
-"""A principal is checked where it is made, and never shows a credential."""
+"""A principal is checked when it is created, and never shows a credential."""
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import datetime, timedelta, timezone

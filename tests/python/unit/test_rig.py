@@ -1,4 +1,4 @@
-"""The rig's own promises, on which the other tests stand."""
+"""The guarantees of the rig that the other tests rely on."""
 
 import sys
 
@@ -24,7 +24,7 @@ for child in children:
 
 
 def test_lines_of_workers_that_share_a_pipe_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where whoever runs the tests has Python unbuffered."""
+    """Also when the tests run with an unbuffered Python."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     server = Server([sys.executable, "-c", SCRIPT])
     assert server.process.wait(60) == 0

@@ -1,4 +1,4 @@
-"""Settings are checked once and told to the engine as JSON."""
+"""Settings are checked once and passed to the engine as JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whose token of a single-connection stream is honoured: the caller's who reserved it, with the same rights."""
+"""Only the caller that reserved a single-connection stream may use its token, with the same rights."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The pytest plugin as somebody else's test run finds it: nothing is imported or configured."""
+"""The pytest plugin in a user's test run: nothing is imported or configured."""
 
 import importlib.util
 import subprocess
@@ -37,14 +37,14 @@ BODY = """
     rowcast_clock.advance(60)
     await totals.assert_no_event()
 """
-# Where pytest-asyncio is installed it warns of a setting that it wants.
+# If pytest-asyncio is installed, it warns about a missing setting.
 NO_ASYNCIO = ("-p", "no:asyncio")
 ARGUMENTS = "rowcast_client, rowcast_manager, rowcast_clock"
 
 
 @pytest.fixture
 def suite(pytester, monkeypatch):
-    """``suite(test module)``: that many tests of a project with ``CONFTEST`` pass, without a warning."""
+    """``suite(test module)``: assert that this many tests of a project with ``CONFTEST`` pass without a warning."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(module, *options, passed=1):
