@@ -108,7 +108,7 @@ pub enum CaptureError {
         place: String,
     },
     /// 28P01, 28000, or an authentication method that cannot be answered.
-    #[error("{place} refused to authenticate {user:?}: {reason}. Check the user, the password and pg_hba.conf.")]
+    #[error("authentication of {user:?} at {place} failed: {reason}. Check the user, the password and pg_hba.conf.")]
     AuthenticationFailed {
         /// Which server.
         place: String,

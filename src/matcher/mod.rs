@@ -1,5 +1,6 @@
 //! Matches row changes to subscriptions: for each match, the row enters the subscription's view, stays, or leaves.
 //!
+//! - A change matches exactly the subscriptions whose condition holds.
 //! - The cost follows the number of matches, not the number of subscriptions.
 //! - An index only proposes candidates; the condition of each is evaluated before it matches.
 //! - A condition that a partial image cannot decide does not match ([`transition()`]).
