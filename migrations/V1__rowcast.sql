@@ -966,8 +966,8 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- gives a new file to that one. Where there is only one partition rows may have gone. A TRUNCATE that names all of several
 -- partitions is not told from one of the root.
 --
--- An ALTER TABLE that writes every row anew may change values (USING, a generation expression): the file of a table or a partition
--- is new, and so is a column that was there before. One that only adds columns, which nobody has read, changes none.
+-- An ALTER TABLE that rewrites every row may change values (USING, a generation expression): then the file of the table or
+-- partition is new, and so is the catalog row of an old column. One that only adds columns changes no value that was delivered.
 --
 -- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
 -- WAL need none.

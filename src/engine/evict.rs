@@ -37,7 +37,7 @@ impl Evictions {
         (Evictions { sender, waiting: Arc::default() }, receiver)
     }
 
-    /// After shutdown there is no receiver, and everything has ended.
+    /// The receiver is gone after shutdown, when everything has ended.
     pub(super) fn send(&self, eviction: Eviction) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _ = self.sender.send(eviction);

@@ -97,7 +97,7 @@ fn unwritten(error: CatalogError, table: &str) -> Error {
         CatalogError::UnknownTable(_) => invalid(
             "TABLE_UNKNOWN",
             format!(
-                "a subscription is declared on {table}, but its columns are not: there is no database that knows them"
+                "a subscription is declared on {table}, but its columns are not: describe the table, since this engine has no database to read them from"
             ),
         ),
         error => error.into(),

@@ -173,7 +173,7 @@ impl Core {
         Ok(Step::Done)
     }
 
-    /// Between a snapshot's rows and its end there is no cursor to resume from.
+    /// Events between a snapshot's rows and its end carry an empty cursor: clients cannot resume inside a snapshot.
     fn tell_again(&self, alone: &mut Index, subscription: &Subscription, event: &Arc<Event>, fence: Option<&Fence>) {
         let event = &in_shape_of(&subscription.source, event);
         let begin = || match fence {

@@ -199,7 +199,7 @@ impl Close {
     }
 
     /// Changes were lost, and with them perhaps the request to close this session: its client comes back, and the
-    /// application decides anew.
+    /// application decides again.
     pub fn authenticate_again() -> Self {
         Close::new(CloseCode::ServiceRestart, "Changes were lost: authenticate again").after_flush()
     }

@@ -16,6 +16,18 @@ fn fields() -> Value {
     json!([{ "table": "t", "public": true }])
 }
 
+/// Drops the slot of these tests, also while an engine streams from it.
+pub(crate) const DROP_SLOT: &str = "do $$ begin
+    perform pg_terminate_backend(active_pid) from pg_replication_slots;
+    for n in 1..1000 loop
+        begin
+            perform pg_drop_replication_slot('rowcast_it');
+            exit;
+        exception when object_in_use then perform pg_sleep(0.001);
+        end;
+    end loop;
+end $$";
+
 async fn prepared(settings: &[&str]) -> Server {
     let server = Server::with(settings);
     server.sql("create table t (id int primary key, note text)").await;
@@ -64,20 +76,7 @@ async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     server.sql("insert into t values (1)").await;
     let (_, cursor) = told(&mut client).await;
     assert_eq!(change(&mut keeper).await, ("INSERT".to_owned(), Some(1)));
-    server
-        .sql(
-            "do $$ begin
-                perform pg_terminate_backend(active_pid) from pg_replication_slots;
-                for n in 1..1000 loop
-                    begin
-                        perform pg_drop_replication_slot('rowcast_it');
-                        exit;
-                    exception when object_in_use then perform pg_sleep(0.001);
-                    end;
-                end loop;
-            end $$; insert into t values (2)",
-        )
-        .await;
+    server.sql(&format!("{DROP_SLOT}; insert into t values (2)")).await;
     let frame = client.frame().await;
     assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
     for due in [("SNAPSHOT", Some(1)), ("SNAPSHOT", Some(2)), ("SNAPSHOT_END", None)] {
