@@ -15,6 +15,7 @@ mod ask;
 mod beginning;
 mod calls;
 mod catalog;
+mod client;
 mod clock;
 mod core;
 mod database;
@@ -22,27 +23,20 @@ mod declare;
 mod dispatch;
 mod draft;
 mod entities;
-mod evict;
 mod explain;
 mod feed;
-mod gap;
 mod horizon;
-mod housekeeping;
 mod index;
 mod live;
 mod losses;
+mod outbound;
 mod outbox_watch;
-mod pace;
 mod policy_watch;
-mod pull;
 mod rate;
 mod refresh;
-mod registry;
 mod rehearse;
 mod replay;
 mod resolve;
-mod revoke;
-mod session;
 mod slot_watch;
 mod snapshot;
 mod stale;
@@ -63,11 +57,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use client::SessionHandle;
 pub use explain::Inquiry;
-pub use pull::PullQueue;
+pub use outbound::PullQueue;
 pub use rehearse::Unsettled;
 pub use resolve::{Call, Outcome};
-pub use session::SessionHandle;
 
 use self::core::Core;
 use crate::adapter::Wake;
@@ -77,14 +71,16 @@ use crate::failure::{Failure, RetryAfter};
 use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
 use crate::session::Dialect;
-use evict::{Eviction, Evictions};
+use client::Clients;
 use live::Live;
+use outbound::{Eviction, Evictions};
 use subscribe::Subscribed;
 use subscription::Sink;
 
 /// One engine: one bus, one schema, any number of sessions. Dropping it stops it, in the background.
 pub struct Engine {
     core: Arc<Core>,
+    clients: Arc<Clients>,
     bus: Bus,
     evicted: Mutex<Option<UnboundedReceiver<Eviction>>>,
     stop: watch::Sender<bool>,
@@ -106,8 +102,10 @@ impl Engine {
     /// An engine that does nothing yet.
     pub fn new(bus: Bus, settings: Settings) -> Self {
         let (evictions, evicted) = Evictions::new();
+        let core = Arc::new(Core::new(settings, rehearse::clock(&bus), evictions));
         Engine {
-            core: Arc::new(Core::new(settings, rehearse::clock(&bus), evictions)),
+            clients: Arc::new(Clients::new(Arc::clone(&core))),
+            core,
             bus,
             evicted: Mutex::new(Some(evicted)),
             stop: watch::Sender::new(false),
@@ -135,7 +133,7 @@ impl Engine {
         let evicted = self.evicted.lock().take().ok_or(Error::StartedBefore)?;
         match self.begin(fields).await {
             Ok(mut tasks) => {
-                tasks.helpers.push(tokio::spawn(housekeeping::run(Arc::clone(&self.core), evicted)));
+                tasks.helpers.push(tokio::spawn(client::keep_house(Arc::clone(&self.clients), evicted)));
                 *self.tasks.lock() = tasks;
                 // A stop that came meanwhile has not seen the tasks.
                 if *self.stop.borrow() {
@@ -156,7 +154,7 @@ impl Engine {
             Bus::Memory => start::memory(&self.core, start::describe_memory(&self.core, fields)?),
             Bus::Rehearsal(rehearsal) => start::memory(&self.core, rehearse::describe(&self.core, rehearsal, fields)?),
             Bus::PostgreSql(bus) => {
-                start::postgresql(&self.core, bus, self.pool()?.clone(), fields, self.stop.subscribe()).await
+                start::postgresql(&self.clients, bus, self.pool()?.clone(), fields, self.stop.subscribe()).await
             }
         }
     }
@@ -175,7 +173,7 @@ impl Engine {
     /// The part of stopping that takes no time; the stream is on its way out.
     fn shut(&self) -> Option<JoinHandle<()>> {
         self.stop.send_replace(true);
-        self.core.shut();
+        self.clients.shut();
         let tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.helpers.iter().for_each(JoinHandle::abort);
         tasks.stream
@@ -239,7 +237,7 @@ impl Engine {
     ) -> Result<Arc<SessionHandle>, Error> {
         let checked = self.core.rates.check_connect(address);
         checked.map_err(|RetryAfter(retry_after_s)| Error::RateLimited { retry_after_s })?;
-        Ok(self.core.connect(wake, address, dialect)?)
+        Ok(self.clients.connect(wake, address, dialect)?)
     }
 
     /// A subscription whose results are fetched.
@@ -248,14 +246,15 @@ impl Engine {
         principal: &Arc<Principal>,
         request: &Arc<Request>,
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
-        self.core.rates.check_subscribe(self.core.rates.of_principal(principal, None))?;
-        revoke::refuse_expired(principal, self.core.clock.date())?;
-        let registering = self.core.registering();
+        let key = self.core.rates.of_principal(principal, None);
+        self.core.rates.check_subscribe(key)?;
+        admit::refuse_expired(principal, self.core.clock.date())?;
+        let registering = self.clients.revocations.registering();
         registering.check(principal)?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
-        match self.core.subscribe(principal, request, Sink::Pull(Arc::clone(&queue)))? {
+        match self.core.subscribe(principal, key, request, Sink::Pull(Arc::clone(&queue)))? {
             Subscribed::Live(id) => {
-                self.core.registry.expire(principal.expires_at, id, &queue);
+                self.clients.expiring.add(principal.expires_at, id, &queue);
                 Ok((id, queue))
             }
             Subscribed::Answer(_) | Subscribed::Entities(..) => {
@@ -267,9 +266,7 @@ impl Engine {
 
     /// Ends a registered subscription.
     pub fn complete(&self, id: SubscriptionId) {
-        if let Some(subscription) = self.core.complete(id) {
-            subscription.fail(&Failure::new("COMPLETED", "it was completed"));
-        }
+        self.clients.fail(id, &Failure::new("COMPLETED", "it was completed"));
     }
 
     /// Where resolver calls are announced.
@@ -286,7 +283,7 @@ impl Engine {
     pub fn metrics(&self) -> Vec<(&'static str, u64)> {
         let metrics = &self.core.metrics;
         metrics.subscriptions.set(self.core.index.lock().len());
-        let queued: usize = self.core.registry.sessions().iter().map(|session| session.queued_bytes()).sum();
+        let queued: usize = self.clients.sessions().iter().map(|session| session.mailbox().bytes()).sum();
         metrics.queue_bytes.set(queued as u64);
         metrics.snapshot()
     }
@@ -295,6 +292,6 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shut();
-        self.core.forget_sessions();
+        self.clients.forget_all();
     }
 }

@@ -6,13 +6,13 @@ use super::core::Core;
 use super::declare::Field;
 use crate::failure::Failure;
 use crate::graphql::CompiledSubscription;
-use crate::model::Principal;
+use crate::model::{Principal, Timestamp};
 use crate::security::{Module, Refusal, federation, scope};
 
 impl Core {
     /// Whether the principal may use the field in this way. What it did not ask for in particular is narrowed to what
     /// the field gives.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &self,
         principal: &Principal,
         field: &Field,
@@ -26,7 +26,7 @@ impl Core {
     }
 
     /// The same, of what is asked without watching anything.
-    pub(super) fn admit_field(
+    pub(crate) fn admit_field(
         &self,
         principal: &Principal,
         field: &Field,
@@ -40,7 +40,7 @@ impl Core {
     }
 
     /// What the client gets for a module's no, which is counted. What it does not get is the operator's to know.
-    pub(super) fn refused(&self, refusal: impl Into<Refusal>) -> Failure {
+    pub(crate) fn refused(&self, refusal: impl Into<Refusal>) -> Failure {
         let refusal = refusal.into();
         let metrics = &self.metrics;
         let refusals = match refusal.module() {
@@ -56,4 +56,15 @@ impl Core {
         }
         Failure::new(refusal.code(), refusal.to_client())
     }
+}
+
+/// A token that has expired admits no subscription.
+pub(crate) fn refuse_expired(principal: &Principal, now: Timestamp) -> Result<(), Failure> {
+    let is_over = |at: Timestamp| at.0 <= now.0;
+    if principal.expires_at.is_some_and(is_over) { Err(expired()) } else { Ok(()) }
+}
+
+/// The token of a principal ends, or has ended.
+pub(crate) fn expired() -> Failure {
+    Failure::new("TOKEN_EXPIRED", "the principal's token has expired: subscribe again with a fresh one")
 }

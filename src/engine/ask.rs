@@ -16,8 +16,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-pub(super) use lane::{Candidate, Image, Judgement, Lane};
-pub(super) use scheduler::{run, truths};
+pub(crate) use lane::{Candidate, Image, Judgement, Lane};
+pub(crate) use scheduler::{run, truths};
 
 use crate::metrics::Metrics;
 use crate::security::Question;
@@ -28,14 +28,14 @@ use ready::Ready;
 const SWEEP_MIN: usize = 64;
 
 /// Delivers what was decided.
-pub(super) trait Teller: Send + Sync {
+pub(crate) trait Teller: Send + Sync {
     /// Both images are decided, and so is everything before. Called under the lane's lock, so it takes none but a
     /// resolver lane's and a queue's.
     fn tell_judged(&self, judgement: &Judgement);
 }
 
 /// Lanes by question. A lane lives as long as a subscription or a judgement holds it.
-pub(super) struct Policies {
+pub(crate) struct Policies {
     metrics: Arc<Metrics>,
     backlog_bytes_max: usize,
     ready: Arc<Ready>,
@@ -50,12 +50,12 @@ struct Known {
 }
 
 impl Policies {
-    pub(super) fn new(metrics: Arc<Metrics>, backlog_bytes_max: usize) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, backlog_bytes_max: usize) -> Self {
         Policies { metrics, backlog_bytes_max, ready: Arc::default(), known: Mutex::default() }
     }
 
     /// The one lane of this question.
-    pub(super) fn lane(&self, question: &Arc<Question>) -> Arc<Lane> {
+    pub(crate) fn lane(&self, question: &Arc<Question>) -> Arc<Lane> {
         let mut known = self.known.lock();
         if let Some(lane) = known.lanes.get(question).and_then(Weak::upgrade) {
             return lane;
@@ -68,7 +68,7 @@ impl Policies {
     }
 
     /// Discards every judgement that was not delivered.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let lanes: Vec<_> = self.known.lock().lanes.values().filter_map(Weak::upgrade).collect();
         for lane in lanes {
             lane.close();
@@ -77,7 +77,7 @@ impl Policies {
     }
 
     /// Where workers find lanes with something to ask.
-    pub(super) fn ready(&self) -> Arc<Ready> {
+    pub(crate) fn ready(&self) -> Arc<Ready> {
         Arc::clone(&self.ready)
     }
 }

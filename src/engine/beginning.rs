@@ -7,7 +7,7 @@ use crate::model::Position;
 
 /// With what a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(crate) enum Beginning {
     /// With what is new.
     Now,
     /// With what follows a position.
@@ -22,7 +22,7 @@ impl Beginning {
     /// With what a request wants to begin; `is_of_history` says whether a cursor is of the history that is followed. With a
     /// snapshot, a cursor that is too old is not an error, and the empty one that is sent inside of snapshots means that
     /// the snapshot has to begin again.
-    pub(super) fn wanted(
+    pub(crate) fn wanted(
         arguments: &Arguments,
         request: &Request,
         is_of_history: impl Fn(&Cursor) -> bool,
@@ -42,12 +42,12 @@ impl Beginning {
     }
 
     /// Whether its client can get the rows.
-    pub(super) fn keeps_rows(self) -> bool {
+    pub(crate) fn keeps_rows(self) -> bool {
         matches!(self, Beginning::Snapshot | Beginning::AfterOrSnapshot(_))
     }
 
     /// What its client has already received.
-    pub(super) fn after(self) -> Option<Position> {
+    pub(crate) fn after(self) -> Option<Position> {
         match self {
             Beginning::After(after) | Beginning::AfterOrSnapshot(after) => Some(after),
             Beginning::Now | Beginning::Snapshot => None,
@@ -94,7 +94,7 @@ fn extension<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, Fa
 }
 
 /// Whether a snapshot answers this.
-pub(super) fn is_outlived(failure: &Failure) -> bool {
+pub(crate) fn is_outlived(failure: &Failure) -> bool {
     matches!(failure.code(), "CURSOR_EXPIRED" | "CURSOR_AHEAD")
 }
 
@@ -102,12 +102,12 @@ fn invalid(reason: &str) -> Failure {
     Failure::new("CURSOR_INVALID", reason)
 }
 
-pub(super) fn expired() -> Failure {
+pub(crate) fn expired() -> Failure {
     let message = "the events after this cursor are no longer kept: subscribe without it and load the rows again";
     Failure::new("CURSOR_EXPIRED", message)
 }
 
-pub(super) fn ahead() -> Failure {
+pub(crate) fn ahead() -> Failure {
     let message = "this cursor is of another database, or of a history that the database has left (a restored backup, a \
                    failover): subscribe without it and load the rows again";
     Failure::new("CURSOR_AHEAD", message)

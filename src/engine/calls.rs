@@ -27,7 +27,7 @@ struct Key {
 }
 
 /// Lanes by what they are. A lane lives as long as a subscription or a call holds it.
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     metrics: Arc<Metrics>,
     clock: Clock,
     known: Mutex<Known>,
@@ -40,11 +40,11 @@ struct Known {
 }
 
 impl Lanes {
-    pub(super) fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
         Lanes { metrics, clock, known: Mutex::default() }
     }
 
-    pub(super) fn lane(
+    pub(crate) fn lane(
         &self,
         resolver: usize,
         variables: Map<String, Value>,
@@ -66,7 +66,7 @@ impl Lanes {
     }
 
     /// Gives up every call that is not finished.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let lanes: Vec<_> = self.known.lock().lanes.values().filter_map(Weak::upgrade).collect();
         for lane in lanes {
             lane.close();
@@ -86,18 +86,18 @@ impl Known {
 
 /// Calls that wait for a worker. Bounded by the lanes' bounds.
 #[derive(Default)]
-pub(super) struct CallQueue {
+pub(crate) struct CallQueue {
     calls: Mutex<VecDeque<Arc<Call>>>,
     wake: Mutex<Option<Arc<dyn Wake>>>,
 }
 
 impl CallQueue {
     /// Says whose workers take the calls.
-    pub(super) fn resolve_on(&self, wake: Arc<dyn Wake>) {
+    pub(crate) fn resolve_on(&self, wake: Arc<dyn Wake>) {
         *self.wake.lock() = Some(wake);
     }
 
-    pub(super) fn push(&self, call: Arc<Call>) {
+    pub(crate) fn push(&self, call: Arc<Call>) {
         self.calls.lock().push_back(call);
         if let Some(wake) = &*self.wake.lock() {
             wake.wake(RESOLVERS);
@@ -105,12 +105,12 @@ impl CallQueue {
     }
 
     /// Lets go of every call.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.calls.lock().clear();
     }
 
     /// Up to `limit` calls that a subscription waits for, oldest first.
-    pub(super) fn take(&self, limit: usize) -> Vec<Arc<Call>> {
+    pub(crate) fn take(&self, limit: usize) -> Vec<Arc<Call>> {
         let mut taken = Vec::new();
         while taken.len() < limit {
             let Some(call) = self.calls.lock().pop_front() else { break };

@@ -7,7 +7,7 @@ use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::probe;
 
 /// A caller that drops this future half-way must drop the client too.
-pub(super) async fn load(client: &Client, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
+pub(crate) async fn load(client: &Client, naming: Naming, mode: CaptureMode) -> Result<Tables, CatalogError> {
     let mut tables = Tables::load_named(client, naming, mode).await?;
     let served: Vec<_> = tables.by_oid.values().cloned().collect();
     for table in served {

@@ -12,7 +12,7 @@ use crate::model::Timestamp;
 
 /// The machine's, unless it was made by [`Clock::by_hand`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock(Option<Arc<Hand>>);
+pub(crate) struct Clock(Option<Arc<Hand>>);
 
 #[derive(Debug)]
 struct Hand {
@@ -23,12 +23,12 @@ struct Hand {
 
 impl Clock {
     /// It stands at `begins` until somebody moves it.
-    pub(super) fn by_hand(begins: Timestamp) -> Self {
+    pub(crate) fn by_hand(begins: Timestamp) -> Self {
         Clock(Some(Arc::new(Hand { born: Instant::now(), begins, moved_us: AtomicU64::new(0) })))
     }
 
     /// For intervals.
-    pub(super) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         match &self.0 {
             None => Instant::now(),
             Some(hand) => hand.born.checked_add(hand.moved()).unwrap_or(hand.born),
@@ -36,7 +36,7 @@ impl Clock {
     }
 
     /// For dates.
-    pub(super) fn date(&self) -> Timestamp {
+    pub(crate) fn date(&self) -> Timestamp {
         match &self.0 {
             None => {
                 let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -47,19 +47,19 @@ impl Clock {
     }
 
     /// A date on the monotonic face; a past one is now.
-    pub(super) fn instant_of(&self, at: Timestamp) -> Instant {
+    pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
         let left = u64::try_from(at.0.saturating_sub(self.date().0)).unwrap_or(0);
         // Tokens do not live for centuries; one that says so does not overflow the clock.
         self.now() + Duration::from_micros(left).min(Duration::from_hours(100 * 365 * 24))
     }
 
     /// Whether somebody moves it.
-    pub(super) fn is_by_hand(&self) -> bool {
+    pub(crate) fn is_by_hand(&self) -> bool {
         self.0.is_some()
     }
 
     /// Moves it on; whether it can be moved.
-    pub(super) fn advance(&self, by: Duration) -> bool {
+    pub(crate) fn advance(&self, by: Duration) -> bool {
         let Some(hand) = &self.0 else { return false };
         hand.moved_us.fetch_add(by.as_micros().try_into().unwrap_or(0), Ordering::SeqCst);
         true

@@ -3,7 +3,7 @@
 //! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot enter
 //! the index after the change to the next one, and none can enter after the end was sent to all.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
@@ -14,74 +14,64 @@ use tokio::sync::Semaphore;
 use super::ask::Policies;
 use super::calls::{CallQueue, Lanes};
 use super::clock::Clock;
-use super::evict::{Eviction, Evictions};
 use super::horizon::Horizon;
 use super::index::Index;
 use super::live::Live;
 use super::losses::Losses;
-use super::pace::Pace;
+use super::outbound::{Eviction, Evictions, Outbound};
 use super::rate::Rates;
-use super::registry::Registry;
-use super::revoke::Revocations;
-use super::session::SessionHandle;
 use super::subscription::Subscription;
 use super::transaction::Transactions;
-use crate::adapter::Wake;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::journal::{Cursor, History, Origin, Ring};
+use crate::journal::{Cursor, Ring};
 use crate::metrics::Metrics;
-use crate::model::{Lsn, PgType};
+use crate::model::{Lsn, PgType, SubscriptionId};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
-use crate::session::{Close, Dialect};
 
 /// Sessions in which rows of snapshots are read. Further subscribers wait for their turn.
-pub(super) const SNAPSHOT_SESSIONS: usize = 4;
+pub(crate) const SNAPSHOT_SESSIONS: usize = 4;
 
 /// What every thread shares.
-pub(super) struct Core {
-    pub(super) settings: Settings,
-    pub(super) clock: Clock,
-    /// Of this engine among all of the database.
-    pub(super) name: String,
-    pub(super) revocations: Revocations,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) registry: Registry,
-    pub(super) rates: Rates,
-    pub(super) index: Mutex<Index>,
-    pub(super) lanes: Lanes,
-    pub(super) policies: Policies,
-    pub(super) calls: CallQueue,
-    pub(super) encoder: Encoder,
-    pub(super) pace: Pace,
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The number given last.
+    last_id: AtomicU64,
+    pub(crate) rates: Rates,
+    pub(crate) index: Mutex<Index>,
+    pub(crate) lanes: Lanes,
+    pub(crate) policies: Policies,
+    pub(crate) calls: CallQueue,
+    pub(crate) encoder: Encoder,
+    pub(crate) outbound: Arc<Outbound>,
     /// Somebody's results may be coalesced; stays. Until then no event's key is read.
-    pub(super) coalesces: AtomicBool,
+    pub(crate) coalesces: AtomicBool,
     /// Those that are open.
-    pub(super) transactions: Transactions,
-    pub(super) evictions: Evictions,
-    history: RwLock<History>,
+    pub(crate) transactions: Transactions,
     /// Where changes of a table were lost, as the stream says it.
-    pub(super) losses: Losses,
+    pub(crate) losses: Losses,
     /// The events that clients can still resume from. Locked after the index.
-    pub(super) ring: Mutex<Ring>,
+    pub(crate) ring: Mutex<Ring>,
     /// How many subscriptions are catching up.
-    pub(super) replaying: AtomicUsize,
+    pub(crate) replaying: AtomicUsize,
     /// The slot that is streamed from.
-    pub(super) slot: Mutex<Option<String>>,
+    pub(crate) slot: Mutex<Option<String>>,
     /// How far an outbox was delivered; set by a start that captures from one.
-    pub(super) horizon: OnceLock<Horizon>,
+    pub(crate) horizon: OnceLock<Horizon>,
     /// Where tasks run; set by the start.
-    pub(super) runtime: OnceLock<Handle>,
+    pub(crate) runtime: OnceLock<Handle>,
     /// Sessions for the few statements that the engine itself runs, and those in which others are read as; set by a
     /// start with a database.
-    pub(super) pool: OnceLock<Pool>,
-    pub(super) by_key: OnceLock<Arc<Probe>>,
+    pub(crate) pool: OnceLock<Pool>,
+    pub(crate) by_key: OnceLock<Arc<Probe>>,
     /// Where the rows of snapshots are read, and whose turn it is.
-    pub(super) snapshots: OnceLock<Probe>,
-    pub(super) snapshot_turns: Semaphore,
+    pub(crate) snapshots: OnceLock<Probe>,
+    pub(crate) snapshot_turns: Semaphore,
     serving: RwLock<Serving>,
 }
 
@@ -98,24 +88,20 @@ enum Serving {
 }
 
 impl Core {
-    pub(super) fn new(settings: Settings, clock: Clock, evictions: Evictions) -> Self {
+    pub(crate) fn new(settings: Settings, clock: Clock, evictions: Evictions) -> Self {
         let metrics = Arc::new(Metrics::default());
         Core {
-            name: format!("{:032x}", rand::random::<u128>()),
-            revocations: Revocations::default(),
             rates: Rates::new(&settings.limits, Arc::clone(&metrics)),
-            registry: Registry::default(),
+            last_id: AtomicU64::new(0),
             index: Mutex::default(),
             lanes: Lanes::new(Arc::clone(&metrics), clock.clone()),
             policies: Policies::new(Arc::clone(&metrics), settings.policy_backlog_bytes_max),
+            outbound: Arc::new(Outbound::new(evictions, Arc::clone(&metrics))),
             metrics,
             calls: CallQueue::default(),
             encoder: Encoder::new(write_value),
-            pace: Pace::default(),
             coalesces: AtomicBool::new(false),
             transactions: Transactions::default(),
-            evictions,
-            history: RwLock::default(),
             losses: Losses::default(),
             ring: Mutex::new(Ring::new(settings.replay_window(), Lsn::default(), Lsn::default())),
             replaying: AtomicUsize::new(0),
@@ -132,12 +118,12 @@ impl Core {
         }
     }
 
-    /// Returns when the next event may be delivered.
-    pub(super) async fn pace(&self) {
-        self.pace.wait(|look| self.registry.each_session(|session| look(session.sender()))).await;
+    /// A number for a session or a subscription; from 1, never given again.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(super) fn live(&self) -> Result<Arc<Live>, NotServing> {
+    pub(crate) fn live(&self) -> Result<Arc<Live>, NotServing> {
         match &*self.serving.read() {
             Serving::Live(live) | Serving::Failed(live, _) => Ok(Arc::clone(live)),
             Serving::NotYet | Serving::Stopped => Err(NotServing),
@@ -145,7 +131,7 @@ impl Core {
     }
 
     /// Whether `live` is what is served. Asked with the index, so that the answer holds while it is held.
-    pub(super) fn is_served(&self, _index: &Index, live: &Arc<Live>) -> Result<bool, Failure> {
+    pub(crate) fn is_served(&self, _index: &Index, live: &Arc<Live>) -> Result<bool, Failure> {
         match &*self.serving.read() {
             Serving::Live(served) => Ok(Arc::ptr_eq(served, live)),
             Serving::Failed(_, failure) => Err(failure.clone()),
@@ -154,7 +140,7 @@ impl Core {
     }
 
     /// Serves this from now on, unless the engine was stopped.
-    pub(super) fn serve(&self, live: &Arc<Live>) -> Result<(), Error> {
+    pub(crate) fn serve(&self, live: &Arc<Live>) -> Result<(), Error> {
         let _index = self.index.lock();
         let mut serving = self.serving.write();
         if matches!(*serving, Serving::Stopped) {
@@ -166,31 +152,18 @@ impl Core {
         Ok(())
     }
 
-    /// A session is made while the engine cannot stop, so that the stop closes it.
-    pub(super) fn connect(
-        self: &Arc<Self>,
-        wake: Arc<dyn Wake>,
-        address: Option<&str>,
-        dialect: Dialect,
-    ) -> Result<Arc<SessionHandle>, NotServing> {
+    /// Does something while the engine cannot stop.
+    pub(crate) fn while_serving<T>(&self, work: impl FnOnce() -> T) -> Result<T, NotServing> {
         let serving = self.serving.read();
         match *serving {
-            Serving::Live(_) | Serving::Failed(..) => {
-                let session = SessionHandle::new(self, wake, address, dialect);
-                self.registry.add_session(&session);
-                if dialect != Dialect::Socket {
-                    session.begin_authentication();
-                }
-                self.metrics.sessions.add(1);
-                Ok(session)
-            }
+            Serving::Live(_) | Serving::Failed(..) => Ok(work()),
             Serving::NotYet | Serving::Stopped => Err(NotServing),
         }
     }
 
     /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and repeats
     /// the server's words, so it goes to the log; clients get its code.
-    pub(super) fn fail(&self, code: &str, reason: &str) {
+    pub(crate) fn fail(&self, code: &str, reason: &str) {
         tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);
         self.metrics.capture_streaming.set(0);
@@ -205,11 +178,19 @@ impl Core {
         }
         index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
         // A revoke may be behind the end. Sessions get the errors first, and nothing is delivered any more.
-        self.evictions.send(Eviction::Doubt);
+        self.outbound.evictions.send(Eviction::Doubt);
+    }
+
+    /// Ends a subscription with errors a moment later, if it is there.
+    pub(crate) fn fail_later(&self, id: SubscriptionId, failure: Failure) {
+        let found = self.index.lock().find(id);
+        if let Some(subscription) = found {
+            subscription.fail_later(failure);
+        }
     }
 
     /// No event of a table can be delivered correctly until the catalog is read again. Its subscriptions end.
-    pub(super) fn set_aside(&self, table: u32, failure: &Failure) {
+    pub(crate) fn set_aside(&self, table: u32, failure: &Failure) {
         let mut index = self.index.lock();
         index.set_aside(table, failure.clone());
         let concerned = index.all().filter(|subscription| subscription.source.table() == Some(table));
@@ -217,55 +198,32 @@ impl Core {
     }
 
     /// The catalog was read again.
-    pub(super) fn readmit(&self) {
+    pub(crate) fn readmit(&self) {
         self.index.lock().readmit();
     }
 
     /// A copy, so that no thread holds the index while it compiles.
-    pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
         self.index.lock().all().cloned().collect()
     }
 
-    /// The engine stops: all sessions and subscriptions end, and no client can connect.
-    pub(super) fn shut(&self) {
-        {
-            let _index = self.index.lock();
-            *self.serving.write() = Serving::Stopped;
-        }
-        for session in self.registry.sessions() {
-            session.close(Close::shutting_down());
-        }
-        for subscription in self.subscriptions().iter().filter_map(|pulled| self.complete(pulled.id)) {
-            subscription.fail(&Failure::new("SHUTTING_DOWN", "the engine was stopped"));
-        }
+    /// No client can connect or subscribe from now on.
+    pub(crate) fn stop_serving(&self) {
+        let _index = self.index.lock();
+        *self.serving.write() = Serving::Stopped;
+    }
+
+    /// Nobody is asked any more: no policy, no resolver.
+    pub(crate) fn close(&self) {
         self.policies.close();
         self.lanes.close();
         self.calls.close();
     }
 
-    /// Sessions hold the core and the core holds them: one side has to let go.
-    pub(super) fn forget_sessions(&self) {
-        self.registry.forget_sessions();
-    }
-
-    pub(super) fn origin(&self) -> Origin {
-        self.history.read().origin
-    }
-
-    /// Whether a cursor's position means the same here.
-    pub(super) fn knows(&self, cursor: &Cursor) -> bool {
-        self.history.read().contains(cursor)
-    }
-
     /// The cursor of a subscription that begins now.
-    pub(super) fn here(&self) -> Option<Cursor> {
+    pub(crate) fn here(&self) -> Option<Cursor> {
         let ring = self.ring.lock();
-        ring.position().map(|position| Cursor { origin: self.origin(), position })
-    }
-
-    /// Positions belong to this history from now on.
-    pub(super) fn follow(&self, history: History) {
-        *self.history.write() = history;
+        ring.position().map(|position| self.outbound.history.cursor(position))
     }
 }
 
@@ -280,7 +238,7 @@ fn write_value(pg_type: &PgType, text: &[u8], out: &mut Vec<u8>) -> ValueForm {
 
 /// The engine was not started, or was stopped.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NotServing;
+pub(crate) struct NotServing;
 
 impl From<NotServing> for Error {
     fn from(_: NotServing) -> Self {

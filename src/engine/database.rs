@@ -38,7 +38,7 @@ impl Engine {
         match &self.bus {
             Bus::Memory | Bus::Rehearsal(_) => {
                 self.publish_here(topic, payload, tenant)?;
-                self.core.pace().await;
+                self.clients.pace().await;
                 Ok(())
             }
             Bus::PostgreSql(_) => {
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// Sessions for the few statements that the engine itself runs; made when first needed.
-    pub(super) fn pool(&self) -> Result<&Pool, Error> {
+    pub(crate) fn pool(&self) -> Result<&Pool, Error> {
         if let Some(pool) = self.pool.get() {
             return Ok(pool);
         }
@@ -114,14 +114,14 @@ impl Engine {
     }
 
     /// How changes are captured.
-    pub(super) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
+    pub(crate) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
         match &self.bus {
             Bus::PostgreSql(bus) => bus.mode(client).await,
             Bus::Memory | Bus::Rehearsal(_) => Ok(CaptureMode::Wal),
         }
     }
 
-    pub(super) fn conninfo(&self) -> Result<Conninfo, Error> {
+    pub(crate) fn conninfo(&self) -> Result<Conninfo, Error> {
         match &self.bus {
             Bus::PostgreSql(bus) => Ok(Conninfo::resolve(bus.url.as_deref())?),
             Bus::Memory | Bus::Rehearsal(_) => Err(Error::Declaration {
@@ -134,7 +134,7 @@ impl Engine {
 
 impl PostgreSqlBus {
     /// How changes are captured: as the user says, or as the database has it and allows.
-    pub(super) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
+    pub(crate) async fn mode(&self, client: &Client) -> Result<CaptureMode, Error> {
         match self.capture {
             Some(mode) => Ok(mode),
             None => Ok(CaptureMode::choose(client).await?),

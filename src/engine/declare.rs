@@ -16,8 +16,8 @@ use crate::store::{ReplicaIdentityChoice, WatchRequest};
 /// or `scopes` was to protect would be open.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Declaration {
-    pub(super) name: Option<String>,
+pub(crate) struct Declaration {
+    pub(crate) name: Option<String>,
     table: Option<String>,
     topic: Option<String>,
     resolver: Option<graphql::Resolver>,
@@ -70,22 +70,22 @@ impl From<OperationName> for Operation {
 }
 
 /// A field that is served.
-pub(super) struct Field {
-    pub(super) source: Source,
-    pub(super) scope: FieldScope,
-    pub(super) service: Option<String>,
-    pub(super) resolver: Option<graphql::Resolver>,
-    pub(super) slow_client: Option<SlowClient>,
+pub(crate) struct Field {
+    pub(crate) source: Source,
+    pub(crate) scope: FieldScope,
+    pub(crate) service: Option<String>,
+    pub(crate) resolver: Option<graphql::Resolver>,
+    pub(crate) slow_client: Option<SlowClient>,
 }
 
 /// What a field's events are made from.
-pub(super) enum Source {
+pub(crate) enum Source {
     Table(Arc<Table>),
     Topic { name: String, public: bool },
 }
 
 impl Declaration {
-    pub(super) fn parse(json: &str) -> Result<Vec<Declaration>, Error> {
+    pub(crate) fn parse(json: &str) -> Result<Vec<Declaration>, Error> {
         serde_json::from_str(json).map_err(|error| Error::Declaration {
             code: "FIELDS_INVALID",
             message: format!("the declared fields are not what the engine expects: {error}"),
@@ -93,13 +93,13 @@ impl Declaration {
     }
 
     /// The field of a watched table that is not declared, for an engine that serves those too.
-    pub(super) fn of_table(table: &Table) -> Self {
+    pub(crate) fn of_table(table: &Table) -> Self {
         let replica_identity = ReplicaIdentityChoice::Keep;
         Declaration { table: Some(quoted(&table.name)), replica_identity, ..Declaration::default() }
     }
 
     /// How the table is to be followed; `None` for a topic.
-    pub(super) fn watch_request(&self) -> Option<WatchRequest> {
+    pub(crate) fn watch_request(&self) -> Option<WatchRequest> {
         Some(WatchRequest {
             relation: self.table.clone()?,
             tenant_column: self.tenant.clone(),
@@ -109,7 +109,7 @@ impl Declaration {
     }
 
     /// Finds the table that the declaration names.
-    pub(super) fn bind(&self, tables: &Tables) -> Result<(BoundField, Field), Error> {
+    pub(crate) fn bind(&self, tables: &Tables) -> Result<(BoundField, Field), Error> {
         let table = self.table.as_deref().map(|name| tables.find(name).cloned()).transpose()?;
         let source = match (&table, &self.topic) {
             (Some(table), _) => Source::Table(Arc::clone(table)),

@@ -23,7 +23,6 @@ use super::subscription::{Maker, Stamp, Subscription};
 use super::transaction::Concerned;
 use crate::failure::Failure;
 use crate::graphql::Plan;
-use crate::journal::Cursor;
 use crate::matcher::transition;
 use crate::model::{Change, Event, Lsn, Operation, RowKey, SubscriptionId, Transition};
 use crate::predicate::Truth;
@@ -33,7 +32,7 @@ use crate::{payload, probe};
 impl Core {
     /// Delivers the event to all its subscribers. The index is locked until that is done, so no two subscribers get two
     /// events in different orders.
-    pub(super) fn dispatch(&self, event: &Arc<Event>) {
+    pub(crate) fn dispatch(&self, event: &Arc<Event>) {
         self.metrics.commit_lsn.set(event.position.commit_lsn.0);
         let mut index = self.index.lock();
         each_half(event, |event| self.dispatch_one(&mut index, event));
@@ -54,7 +53,7 @@ impl Core {
 
 impl Core {
     /// Keeps an event for clients that resume.
-    pub(super) fn remember(&self, event: &Arc<Event>) {
+    pub(crate) fn remember(&self, event: &Arc<Event>) {
         each_half(event, |event| self.remember_one(event));
     }
 
@@ -75,7 +74,7 @@ impl Core {
 
 impl Core {
     /// The stream's transaction is over: its last event was dispatched.
-    pub(super) fn commit(&self) {
+    pub(crate) fn commit(&self) {
         let index = self.index.lock();
         for concerned in self.transactions.over(&index) {
             self.end_transaction(concerned);
@@ -83,7 +82,7 @@ impl Core {
     }
 
     /// A subscription that catches up has come to an event of transaction `next`, or to the present.
-    pub(super) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
+    pub(crate) fn commit_again(&self, id: SubscriptionId, next: Option<Lsn>) {
         if let Some(concerned) = self.transactions.over_for(id, next) {
             self.end_transaction(concerned);
         }
@@ -99,7 +98,7 @@ impl Core {
 }
 
 /// After the judgements of delegated policies.
-pub(super) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
+pub(crate) fn end_judged(subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp, now: Instant) {
     match &subscription.maker {
         Maker::Engine => subscription.end_transaction(now),
         Maker::Resolver { lane, .. } => lane.commit(event, stamp, subscription),
@@ -127,7 +126,7 @@ impl Teller for Core {
 }
 
 /// What the change means to a view once the policies have been asked.
-pub(super) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judged) -> Option<Transition> {
+pub(crate) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judged) -> Option<Transition> {
     match operation {
         // It has no row, but keeps its place among the events that have one.
         Operation::Truncate => Some(Transition::Leave),
@@ -168,7 +167,7 @@ impl View {
 type Audience = (Arc<Lane>, Vec<Arc<Subscription>>);
 
 /// One event on its way: what was encoded for one subscription is shared with all that get the same bytes.
-pub(super) struct Telling<'a> {
+pub(crate) struct Telling<'a> {
     core: &'a Core,
     event: &'a Arc<Event>,
     stamp: Stamp,
@@ -183,13 +182,13 @@ pub(super) struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    pub(super) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
-        let cursor = Cursor { origin: core.origin(), position: event.position }.to_string().into();
+    pub(crate) fn new(core: &'a Core, event: &'a Arc<Event>) -> Self {
+        let cursor = core.outbound.history.cursor(event.position).to_string().into();
         let (row, committed_at) = (core.row_of(event), event.committed_at);
         Self::stamped(core, event, Stamp { position: Some(event.position), cursor, row, committed_at })
     }
 
-    pub(super) fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
+    pub(crate) fn stamped(core: &'a Core, event: &'a Arc<Event>, stamp: Stamp) -> Self {
         Telling {
             core,
             event,
@@ -203,7 +202,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    pub(super) fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
+    pub(crate) fn tell(&mut self, subscription: &Arc<Subscription>, concern: Concern) {
         if subscription.grouping.is_some() {
             self.core.transactions.concern(subscription, self.event, &self.stamp);
         }
@@ -215,7 +214,7 @@ impl<'a> Telling<'a> {
     }
 
     /// The gate has the last word on whatever the index proposes.
-    pub(super) fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
+    pub(crate) fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
         if matches!(subscription.maker, Maker::Resolver { leave: false, .. }) && transition == Transition::Leave {
             return;
         }
@@ -245,7 +244,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.ask_policies();
         self.call_resolvers();
     }

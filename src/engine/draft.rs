@@ -15,10 +15,10 @@ type Bound = (BoundField, Field);
 
 /// A field that is not served, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Aside {
-    pub(super) field: String,
+pub(crate) struct Aside {
+    pub(crate) field: String,
     /// `None` for a topic.
-    pub(super) table: Option<TableName>,
+    pub(crate) table: Option<TableName>,
     code: String,
     reason: String,
 }
@@ -40,12 +40,12 @@ impl Aside {
     }
 
     /// What its subscribers get. The reason is the operator's.
-    pub(super) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         let message = format!("the field {} is not served at present: the server's log has the reason", self.field);
         Failure::new("TABLE_NOT_SERVED", message)
     }
 
-    pub(super) fn report(&self) {
+    pub(crate) fn report(&self) {
         let Aside { field, table, code, reason } = self;
         let what = table.as_ref().map_or_else(String::new, |table| format!(" of table {table}"));
         tracing::error!(code, "the field {field}{what} is not served ({code}); other fields are: {reason}");
@@ -53,17 +53,17 @@ impl Aside {
 }
 
 /// Fields that make one schema.
-pub(super) struct Drafted {
-    pub(super) schema: GraphSchema,
+pub(crate) struct Drafted {
+    pub(crate) schema: GraphSchema,
     /// The tables of its fields.
-    pub(super) served: Vec<Arc<Table>>,
+    pub(crate) served: Vec<Arc<Table>>,
     /// In the order of the schema's own.
-    pub(super) fields: Vec<Field>,
-    pub(super) aside: Vec<Aside>,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) aside: Vec<Aside>,
 }
 
 /// Fields that shall make one schema.
-pub(super) struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     tables: &'a Tables,
     naming: Naming,
     options: Options,
@@ -74,14 +74,14 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(tables: &'a Tables, settings: &Settings) -> Self {
+    pub(crate) fn new(tables: &'a Tables, settings: &Settings) -> Self {
         let (introspection, service) = (settings.introspection, settings.service.clone());
         let options = Options { introspection, service, limits: settings.request };
         Draft { tables, naming: settings.naming, options, bound: Vec::new(), aside: Vec::new(), schema: None }
     }
 
     /// Adds a declared field, or sets it aside when its table cannot be served.
-    pub(super) fn bind(&mut self, declaration: &Declaration) -> Result<(), Error> {
+    pub(crate) fn bind(&mut self, declaration: &Declaration) -> Result<(), Error> {
         match declaration.bind(self.tables) {
             Err(Error::Catalog(CatalogError::NotServed(problem))) => {
                 self.aside.push(Aside::of(declaration, *problem, self.naming));
@@ -105,13 +105,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Sets aside what does not fit, in the order of the declarations.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let fields = std::mem::take(&mut self.bound);
         self.fit(fields);
     }
 
     /// Makes the schema of all that is bound; the last one that could be made stays when it cannot.
-    pub(super) fn make(&mut self) -> Result<(), SchemaError> {
+    pub(crate) fn make(&mut self) -> Result<(), SchemaError> {
         self.schema = Some(self.build()?);
         Ok(())
     }
@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The schema; with `serve_watched` of undeclared tables too.
-    pub(super) fn finish(mut self, serve_watched: bool) -> Result<Drafted, Error> {
+    pub(crate) fn finish(mut self, serve_watched: bool) -> Result<Drafted, Error> {
         if serve_watched {
             self.add_undeclared()?;
         }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::admit::refuse_expired;
 use super::core::Core;
 use super::declare::Field;
 use super::live::Live;
-use super::revoke::refuse_expired;
 use crate::decode::json::{self as text, Written};
 use crate::failure::Failure;
 use crate::graphql::plan::ColumnValue;
@@ -27,7 +27,7 @@ type Rows = HashMap<usize, HashMap<usize, Option<String>>>;
 
 impl Core {
     /// The response.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &self,
         live: &Live,
         principal: &Principal,

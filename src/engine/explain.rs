@@ -21,7 +21,7 @@ use super::live::Live;
 use super::{Engine, catalog, start};
 use crate::error::Error;
 use crate::model::{Operation, Principal, Table};
-pub(super) use image::carried;
+pub(crate) use image::carried;
 use image::sent;
 use report::Report;
 

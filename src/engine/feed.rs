@@ -16,7 +16,7 @@ const LEAVE: &str = "select rowcast.leave_outbox($1)";
 
 /// A way to capture, with what was settled when it began.
 #[allow(clippy::large_enum_variant)] // There is one for each engine.
-pub(super) enum Feed {
+pub(crate) enum Feed {
     /// From a slot of a pool; the settings name the one that was claimed.
     Wal { conninfo: Conninfo, slots: SlotPool, settings: WalSettings },
     /// From the outbox, under a reader's name of our own.
@@ -24,11 +24,11 @@ pub(super) enum Feed {
 }
 
 /// Why the stream ended for good: the code is for clients, the reason for the log.
-pub(super) struct End {
-    pub(super) code: &'static str,
-    pub(super) reason: String,
+pub(crate) struct End {
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
     /// A new stream can begin, though not where this one ended.
-    pub(super) is_gap: bool,
+    pub(crate) is_gap: bool,
 }
 
 impl From<&CaptureError> for End {
@@ -43,7 +43,7 @@ impl From<&CaptureError> for End {
 
 impl Feed {
     /// Opening it comes last in a start: one that fails before it leaves nothing behind.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         conninfo: Conninfo,
         bus: &PostgreSqlBus,
         slot: String,
@@ -64,7 +64,7 @@ impl Feed {
     }
 
     /// A new stream, which need not begin where the last one ended.
-    pub(super) async fn anew(&mut self) -> Result<Capture, CaptureError> {
+    pub(crate) async fn anew(&mut self) -> Result<Capture, CaptureError> {
         loop {
             match self.try_anew().await {
                 Err(error) if error.is_transient() => tokio::time::sleep(PAUSE).await,
@@ -85,7 +85,7 @@ impl Feed {
     }
 
     /// The same stream from a position on.
-    pub(super) async fn again(&self, from: Lsn) -> Result<Capture, End> {
+    pub(crate) async fn again(&self, from: Lsn) -> Result<Capture, End> {
         loop {
             match self.try_again(from).await {
                 Ok(capture) if capture.begins_at() <= from => return Ok(capture),
@@ -106,7 +106,7 @@ impl Feed {
     }
 
     /// Nothing needs to be kept for this engine any more, once it is awaited. A slot says so itself when its stream ends.
-    pub(super) fn leave(&self, pool: Pool) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn leave(&self, pool: Pool) -> impl Future<Output = ()> + use<> {
         let outbox = match self {
             Self::Wal { .. } => None,
             Self::Outbox { settings, .. } => Some((settings.reader.clone(), settings.stop_timeout)),
@@ -119,7 +119,7 @@ impl Feed {
     }
 
     /// The slot that is streamed from.
-    pub(super) fn slot(&self) -> Option<String> {
+    pub(crate) fn slot(&self) -> Option<String> {
         match self {
             Self::Wal { settings, .. } => Some(settings.slot.clone()),
             Self::Outbox { .. } => None,
@@ -127,7 +127,7 @@ impl Feed {
     }
 
     /// How far an outbox was delivered: nothing yet.
-    pub(super) fn horizon(&self) -> Option<Horizon> {
+    pub(crate) fn horizon(&self) -> Option<Horizon> {
         match self {
             Self::Wal { .. } => None,
             Self::Outbox { settings, .. } => Some(Horizon::new(&settings.nudge)),
@@ -135,7 +135,7 @@ impl Feed {
     }
 
     /// The name under which an outbox keeps what is unread.
-    pub(super) fn reader(&self) -> Option<String> {
+    pub(crate) fn reader(&self) -> Option<String> {
         match self {
             Self::Wal { .. } => None,
             Self::Outbox { settings, .. } => Some(settings.reader.clone()),

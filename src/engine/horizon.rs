@@ -9,34 +9,34 @@ use crate::model::Seen;
 
 /// The delivered part of an outbox. A snapshot that sees no more than this does not have to wait.
 #[derive(Debug)]
-pub(super) struct Horizon {
+pub(crate) struct Horizon {
     delivered: Mutex<Option<Seen>>,
     nudge: Arc<Notify>,
 }
 
 impl Horizon {
     /// Nothing was delivered yet; `nudge` wakes the reader of the outbox.
-    pub(super) fn new(nudge: &Arc<Notify>) -> Self {
+    pub(crate) fn new(nudge: &Arc<Notify>) -> Self {
         Horizon { delivered: Mutex::default(), nudge: Arc::clone(nudge) }
     }
 
     /// Every transaction that this snapshot sees was delivered.
-    pub(super) fn reach(&self, snapshot: &str) {
+    pub(crate) fn reach(&self, snapshot: &str) {
         *self.delivered.lock() = snapshot.parse().ok();
     }
 
     /// The stream was interrupted: a server that comes back may have lost transactions and given their numbers to others.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         *self.delivered.lock() = None;
     }
 
     /// Whether every transaction that `seen` sees was delivered.
-    pub(super) fn has_passed(&self, seen: &Seen) -> bool {
+    pub(crate) fn has_passed(&self, seen: &Seen) -> bool {
         self.delivered.lock().as_ref().is_some_and(|delivered| delivered.sees_all_of(seen))
     }
 
     /// Has the reader of the outbox look at once.
-    pub(super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         self.nudge.notify_one();
     }
 }

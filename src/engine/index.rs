@@ -13,7 +13,7 @@ use crate::predicate::{Predicate, Truth};
 
 /// What is live, by id and by what it wants.
 #[derive(Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     subscriptions: FxHashMap<SubscriptionId, Arc<Subscription>>,
     matcher: Matcher,
     scratch: Scratch,
@@ -35,23 +35,23 @@ type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 
 /// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.
 #[derive(Clone)]
-pub(super) struct Condition {
-    pub(super) predicate: Arc<Predicate>,
-    pub(super) operations: OperationSet,
+pub(crate) struct Condition {
+    pub(crate) predicate: Arc<Predicate>,
+    pub(crate) operations: OperationSet,
 }
 
 /// What an event means to one subscription, as far as the index can tell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Concern {
-    pub(super) transition: Transition,
+pub(crate) struct Concern {
+    pub(crate) transition: Transition,
     /// What its condition says of the image before.
-    pub(super) old: Truth,
+    pub(crate) old: Truth,
     /// What its condition says of the image after.
-    pub(super) new: Truth,
+    pub(crate) new: Truth,
 }
 
 impl Index {
-    pub(super) fn insert(&mut self, subscription: &Arc<Subscription>, condition: Option<&Condition>) {
+    pub(crate) fn insert(&mut self, subscription: &Arc<Subscription>, condition: Option<&Condition>) {
         let id = subscription.id;
         match (&subscription.source, condition) {
             (Source::Table(table), Some(Condition { predicate, operations })) => {
@@ -71,23 +71,23 @@ impl Index {
     }
 
     /// Adds a subscription that gets nothing until it is [let in](Self::let_in).
-    pub(super) fn hold(&mut self, subscription: &Arc<Subscription>, condition: Option<Condition>) {
+    pub(crate) fn hold(&mut self, subscription: &Arc<Subscription>, condition: Option<Condition>) {
         self.held.insert(subscription.id, condition);
         self.subscriptions.insert(subscription.id, Arc::clone(subscription));
     }
 
     /// One that is still held.
-    pub(super) fn held(&self, id: SubscriptionId) -> Option<(Arc<Subscription>, Option<Condition>)> {
+    pub(crate) fn held(&self, id: SubscriptionId) -> Option<(Arc<Subscription>, Option<Condition>)> {
         Some((Arc::clone(self.subscriptions.get(&id)?), self.held.get(&id)?.clone()))
     }
 
     /// Whether it is known and gets nothing new yet.
-    pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
+    pub(crate) fn is_held(&self, id: SubscriptionId) -> bool {
         self.held.contains_key(&id)
     }
 
     /// It has got what it missed.
-    pub(super) fn let_in(&mut self, id: SubscriptionId) {
+    pub(crate) fn let_in(&mut self, id: SubscriptionId) {
         if let Some((subscription, condition)) = self.held(id) {
             self.held.remove(&id);
             self.insert(&subscription, condition.as_ref());
@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// Puts its successor in its place, if it is still there.
-    pub(super) fn replace(&mut self, successor: &Arc<Subscription>, condition: Option<Condition>) {
+    pub(crate) fn replace(&mut self, successor: &Arc<Subscription>, condition: Option<Condition>) {
         let is_held = self.held.contains_key(&successor.id);
         match self.remove(successor.id) {
             Some(_) if is_held => self.hold(successor, condition),
@@ -105,7 +105,7 @@ impl Index {
     }
 
     /// `None` when it was not there, or not any more.
-    pub(super) fn remove(&mut self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+    pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         let subscription = self.subscriptions.remove(&id)?;
         self.held.remove(&id);
         match &subscription.source {
@@ -123,36 +123,36 @@ impl Index {
     }
 
     /// One that is there, held or not.
-    pub(super) fn find(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+    pub(crate) fn find(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         self.subscriptions.get(&id).cloned()
     }
 
     /// In no particular order.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
         self.subscriptions.values()
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.subscriptions.len() as u64
     }
 
     /// Subscriptions to this table are refused from now on.
-    pub(super) fn set_aside(&mut self, table: u32, failure: Failure) {
+    pub(crate) fn set_aside(&mut self, table: u32, failure: Failure) {
         self.set_aside.insert(table, failure);
     }
 
     /// The catalog is known again.
-    pub(super) fn readmit(&mut self) {
+    pub(crate) fn readmit(&mut self) {
         self.set_aside.clear();
     }
 
     /// Whether events of this source can be delivered.
-    pub(super) fn admits(&self, source: &Source) -> Result<(), Failure> {
+    pub(crate) fn admits(&self, source: &Source) -> Result<(), Failure> {
         source.table().and_then(|table| self.set_aside.get(&table)).map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
     /// Visits every subscription that the event may concern, each once, in no particular order.
-    pub(super) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Concern)) {
+    pub(crate) fn audience(&mut self, event: &Event, mut tell: impl FnMut(&Arc<Subscription>, Concern)) {
         match &event.change {
             Change::Row(change) => {
                 for found in self.matcher.matches(change, &mut self.scratch) {

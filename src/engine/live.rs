@@ -13,10 +13,10 @@ use crate::model::Table;
 use crate::security::Gate;
 
 /// One version of the served schema.
-pub(super) struct Live {
-    pub(super) schema: GraphSchema,
-    pub(super) tables: Arc<Tables>,
-    pub(super) gate: Gate,
+pub(crate) struct Live {
+    pub(crate) schema: GraphSchema,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) gate: Gate,
     fields: Vec<Field>,
     aside: Vec<Aside>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Live {
 impl Live {
     /// Binds the declarations to the tables. One that does not fit into the schema is an error; a watched table that
     /// cannot be served is set aside.
-    pub(super) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
+    pub(crate) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
         let mut draft = Draft::new(&tables, settings);
         for declaration in declared {
             draft.bind(declaration)?;
@@ -36,7 +36,7 @@ impl Live {
 
     /// The same for a catalog that has changed: a declared table that is gone or does not fit any more takes its field
     /// with it and nothing else.
-    pub(super) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
+    pub(crate) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
         let mut draft = Draft::new(&tables, settings);
         for declaration in declared {
             match draft.bind(declaration) {
@@ -58,7 +58,7 @@ impl Live {
     }
 
     /// Makes a request ready. One for a field that was set aside is refused for that.
-    pub(super) fn compile(&self, request: &Request) -> Result<Operation, Failure> {
+    pub(crate) fn compile(&self, request: &Request) -> Result<Operation, Failure> {
         self.schema.compile(request).map_err(|errors| self.refused(request).unwrap_or_else(|| errors.into()))
     }
 
@@ -68,7 +68,7 @@ impl Live {
     }
 
     /// Logs what the catalog finds wrong with the tables and did not before: an operator may look at nothing else.
-    pub(super) fn warn_of_problems(&self, before: Option<&Arc<Live>>) {
+    pub(crate) fn warn_of_problems(&self, before: Option<&Arc<Live>>) {
         let known = |problem| before.is_some_and(|before| before.tables.problems.contains(problem));
         for problem in self.tables.problems.iter().filter(|problem| !known(problem)) {
             tracing::warn!(code = &*problem.code, table = %problem.table, "{}", problem.hint);
@@ -76,12 +76,12 @@ impl Live {
     }
 
     /// The field of a compiled subscription.
-    pub(super) fn field(&self, index: usize) -> &Field {
+    pub(crate) fn field(&self, index: usize) -> &Field {
         &self.fields[index]
     }
 
     /// Whether these are the tables that it serves, to the last detail.
-    pub(super) fn serves(&self, tables: &Tables) -> bool {
+    pub(crate) fn serves(&self, tables: &Tables) -> bool {
         let (served, found) = (&self.tables.by_oid, &tables.by_oid);
         self.tables.roles == tables.roles
             && self.tables.setting_defaults == tables.setting_defaults
@@ -91,17 +91,17 @@ impl Live {
     }
 
     /// Whether changes of a table were lost since.
-    pub(super) fn is_broken_by(&self, tables: &Tables, table: u32) -> bool {
+    pub(crate) fn is_broken_by(&self, tables: &Tables, table: u32) -> bool {
         self.tables.whole_since(table) != tables.whole_since(table)
     }
 
     /// Whether a field of this table was set aside.
-    pub(super) fn sets_aside(&self, table: &Table) -> bool {
+    pub(crate) fn sets_aside(&self, table: &Table) -> bool {
         self.aside.iter().any(|aside| aside.table.as_ref() == Some(&table.name))
     }
 
     /// Logs what was set aside since `before`.
-    pub(super) fn report(&self, before: Option<&Live>) {
+    pub(crate) fn report(&self, before: Option<&Live>) {
         let is_known = |aside: &&Aside| before.is_some_and(|before| before.aside.contains(aside));
         self.aside.iter().filter(|aside| !is_known(aside)).for_each(Aside::report);
     }

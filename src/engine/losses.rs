@@ -16,17 +16,17 @@ use crate::model::Position;
 
 /// The last announcement of each table.
 #[derive(Debug, Default)]
-pub(super) struct Losses(Mutex<HashMap<u32, Position>>);
+pub(crate) struct Losses(Mutex<HashMap<u32, Position>>);
 
 impl Losses {
-    pub(super) fn announce(&self, table: u32, at: Position) {
+    pub(crate) fn announce(&self, table: u32, at: Position) {
         let mut announced = self.0.lock();
         let last = announced.entry(table).or_insert(at);
         *last = at.max(*last);
     }
 
     /// Whether changes that followed a position were lost.
-    pub(super) fn follow(&self, table: u32, position: Position) -> bool {
+    pub(crate) fn follow(&self, table: u32, position: Position) -> bool {
         self.0.lock().get(&table).is_some_and(|at| position < *at)
     }
 }

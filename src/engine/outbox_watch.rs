@@ -57,7 +57,7 @@ struct Patience {
 type Patiences = HashMap<u32, Patience>;
 
 /// Runs until it is aborted. What is wrong is logged once.
-pub(super) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
+pub(crate) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
     let mut told = String::new();
     let mut patiences = Patiences::new();
     loop {

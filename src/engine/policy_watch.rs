@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Rings when the catalog says something else than what is served, and mends the publication once for each catalog that
 /// leaves changes out. Runs until it is aborted.
-pub(super) async fn run(core: Arc<Core>, pool: Pool, moved: Arc<Notify>) {
+pub(crate) async fn run(core: Arc<Core>, pool: Pool, moved: Arc<Notify>) {
     let (mut told, mut mended) = (None, None);
     loop {
         tokio::time::sleep(INTERVAL).await;

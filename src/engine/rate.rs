@@ -33,10 +33,10 @@ const INTROSPECTION: u32 = 20;
 
 /// A hash of the address or principal that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key(u64);
+pub(crate) struct Key(u64);
 
 /// The four kinds.
-pub(super) struct Rates {
+pub(crate) struct Rates {
     connects: Option<Limiter>,
     subscribes: Option<Limiter>,
     messages: Option<Limiter>,
@@ -46,7 +46,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(limits: &RateLimits, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(limits: &RateLimits, metrics: Arc<Metrics>) -> Self {
         let limiter = |rate: Option<Rate>| rate.and_then(|rate| Limiter::new(rate, KEYS_MAX, DefaultClock::default()));
         Rates {
             connects: limiter(limits.connects),
@@ -59,7 +59,7 @@ impl Rates {
     }
 
     /// The key of a connection that has not authenticated.
-    pub(super) fn of_address(&self, address: Option<&str>) -> Key {
+    pub(crate) fn of_address(&self, address: Option<&str>) -> Key {
         Key(match address.map(|text| (text, text.parse::<IpAddr>())) {
             None => self.hasher.hash_one("nobody"),
             Some((_, Ok(IpAddr::V6(address)))) if address.to_ipv4_mapped().is_none() => {
@@ -71,7 +71,7 @@ impl Rates {
     }
 
     /// The key of a principal that comes from this address.
-    pub(super) fn of_principal(&self, principal: &Principal, address: Option<&str>) -> Key {
+    pub(crate) fn of_principal(&self, principal: &Principal, address: Option<&str>) -> Key {
         match (&principal.user_id, &principal.tenant_id) {
             (Some(user), tenant) => Key(self.hasher.hash_one(("user", user, tenant))),
             (None, Some(tenant)) => Key(self.hasher.hash_one(("tenant", tenant))),
@@ -80,7 +80,7 @@ impl Rates {
     }
 
     /// Forgets the keys that were idle for long enough to have their whole burst again.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         for limiter in [&self.connects, &self.subscribes, &self.messages, &self.delegated].into_iter().flatten() {
             limiter.sweep();
         }
@@ -90,33 +90,33 @@ impl Rates {
 /// Each is counted when it is refused.
 impl Rates {
     /// One more connection. Those without an address are not limited: one of them would shut out the others.
-    pub(super) fn check_connect(&self, address: Option<&str>) -> Result<(), RetryAfter> {
+    pub(crate) fn check_connect(&self, address: Option<&str>) -> Result<(), RetryAfter> {
         let Some(address) = address else { return Ok(()) };
         let key = self.of_address(Some(address));
         counted(check(self.connects.as_ref(), key), &self.metrics.rate_limited_connects_total)
     }
 
     /// One more message.
-    pub(super) fn check_message(&self, key: Key) -> Result<(), RetryAfter> {
+    pub(crate) fn check_message(&self, key: Key) -> Result<(), RetryAfter> {
         counted(check(self.messages.as_ref(), key), &self.metrics.rate_limited_messages_total)
     }
 
     /// One more operation.
-    pub(super) fn check_subscribe(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_subscribe(&self, key: Key) -> Result<(), Failure> {
         let checked = check(self.subscribes.as_ref(), key);
         let limited = |after| Failure::rate_limited("operations begin", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// The operation asks for the schema.
-    pub(super) fn check_introspection(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_introspection(&self, key: Key) -> Result<(), Failure> {
         let checked = self.subscribes.as_ref().map_or(Ok(()), |limiter| limiter.check_many(key, INTROSPECTION));
         let limited = |after| Failure::rate_limited("requests for the schema", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// One more subscription whose row policy PostgreSQL has to be asked about.
-    pub(super) fn check_delegated(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_delegated(&self, key: Key) -> Result<(), Failure> {
         let checked = check(self.delegated.as_ref(), key);
         let limited = |after| Failure::rate_limited("subscriptions begin whose policy has to be asked", after);
         counted(checked, &self.metrics.rate_limited_delegated_total).map_err(limited)

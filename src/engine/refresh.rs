@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::catalog;
+use super::client::Clients;
 use super::core::Core;
 use super::declare::Declaration;
 use super::live::Live;
@@ -44,23 +45,23 @@ const IS_OPEN: &str = "select exists (select from pg_catalog.pg_locks \
 const IS_PUBLISHED: &str = "select exists (select from pg_catalog.pg_publication where pubname = 'rowcast')";
 
 /// What is needed to read the catalog again.
-pub(super) struct Refresher {
-    pub(super) pool: Pool,
-    pub(super) declared: Vec<Declaration>,
-    pub(super) mode: CaptureMode,
+pub(crate) struct Refresher {
+    pub(crate) pool: Pool,
+    pub(crate) declared: Vec<Declaration>,
+    pub(crate) mode: CaptureMode,
 }
 
 /// A catalog that was read.
-pub(super) struct Refreshed {
+pub(crate) struct Refreshed {
     /// The tables that the decoder is to use.
-    pub(super) by_oid: Arc<decode::Tables>,
+    pub(crate) by_oid: Arc<decode::Tables>,
     /// The transactions whose changes of the catalog it has.
-    pub(super) seen: Option<Seen>,
+    pub(crate) seen: Option<Seen>,
 }
 
 /// Why the catalog was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RefreshError {
+pub(crate) enum RefreshError {
     /// The transaction that changed it is not visible yet.
     #[error("the transaction that changed it is not visible to others yet")]
     NotVisible,
@@ -74,7 +75,7 @@ pub(super) enum RefreshError {
 
 impl RefreshError {
     /// Whether the same question may have another answer a moment later.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::NotVisible | Self::Silence => true,
             Self::Engine(error) => {
@@ -86,7 +87,8 @@ impl RefreshError {
 
 impl Refresher {
     /// What is served from here on; it contains what transaction `xid` did.
-    pub(super) async fn refresh(&self, core: &Arc<Core>, xid: u32) -> Result<Refreshed, RefreshError> {
+    pub(crate) async fn refresh(&self, clients: &Clients, xid: u32) -> Result<Refreshed, RefreshError> {
+        let core = &clients.core;
         let served = core.live().map_err(Error::from)?;
         let Some(tables) = self.read(core.settings.naming, xid).await? else {
             return Ok(Refreshed { by_oid: Arc::new(served.tables.by_oid.clone()), seen: None });
@@ -98,7 +100,7 @@ impl Refresher {
             let live = Arc::new(Live::rebuild(tables, &self.declared, &core.settings)?);
             live.report(Some(&served));
             core.serve(&live)?;
-            tell_gaps(core, &served, &live);
+            tell_gaps(clients, &served, &live);
             carry_over(core, &served, &live).await;
         }
         core.readmit();
@@ -106,7 +108,7 @@ impl Refresher {
     }
 
     /// Up to where the server's WAL is on disk; `None` when it does not say.
-    pub(super) async fn wal_position(&self) -> Option<Lsn> {
+    pub(crate) async fn wal_position(&self) -> Option<Lsn> {
         let client = timeout(PATIENCE, self.pool.get()).await.ok()?.ok()?;
         timeout(PATIENCE, store::wal_position(&client)).await.ok()?.ok()
     }
@@ -163,13 +165,13 @@ async fn holds(client: &Client, question: &str, parameters: &[&(dyn ToSql + Sync
 }
 
 /// Ends the subscriptions to tables of which changes were lost; a client that keeps rows gets a new snapshot.
-fn tell_gaps(core: &Arc<Core>, before: &Live, live: &Live) {
+fn tell_gaps(clients: &Clients, before: &Live, live: &Live) {
     let is_broken = |table: &&Arc<Table>| before.is_broken_by(&live.tables, table.oid);
     for table in
         live.tables.by_oid.values().filter(|table| before.tables.by_oid.contains_key(&table.oid)).filter(is_broken)
     {
         tracing::warn!(table = %table.name, "changes may have been lost, subscriptions to the table end with GAP");
-        core.tell_gap(table);
+        clients.tell_gap(table);
     }
 }
 

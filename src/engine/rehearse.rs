@@ -17,13 +17,12 @@ use super::core::Core;
 use super::declare::Declaration;
 use super::explain::carried;
 use super::live::Live;
-use super::{Engine, housekeeping};
+use super::{Engine, client};
 use crate::capture::{CatalogError, Tables};
 use crate::config::{Bus, Rehearsal};
 use crate::decode::json;
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::journal::Cursor;
 use crate::model::{
     Change, Column, Datum, Event, Lsn, Message, Operation, PgType, Position, RowChange, Table, Timestamp, Tuple,
 };
@@ -72,7 +71,7 @@ pub struct Unsettled {
 }
 
 /// The clock of this bus.
-pub(super) fn clock(bus: &Bus) -> Clock {
+pub(crate) fn clock(bus: &Bus) -> Clock {
     match bus {
         Bus::Rehearsal(rehearsal) => Clock::by_hand(rehearsal.begins),
         Bus::Memory | Bus::PostgreSql(_) => Clock::default(),
@@ -80,7 +79,7 @@ pub(super) fn clock(bus: &Bus) -> Clock {
 }
 
 /// What would be served: the tables that are declared, followed as they are declared.
-pub(super) fn describe(core: &Core, rehearsal: &Rehearsal, fields: &str) -> Result<Live, Error> {
+pub(crate) fn describe(core: &Core, rehearsal: &Rehearsal, fields: &str) -> Result<Live, Error> {
     let (declared, mut written) = (Declaration::parse(fields)?, rehearsal.tables.clone());
     let naming = core.settings.naming;
     let tables = Tables::written(&written, &rehearsal.roles, naming)?;
@@ -128,16 +127,15 @@ impl Engine {
             self.core.dispatch(event);
         }
         self.core.commit();
-        let origin = self.core.origin();
         let position = |event: &Arc<Event>| event.halves().map_or(event.position, |[_, last]| last.position);
-        Ok(events.iter().map(|event| Cursor { origin, position: position(event) }.to_string()).collect())
+        Ok(events.iter().map(|event| self.core.outbound.history.cursor(position(event)).to_string()).collect())
     }
 
     /// Moves the clock to the next moment at which a session has something to do, `by` at most, and does it; how much of
     /// `by` is left.
     pub fn advance(&self, by: Duration) -> Result<Duration, Error> {
         let now = self.core.clock.now();
-        let sessions = self.core.registry.sessions();
+        let sessions = self.clients.sessions();
         let next = sessions.iter().filter_map(|session| session.next_deadline()).filter(|at| *at > now).min();
         let step = next.map_or(by, |at| by.min(at.duration_since(now)));
         // The clock counts in microseconds: less than one would never come to an end.
@@ -146,7 +144,7 @@ impl Engine {
             return Err(not_rehearsing());
         }
         self.core.ring.lock().trim(self.core.clock.now());
-        housekeeping::tick(&self.core);
+        client::tick(&self.clients);
         Ok(by.saturating_sub(step))
     }
 
@@ -160,14 +158,14 @@ impl Engine {
         Unsettled {
             resolver_calls: self.core.metrics.resolver_calls.get(),
             replays: self.core.replaying.load(Ordering::SeqCst),
-            endings: self.core.evictions.waiting(),
+            endings: self.core.outbound.evictions.waiting(),
         }
     }
 }
 
 impl Core {
     /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
-    pub(super) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
+    pub(crate) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
         if !self.clock.is_by_hand() {
             return Ok(());
         }

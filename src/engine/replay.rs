@@ -42,7 +42,7 @@ enum Step {
 
 impl Core {
     /// Brings a held subscription to the present, in the background.
-    pub(super) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
+    pub(crate) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
         if beginning == Beginning::Now {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// Ends the subscription if this fails.
-    pub(super) fn in_background(
+    pub(crate) fn in_background(
         self: &Arc<Self>,
         id: SubscriptionId,
         work: impl Future<Output = Result<(), Failure>> + Send + 'static,
@@ -60,10 +60,8 @@ impl Core {
         let core = Arc::clone(self);
         self.replaying.fetch_add(1, Ordering::SeqCst);
         runtime.spawn(async move {
-            if let Err(failure) = work.await
-                && let Some(subscription) = core.complete(id)
-            {
-                subscription.fail(&failure);
+            if let Err(failure) = work.await {
+                core.fail_later(id, failure);
             }
             core.replaying.fetch_sub(1, Ordering::SeqCst);
         });
@@ -93,7 +91,7 @@ impl Core {
     }
 
     /// Delivers what follows a position, as far as the fence of a snapshot lets it pass, and lets the subscription in.
-    pub(super) async fn go_on(
+    pub(crate) async fn go_on(
         &self,
         id: SubscriptionId,
         after: Position,
@@ -203,7 +201,7 @@ impl Core {
         }
     }
 
-    pub(super) fn is_held(&self, id: SubscriptionId) -> bool {
+    pub(crate) fn is_held(&self, id: SubscriptionId) -> bool {
         self.index.lock().held(id).is_some()
     }
 }

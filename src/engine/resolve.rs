@@ -31,7 +31,7 @@ pub enum Outcome {
 }
 
 /// One resolver with one set of variables.
-pub(super) struct Lane {
+pub(crate) struct Lane {
     resolver: usize,
     variables: Map<String, Value>,
     bytes_max: usize,
@@ -59,13 +59,13 @@ pub struct Call {
 
 /// Whether the call fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Enqueued {
+pub(crate) enum Enqueued {
     Yes,
     Overflow,
 }
 
 impl Lane {
-    pub(super) fn new(
+    pub(crate) fn new(
         resolver: usize,
         variables: Map<String, Value>,
         bytes_max: usize,
@@ -76,7 +76,7 @@ impl Lane {
     }
 
     /// Puts a call at the end, unless the lane's events would exceed their bound.
-    pub(super) fn enqueue(&self, call: &Arc<Call>) -> Enqueued {
+    pub(crate) fn enqueue(&self, call: &Arc<Call>) -> Enqueued {
         let mut queue = self.queue.lock();
         let weight = call.event.weight();
         if queue.bytes + weight > self.bytes_max {
@@ -90,7 +90,7 @@ impl Lane {
     }
 
     /// Ends the event's transaction for a subscription, behind the calls of what it changed.
-    pub(super) fn commit(self: &Arc<Self>, event: &Arc<Event>, stamp: &Stamp, subscription: &Arc<Subscription>) {
+    pub(crate) fn commit(self: &Arc<Self>, event: &Arc<Event>, stamp: &Stamp, subscription: &Arc<Subscription>) {
         let audience = vec![Arc::clone(subscription)];
         let call = Call::new(self, event, Transition::Stay, Judged::NOT, stamp, audience);
         let mut queue = self.queue.lock();
@@ -100,17 +100,17 @@ impl Lane {
     }
 
     /// Whether much more fits.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.queue.lock().bytes <= self.bytes_max / 2
     }
 
     /// Whether no event waits.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.lock().calls.is_empty()
     }
 
     /// Discards every call. A lane and its calls hold each other, so this also frees both.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let calls: Vec<_> = self.queue.lock().calls.iter().cloned().collect();
         for call in calls {
             call.settle(Outcome::Skip);
@@ -134,7 +134,7 @@ impl LaneQueue {
 }
 
 impl Call {
-    pub(super) fn new(
+    pub(crate) fn new(
         lane: &Arc<Lane>,
         event: &Arc<Event>,
         transition: Transition,
@@ -174,7 +174,7 @@ impl Call {
     }
 
     /// The subscriptions that get the result.
-    pub(super) fn audience(&self) -> &[Arc<Subscription>] {
+    pub(crate) fn audience(&self) -> &[Arc<Subscription>] {
         &self.audience
     }
 
@@ -218,7 +218,7 @@ impl Call {
     }
 
     /// Delivers null, where the field may be null.
-    pub(super) fn settle_without_result(&self) {
+    pub(crate) fn settle_without_result(&self) {
         let nullable = self.plans().into_iter().filter(|plan| plan.is_nullable() && plan.transaction.is_none());
         let body = |plan: Arc<Plan>| {
             let body = resolved_body(&plan, None, Vec::new(), &self.meta());

@@ -30,7 +30,7 @@ struct Health {
 }
 
 /// Runs until it is aborted.
-pub(super) async fn run(core: Arc<Core>, pool: Pool, slots: String) {
+pub(crate) async fn run(core: Arc<Core>, pool: Pool, slots: String) {
     let idle_max = Duration::from_secs_f64(core.settings.slot_idle_s);
     let mut idle = IdleSlots::new(&slots, idle_max);
     let mut in_danger = false;

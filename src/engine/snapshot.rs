@@ -37,7 +37,7 @@ const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', 
                     select pg_catalog.pg_logical_emit_message(true, 'rowcast.fence', '')";
 
 /// What ends a snapshot and begins what follows.
-pub(super) struct Fence {
+pub(crate) struct Fence {
     seen: Seen,
     /// When the snapshot was taken.
     at: Timestamp,
@@ -56,14 +56,14 @@ struct Taken {
 
 impl Fence {
     /// Whether its transaction's work is not in the snapshot's rows.
-    pub(super) fn lets_pass(&self, event: &Event) -> bool {
+    pub(crate) fn lets_pass(&self, event: &Event) -> bool {
         !self.seen.sees(event.xid)
     }
 }
 
 impl Core {
     /// Whether a snapshot can be given, if one may have to be.
-    pub(super) fn check_snapshot(&self, subscription: &Subscription, beginning: Beginning) -> Result<(), Failure> {
+    pub(crate) fn check_snapshot(&self, subscription: &Subscription, beginning: Beginning) -> Result<(), Failure> {
         match (beginning, &subscription.source) {
             (Beginning::Now | Beginning::After(_), _) => Ok(()),
             (_, Source::Topic(_)) => Err(unsupported("a topic has no rows")),
@@ -74,7 +74,7 @@ impl Core {
 
     /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
     /// still on its way.
-    pub(super) fn tell_rows_anew(
+    pub(crate) fn tell_rows_anew(
         self: &Arc<Self>,
         subscription: &Arc<Subscription>,
         gap: &Failure,
@@ -98,7 +98,7 @@ impl Core {
     }
 
     /// Delivers the rows and what the snapshot does not see to a held subscription, and lets it in.
-    pub(super) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
+    pub(crate) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.snapshots.get(), self.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
         };
@@ -214,7 +214,7 @@ impl Core {
     }
 
     /// Delivers the mark of the end; what came before it is in the stream up to `position`.
-    pub(super) fn tell_end(&self, subscription: &Arc<Subscription>, fence: &Fence, position: Position) {
+    pub(crate) fn tell_end(&self, subscription: &Arc<Subscription>, fence: &Fence, position: Position) {
         let change = Change::SnapshotEnd(Arc::clone(&fence.table));
         let event = Arc::new(Event { position, committed_at: fence.at, xid: 0, change });
         let concern = Concern { transition: Transition::Stay, old: Truth::Unavailable, new: Truth::Unavailable };
@@ -254,12 +254,12 @@ fn forbidden(table: &Table, column: &str) -> Failure {
     Failure::new("SNAPSHOT_FORBIDDEN", message)
 }
 
-pub(super) fn unsupported(reason: &str) -> Failure {
+pub(crate) fn unsupported(reason: &str) -> Failure {
     Failure::new("SNAPSHOT_UNSUPPORTED", format!("no snapshot can be given: {reason}"))
 }
 
 /// The ring of recent events no longer has what must be delivered.
-pub(super) fn expired() -> Failure {
+pub(crate) fn expired() -> Failure {
     let message = "what changed since the snapshot is not kept any more: read faster, ask for fewer rows, or raise \
                    replay_window_bytes and replay_window_s; then subscribe again";
     Failure::new("SNAPSHOT_EXPIRED", message)

@@ -19,7 +19,7 @@ impl Stream {
     /// The stream waits while the catalog is read, so that rows after the change meet the new shape. When that takes
     /// too long, subscriptions to the changed table end with the reason and the stream goes on without them: to tell
     /// of rows whose shape is not known would be guessing.
-    pub(super) async fn refresh(&mut self, table: Option<u32>) {
+    pub(crate) async fn refresh(&mut self, table: Option<u32>) {
         let deadline = Instant::now() + CATALOG_PATIENCE;
         while let Err(error) = self.refresh_once().await {
             if !error.is_transient() || Instant::now() >= deadline {
@@ -30,14 +30,14 @@ impl Stream {
     }
 
     /// The same without waiting.
-    pub(super) async fn refresh_now(&mut self) {
+    pub(crate) async fn refresh_now(&mut self) {
         if let Err(error) = self.refresh_once().await {
             self.postpone(&error, None);
         }
     }
 
     async fn refresh_once(&mut self) -> Result<(), RefreshError> {
-        let refreshed = self.refresher.refresh(&self.core, self.xid).await?;
+        let refreshed = self.refresher.refresh(&self.clients, self.xid).await?;
         self.decoder.set_tables(refreshed.by_oid);
         (self.known, self.stale) = (refreshed.seen, None);
         self.core.metrics.catalog_stale.set(0);
@@ -46,7 +46,7 @@ impl Stream {
 
     /// Whether the catalog that is served has what the open transaction did to it. To read it again then would only hold
     /// rows against a catalog that is newer than need be.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.stale.is_none() && self.known.as_ref().is_some_and(|seen| seen.sees(self.xid))
     }
 

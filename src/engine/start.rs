@@ -9,13 +9,14 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::ask::{self, Teller};
+use super::client::{self, Clients};
 use super::core::{Core, SNAPSHOT_SESSIONS};
 use super::declare::Declaration;
 use super::feed::Feed;
 use super::live::Live;
 use super::refresh::Refresher;
 use super::stream::{Stream, history};
-use super::{Tasks, catalog, outbox_watch, policy_watch, revoke, slot_watch};
+use super::{Tasks, catalog, outbox_watch, policy_watch, slot_watch};
 use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
@@ -33,26 +34,29 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves what this process itself publishes.
-pub(super) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
+pub(crate) fn memory(core: &Core, live: Live) -> Result<Tasks, Error> {
     // Positions start over in each process: a cursor of another must not be taken for one of this.
-    core.follow(History { origin: Origin { system_id: rand::random(), ..Origin::default() }, ..History::default() });
+    core.outbound
+        .history
+        .follow(History { origin: Origin { system_id: rand::random(), ..Origin::default() }, ..History::default() });
     core.serve(&Arc::new(live))?;
     Ok(Tasks::default())
 }
 
 /// Topics that this process publishes.
-pub(super) fn describe_memory(core: &Core, fields: &str) -> Result<Live, Error> {
+pub(crate) fn describe_memory(core: &Core, fields: &str) -> Result<Live, Error> {
     Live::build(Tables::default(), &Declaration::parse(fields)?, &core.settings)
 }
 
 /// Serves a database.
-pub(super) async fn postgresql(
-    core: &Arc<Core>,
+pub(crate) async fn postgresql(
+    clients: &Arc<Clients>,
     bus: &PostgreSqlBus,
     pool: Pool,
     fields: &str,
     stop: watch::Receiver<bool>,
 ) -> Result<Tasks, Error> {
+    let core = &clients.core;
     let declared = Declaration::parse(fields)?;
     let conninfo = Conninfo::resolve(bus.url.as_deref())?;
     let probe = Arc::new(probe(core, &conninfo)?);
@@ -64,13 +68,13 @@ pub(super) async fn postgresql(
     let _ = core.pool.set(pool.clone());
     let refresher = Refresher { pool: pool.clone(), declared, mode: prepared.mode };
     let slot = prepared.slot.clone();
-    let stream = open(core, bus, conninfo, prepared, refresher).await?;
+    let stream = open(clients, bus, conninfo, prepared, refresher).await?;
     let watch = tokio::spawn(policy_watch::run(Arc::clone(core), pool.clone(), Arc::clone(&stream.moved)));
     let source = match stream.feed.reader() {
         Some(reader) => tokio::spawn(outbox_watch::run(Arc::clone(core), pool, reader)),
         None => tokio::spawn(slot_watch::run(Arc::clone(core), pool, slot)),
     };
-    let revocations = tokio::spawn(revoke::watch(Arc::clone(core), stream.refresher.pool.clone()));
+    let revocations = tokio::spawn(client::watch_revocations(Arc::clone(clients), stream.refresher.pool.clone()));
     let _ = core.snapshots.set(snapshots);
     let _ = core.by_key.set(Arc::clone(&probe));
     let ask = tokio::spawn(ask_policies(core, probe));
@@ -78,7 +82,7 @@ pub(super) async fn postgresql(
 }
 
 /// Connects when the first question comes.
-pub(super) fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
+pub(crate) fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
     let settings = &core.settings;
     let timeout = Duration::from_secs_f64(settings.policy_timeout_s);
     Ok(Probe::new(conninfo.manager(), settings.policy_sessions, timeout)?)
@@ -90,7 +94,7 @@ fn ask_policies(core: &Arc<Core>, probe: Arc<Probe>) -> impl Future<Output = ()>
 }
 
 /// What [`postgresql`] would serve; declared tables are watched for it.
-pub(super) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields: &str) -> Result<Live, Error> {
+pub(crate) async fn describe_postgresql(core: &Core, bus: &PostgreSqlBus, fields: &str) -> Result<Live, Error> {
     let declared = Declaration::parse(fields)?;
     let (mut client, connection) = Conninfo::resolve(bus.url.as_deref())?.connect().await?;
     let tables = async {
@@ -194,19 +198,20 @@ async fn start_outbox(client: &Client) -> Result<bool, StoreError> {
 
 /// Opening the source comes last: a start that fails before it leaves nothing behind.
 async fn open(
-    core: &Arc<Core>,
+    clients: &Arc<Clients>,
     bus: &PostgreSqlBus,
     conninfo: Conninfo,
     prepared: Prepared,
     refresher: Refresher,
 ) -> Result<Stream, Error> {
+    let core = &clients.core;
     let Prepared { mode, slot, tables, written } = prepared;
     let (decoder, known) = (Decoder::new(Arc::new(tables.by_oid.clone())), tables.seen.clone());
     let live = Arc::new(Live::build(tables, &refresher.declared, &core.settings)?);
     let (feed, capture) = Feed::open(conninfo, bus, slot, mode).await?;
     let live_from = capture.live_from().unwrap_or(written);
     *core.ring.lock() = Ring::new(core.settings.replay_window(), capture.begins_at(), live_from);
-    core.follow(history(capture.identity()));
+    core.outbound.history.follow(history(capture.identity()));
     *core.slot.lock() = feed.slot();
     if let Some(horizon) = feed.horizon() {
         let _ = core.horizon.set(horizon);
@@ -215,6 +220,7 @@ async fn open(
     live.report(None);
     Ok(Stream {
         core: Arc::clone(core),
+        clients: Arc::clone(clients),
         feed,
         capture,
         decoder,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::client::Clients;
 use super::core::Core;
 use super::feed::{End, Feed};
 use super::refresh::Refresher;
@@ -18,26 +19,27 @@ use crate::model::{Ending, Event, Lsn, Position, Seen};
 const BATCH: usize = 1024;
 
 /// One stream, from its start to the engine's stop.
-pub(super) struct Stream {
-    pub(super) core: Arc<Core>,
-    pub(super) feed: Feed,
-    pub(super) capture: Capture,
-    pub(super) decoder: Decoder,
-    pub(super) journal: Journal,
-    pub(super) refresher: Refresher,
+pub(crate) struct Stream {
+    pub(crate) core: Arc<Core>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) feed: Feed,
+    pub(crate) capture: Capture,
+    pub(crate) decoder: Decoder,
+    pub(crate) journal: Journal,
+    pub(crate) refresher: Refresher,
     /// Rings when the catalog has changed in a way that the stream does not announce.
-    pub(super) moved: Arc<Notify>,
+    pub(crate) moved: Arc<Notify>,
     /// The transaction that is open or was last.
-    pub(super) xid: u32,
+    pub(crate) xid: u32,
     /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
-    pub(super) known: Option<Seen>,
+    pub(crate) known: Option<Seen>,
     /// What was visible before this process served: `authenticate` has read nothing older. `None` once the stream was
     /// interrupted, when numbers may be given again.
-    pub(super) visible: Option<Seen>,
+    pub(crate) visible: Option<Seen>,
     /// When to read a catalog that could not be read.
-    pub(super) stale: Option<Instant>,
+    pub(crate) stale: Option<Instant>,
     /// Where the stream could not be understood.
-    pub(super) doubt: Option<Lsn>,
+    pub(crate) doubt: Option<Lsn>,
 }
 
 /// What ends a connection, or the stream.
@@ -74,7 +76,7 @@ impl Drop for Vigil {
 
 impl Stream {
     /// Runs until `stop` says so or the capture fails for good; then all subscriptions end.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let core = Arc::clone(&self.core);
         let _vigil = Vigil(Arc::clone(&core));
         core.metrics.capture_streaming.set(1);
@@ -152,10 +154,10 @@ impl Stream {
     async fn handle(&mut self, captured: Captured) -> Result<(), Trouble> {
         match captured {
             Captured::Data { body, wal_start } => match self.message(body) {
-                Ok(Next::Nothing) => self.core.pace().await,
+                Ok(Next::Nothing) => self.clients.pace().await,
                 Ok(Next::Refresh(table)) => self.refresh(table).await,
                 Ok(Next::Lost(table, at)) => self.lost(table, at).await,
-                Ok(Next::Ended) => self.core.revocations.room().await,
+                Ok(Next::Ended) => self.clients.revocations.room().await,
                 Err(error) => return Err(Trouble::Garbled(error, wal_start)),
             },
             Captured::Keepalive { wal_end } => {
@@ -167,7 +169,7 @@ impl Stream {
             Captured::Horizon { snapshot } => self.core.horizon.get().iter().for_each(|known| known.reach(&snapshot)),
             Captured::Interrupted(error) => self.interrupted(&error),
             Captured::Resumed(identity) => {
-                self.core.follow(history(&identity));
+                self.core.outbound.history.follow(history(&identity));
                 self.resumed();
             }
             Captured::Failed(error) => return Err(Trouble::Final(End::from(&error))),
@@ -214,7 +216,7 @@ impl Stream {
         if !self.is_known() {
             self.refresh(None).await;
         }
-        self.core.end_resumed(table, at);
+        self.clients.end_resumed(table, at);
     }
 
     fn event(&mut self, event: &Arc<Event>) {
@@ -232,7 +234,7 @@ impl Stream {
     fn end(&mut self, position: Position, ending: Ending) {
         let was_visible = self.visible.as_ref().is_some_and(|visible| visible.sees(self.xid));
         if self.journal.observe(position) != Novelty::Repeat && !was_visible {
-            self.core.end_by_stream(self.xid, ending);
+            self.clients.end_by_stream(self.xid, ending);
         }
     }
 
@@ -300,7 +302,7 @@ impl Stream {
         let capture = self.feed.anew().await.map_err(|error| End::from(&error))?;
         let live_from = live_from(&capture, &self.refresher).await;
         let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
-        self.core.begin_anew(history(capture.identity()), ring, end.code);
+        self.clients.begin_anew(history(capture.identity()), ring, end.code);
         *self.core.slot.lock() = self.feed.slot();
         (self.capture, self.journal) = (capture, Journal::new(live_from));
         self.moved.notify_one();
@@ -325,7 +327,7 @@ impl Stream {
 }
 
 /// The history that a server's positions belong to.
-pub(super) fn history(server: &ServerIdentity) -> History {
+pub(crate) fn history(server: &ServerIdentity) -> History {
     let origin = Origin { system_id: server.system_id, database: server.database, timeline: server.timeline };
     History { origin, left: Arc::clone(&server.left) }
 }

@@ -11,7 +11,9 @@ use super::core::Core;
 use super::declare::{Field, Source as FieldSource};
 use super::index::Condition;
 use super::live::Live;
-use super::subscription::{Maker, Progress, Sink, Source, Subscription};
+use super::outbound::Progress;
+use super::rate::Key;
+use super::subscription::{Maker, Sink, Source, Subscription};
 use super::transaction::Grouping;
 use crate::config::SlowClient;
 use crate::failure::Failure;
@@ -23,7 +25,7 @@ use crate::predicate::{FilterLimits, Predicate};
 use crate::security::Admission;
 
 /// What became of a subscription whose table or role has changed.
-pub(super) enum Renewal {
+pub(crate) enum Renewal {
     /// It continues under the new rules, or has ended.
     Done,
     /// Earlier events of it wait in a lane that it would leave.
@@ -31,7 +33,7 @@ pub(super) enum Renewal {
 }
 
 /// What became of a request.
-pub(super) enum Subscribed {
+pub(crate) enum Subscribed {
     /// A query: this is its response.
     Answer(Bytes),
     /// Rows by key, to be read as what is served now; the number is theirs alone.
@@ -42,13 +44,14 @@ pub(super) enum Subscribed {
 
 impl Core {
     /// Starts an operation. A subscription is in force when this returns: what is new comes behind what it missed.
-    pub(super) fn subscribe(
+    pub(crate) fn subscribe(
         self: &Arc<Self>,
         principal: &Arc<Principal>,
+        rates: Key,
         request: &Arc<Request>,
         sink: Sink,
     ) -> Result<Subscribed, Failure> {
-        let draft = Draft { id: self.registry.next_subscription_id(), principal, request, sink };
+        let draft = Draft { id: SubscriptionId(self.next_id()), principal, request, sink };
         let progress = Progress::new();
         loop {
             let live = self.live()?;
@@ -56,8 +59,10 @@ impl Core {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(draft.id, live, asked)),
                 Compiled::Subscription(compiled) => {
-                    let origin = self.origin();
-                    let beginning = Beginning::wanted(&compiled.arguments, request, |cursor| self.knows(cursor))?;
+                    let origin = self.outbound.history.origin();
+                    let beginning = Beginning::wanted(&compiled.arguments, request, |cursor| {
+                        self.outbound.history.contains(cursor)
+                    })?;
                     progress.resume_from(beginning.after());
                     let lasting = Lasting {
                         progress: Arc::clone(&progress),
@@ -67,7 +72,7 @@ impl Core {
                     let made = self.make(&live, *compiled, &draft, lasting)?;
                     if let Some(lane) = &made.subscription.policy {
                         self.check_askable(lane.question())?;
-                        self.rates.check_delegated(self.rates.of_principal(principal, draft.sink.address()))?;
+                        self.rates.check_delegated(rates)?;
                     }
                     self.check_snapshot(&made.subscription, beginning)?;
                     if self.enlist(&live, made, beginning, origin)? {
@@ -80,14 +85,14 @@ impl Core {
     }
 
     /// Ends a subscription without a word to its reader; `None` when it had ended.
-    pub(super) fn complete(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+    pub(crate) fn complete(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
         let subscription = self.index.lock().remove(id)?;
         subscription.progress.end();
         Some(subscription)
     }
 
     /// Compiles a subscription again after its table's shape or its schema has changed; it keeps id, reader and queue.
-    pub(super) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
+    pub(crate) fn renew(&self, live: &Live, old: &Subscription) -> Result<Renewal, Failure> {
         let made = self.make_again(live, old)?;
         if old.leaves_unfinished(&made.subscription) {
             return Ok(Renewal::Later);
@@ -100,7 +105,7 @@ impl Core {
     }
 
     /// Takes it out of the index until it has got the rows. False when it has ended.
-    pub(super) fn hold_again(&self, old: &Subscription) -> Result<bool, Failure> {
+    pub(crate) fn hold_again(&self, old: &Subscription) -> Result<bool, Failure> {
         let made = self.make_again(&*self.live()?, old)?;
         let mut index = self.index.lock();
         let is_there = index.remove(old.id).is_some();
@@ -125,7 +130,7 @@ impl Core {
     /// subscription was compiled.
     fn enlist(&self, live: &Arc<Live>, made: Made, beginning: Beginning, origin: Origin) -> Result<bool, Failure> {
         let mut index = self.index.lock();
-        let current = self.is_served(&index, live)? && self.origin() == origin;
+        let current = self.is_served(&index, live)? && self.outbound.history.origin() == origin;
         if current {
             index.admits(&made.subscription.source)?;
             made.subscription.sink.begins(beginning != Beginning::Now || made.subscription.is_told_later());
@@ -166,13 +171,13 @@ impl Core {
             grouping: lasting.grouping,
             keeps_rows: lasting.keeps_rows,
             progress: lasting.progress,
-            evictions: self.evictions.clone(),
+            evictions: self.outbound.evictions.clone(),
         });
         Ok(Made { subscription, condition })
     }
 
     /// Asks the gate for a compiled subscription, and makes its condition.
-    pub(super) fn source(
+    pub(crate) fn source(
         &self,
         live: &Live,
         principal: &Principal,

@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 256 * 1024;
 
 /// Changes that one subscription has not got yet. It outlives changes of the table's shape.
 #[derive(Debug)]
-pub(super) struct Grouping(Mutex<Group>);
+pub(crate) struct Grouping(Mutex<Group>);
 
 #[derive(Debug, Default)]
 struct Group {
@@ -53,25 +53,25 @@ impl Whole {
 }
 
 /// A part to deliver.
-pub(super) struct Told {
-    pub(super) transaction: Transaction,
-    pub(super) stamp: Stamp,
+pub(crate) struct Told {
+    pub(crate) transaction: Transaction,
+    pub(crate) stamp: Stamp,
 }
 
 impl Grouping {
     /// `after` is where its client left off: the rest of that transaction does not begin it.
-    pub(super) fn new(after: Option<Position>) -> Arc<Self> {
+    pub(crate) fn new(after: Option<Position>) -> Arc<Self> {
         let begun = after.map_or(Whole::Nothing, |after| Whole::Commit(after.commit_lsn));
         Arc::new(Grouping(Mutex::new(Group { begun, ..Group::default() })))
     }
 
     /// The transaction that was begun does not continue.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         *self.0.lock() = Group::default();
     }
 
     /// Puts a change to the others; a part when there are enough.
-    pub(super) fn add(&self, plan: &Plan, body: Body, stamp: &Stamp) -> Option<Told> {
+    pub(crate) fn add(&self, plan: &Plan, body: Body, stamp: &Stamp) -> Option<Told> {
         let mut group = self.0.lock();
         group.bytes += body.len();
         group.changes.push(body);
@@ -81,7 +81,7 @@ impl Grouping {
     }
 
     /// The last part; `None` when the subscription got nothing of the transaction and gets nothing.
-    pub(super) fn end(&self, plan: &Plan) -> Option<Told> {
+    pub(crate) fn end(&self, plan: &Plan) -> Option<Told> {
         self.0.lock().take(plan, true)
     }
 }
@@ -103,7 +103,7 @@ impl Group {
 
 /// Subscriptions that get, or got, an event of a transaction that is not over.
 #[derive(Default)]
-pub(super) struct Transactions(Mutex<Open>);
+pub(crate) struct Transactions(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
@@ -113,31 +113,31 @@ struct Open {
     concerned: FxHashMap<SubscriptionId, Concerned>,
 }
 
-pub(super) struct Concerned {
-    pub(super) subscription: Arc<Subscription>,
-    pub(super) event: Arc<Event>,
-    pub(super) stamp: Stamp,
+pub(crate) struct Concerned {
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) event: Arc<Event>,
+    pub(crate) stamp: Stamp,
 }
 
 impl Transactions {
     /// The stream is in a transaction that commits here.
-    pub(super) fn begin(&self, commit_lsn: Lsn) {
+    pub(crate) fn begin(&self, commit_lsn: Lsn) {
         self.0.lock().current = Some(commit_lsn);
     }
 
     /// An event is on its way to a subscription that groups.
-    pub(super) fn concern(&self, subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
+    pub(crate) fn concern(&self, subscription: &Arc<Subscription>, event: &Arc<Event>, stamp: &Stamp) {
         let (subscription, event, stamp) = (Arc::clone(subscription), Arc::clone(event), stamp.clone());
         self.0.lock().concerned.insert(subscription.id, Concerned { subscription, event, stamp });
     }
 
     /// Its transaction will never be over.
-    pub(super) fn forget(&self, id: SubscriptionId) {
+    pub(crate) fn forget(&self, id: SubscriptionId) {
         self.0.lock().concerned.remove(&id);
     }
 
     /// All but those that catch up: their transactions end in their own time.
-    pub(super) fn over(&self, index: &Index) -> Vec<Concerned> {
+    pub(crate) fn over(&self, index: &Index) -> Vec<Concerned> {
         let mut open = self.0.lock();
         open.current = None;
         let over: Vec<_> = open.concerned.keys().copied().filter(|id| !index.is_held(*id)).collect();
@@ -145,7 +145,7 @@ impl Transactions {
     }
 
     /// This one, unless its transaction is `next`, or the stream is still in it.
-    pub(super) fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
+    pub(crate) fn over_for(&self, id: SubscriptionId, next: Option<Lsn>) -> Option<Concerned> {
         let mut open = self.0.lock();
         let position = open.concerned.get(&id)?.stamp.position;
         let goes_on = position.is_some_and(|position| next.or(open.current) == Some(position.commit_lsn));

@@ -20,30 +20,30 @@ use crate::security::Question;
 const LOOK_MAX: usize = 4096;
 
 /// A subscription and what its own condition says of the images.
-pub(in crate::engine) struct Candidate {
-    pub(in crate::engine) subscription: Arc<Subscription>,
-    pub(in crate::engine) old: Truth,
-    pub(in crate::engine) new: Truth,
+pub(crate) struct Candidate {
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) old: Truth,
+    pub(crate) new: Truth,
 }
 
 /// What the policies say of one image: known, or to be asked.
-pub(in crate::engine) struct Image {
+pub(crate) struct Image {
     json: Option<Arc<str>>,
     truth: OnceLock<Truth>,
 }
 
 impl Image {
-    pub(in crate::engine) fn known(truth: Truth) -> Self {
+    pub(crate) fn known(truth: Truth) -> Self {
         Image { json: None, truth: truth.into() }
     }
 
     /// JSON as `probe::image` makes it.
-    pub(in crate::engine) fn asked(json: Arc<str>) -> Self {
+    pub(crate) fn asked(json: Arc<str>) -> Self {
         Image { json: Some(json), truth: OnceLock::new() }
     }
 
     /// `Unavailable` while nobody has answered.
-    pub(in crate::engine) fn truth(&self) -> Truth {
+    pub(crate) fn truth(&self) -> Truth {
         self.truth.get().copied().unwrap_or(Truth::Unavailable)
     }
 
@@ -53,19 +53,19 @@ impl Image {
 }
 
 /// One event for one lane.
-pub(in crate::engine) struct Judgement {
-    pub(in crate::engine) event: Arc<Event>,
-    pub(in crate::engine) stamp: Stamp,
-    pub(in crate::engine) audience: Vec<Candidate>,
-    pub(in crate::engine) old: Image,
-    pub(in crate::engine) new: Image,
+pub(crate) struct Judgement {
+    pub(crate) event: Arc<Event>,
+    pub(crate) stamp: Stamp,
+    pub(crate) audience: Vec<Candidate>,
+    pub(crate) old: Image,
+    pub(crate) new: Image,
     /// Nothing is asked: the transaction of the event is over.
-    pub(in crate::engine) is_commit: bool,
+    pub(crate) is_commit: bool,
 }
 
 impl Judgement {
     /// Keeps its place behind what the transaction changed.
-    pub(in crate::engine) fn of_commit(event: Arc<Event>, stamp: Stamp, subscription: Arc<Subscription>) -> Self {
+    pub(crate) fn of_commit(event: Arc<Event>, stamp: Stamp, subscription: Arc<Subscription>) -> Self {
         let audience = vec![Candidate { subscription, old: Truth::False, new: Truth::False }];
         let (old, new) = (Image::known(Truth::False), Image::known(Truth::False));
         Judgement { event, stamp, audience, old, new, is_commit: true }
@@ -93,7 +93,7 @@ impl Judgement {
 }
 
 /// One question.
-pub(in crate::engine) struct Lane {
+pub(crate) struct Lane {
     question: Arc<Question>,
     policy: Arc<Policy>,
     bytes_max: usize,
@@ -161,7 +161,7 @@ impl Lane {
         })
     }
 
-    pub(in crate::engine) fn question(&self) -> &Arc<Question> {
+    pub(crate) fn question(&self) -> &Arc<Question> {
         &self.question
     }
 
@@ -174,18 +174,18 @@ impl Lane {
     }
 
     /// Whether much more fits.
-    pub(in crate::engine) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.queue.lock().bytes <= self.bytes_max / 2
     }
 
     /// Whether no event waits.
-    pub(in crate::engine) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.lock().judgements.is_empty()
     }
 
     /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed
     /// their bound, whoever this one concerns ends: nobody misses an event in silence.
-    pub(in crate::engine) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
+    pub(crate) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
         let mut queue = self.queue.lock();
         let weight = weight(&judgement);
         if queue.bytes + weight > self.bytes_max {

@@ -23,7 +23,7 @@ pub(super) enum Worker {
 
 /// A lane is here once, or with a worker, or has nothing to ask.
 #[derive(Default)]
-pub(in crate::engine) struct Ready {
+pub(crate) struct Ready {
     queues: Mutex<Queues>,
     fast: Notify,
     slow: Notify,

@@ -21,7 +21,7 @@ const TRIP_BYTES_MAX: usize = 1024 * 1024;
 type Answer = Result<Vec<Verdict>, ProbeError>;
 
 /// Who is asked.
-pub(in crate::engine) trait Asker: Send + Sync + 'static {
+pub(crate) trait Asker: Send + Sync + 'static {
     /// An answer for each, with a verdict for each image.
     fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>>;
 }
@@ -33,7 +33,7 @@ impl Asker for Probe {
 }
 
 /// Asks until it is dropped, over so many sessions.
-pub(in crate::engine) async fn run(
+pub(crate) async fn run(
     ready: Arc<Ready>,
     metrics: Arc<Metrics>,
     teller: Arc<dyn Teller>,
@@ -168,7 +168,7 @@ fn turn(answer: &Answer) -> Turn {
 /// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
 /// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
 /// silence. One that persists ends the subscription.
-pub(in crate::engine) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
+pub(crate) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &Verdict| match verdict {
         Verdict::Visible => Some(Truth::True),
         Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),

@@ -13,8 +13,7 @@ use super::{Candidate, Image, Judgement, Lane, Policies, Teller};
 use crate::config::Settings;
 use crate::engine::clock::Clock;
 use crate::engine::core::Core;
-use crate::engine::evict::{Eviction, Evictions};
-use crate::engine::pull::PullQueue;
+use crate::engine::outbound::{Eviction, Evictions, PullQueue};
 use crate::engine::start;
 use crate::engine::subscription::{Sink, Stamp, Subscription};
 use crate::graphql::Request;
@@ -43,7 +42,7 @@ impl Audience {
         let sink = Sink::Pull(Arc::new(PullQueue::new(1000)));
         let known = self.core.subscriptions();
         self.core
-            .subscribe(&Arc::new(Principal::default()), &Arc::new(request), sink)
+            .subscribe(&Arc::new(Principal::default()), self.core.rates.of_address(None), &Arc::new(request), sink)
             .unwrap_or_else(|error| panic!("{error}"));
         let fresh = |subscription: &Arc<Subscription>| known.iter().all(|other| other.id != subscription.id);
         self.core.subscriptions().into_iter().find(fresh).unwrap()

@@ -109,7 +109,7 @@ async fn populate(client: &Client, table: &Table, json: &str) -> Result<Vec<Opti
 }
 
 /// What the replica identity gives of the old row (manual, `ALTER TABLE`, "REPLICA IDENTITY").
-pub(in crate::engine) fn carried(
+pub(crate) fn carried(
     table: &Table,
     operation: Operation,
     old: Option<Tuple>,

@@ -1,5 +1,5 @@
 //! What no message triggers: timers of sessions, ages of queues, ends of tokens, and the endings of
-//! [`evict`](super::evict).
+//! [`Eviction`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::core::Core;
-use super::evict::Eviction;
+use super::Clients;
+use crate::engine::outbound::Eviction;
 
 /// Timers are this exact. Looking at 10,000 idle sessions takes about a millisecond.
 const TICK: Duration = Duration::from_millis(100);
@@ -17,51 +17,45 @@ const TICK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// Runs until it is aborted.
-pub(super) async fn run(core: Arc<Core>, mut evictions: UnboundedReceiver<Eviction>) {
+pub(crate) async fn run(clients: Arc<Clients>, mut evictions: UnboundedReceiver<Eviction>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweeps = interval(SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => tick(&core),
-            _ = sweeps.tick() => core.rates.sweep(),
+            _ = ticks.tick() => tick(&clients),
+            _ = sweeps.tick() => clients.core.rates.sweep(),
             eviction = evictions.recv() => match eviction {
-                Some(eviction) => evict(&core, eviction),
+                Some(eviction) => evict(&clients, eviction),
                 None => return,
             },
         }
     }
 }
 
-pub(super) fn tick(core: &Core) {
-    let now = core.clock.now();
-    for session in core.registry.sessions() {
+pub(crate) fn tick(clients: &Clients) {
+    let now = clients.core.clock.now();
+    for session in clients.sessions() {
         session.on_time(now);
     }
-    core.end_expired();
+    clients.end_expired();
 }
 
-fn evict(core: &Core, eviction: Eviction) {
-    carry_out(core, eviction);
-    core.evictions.carried_out();
+fn evict(clients: &Clients, eviction: Eviction) {
+    carry_out(clients, eviction);
+    clients.core.outbound.evictions.carried_out();
 }
 
-fn carry_out(core: &Core, eviction: Eviction) {
+fn carry_out(clients: &Clients, eviction: Eviction) {
     match eviction {
         Eviction::SlowClient(id) => {
-            if let Some(session) = core.registry.session(id) {
+            if let Some(session) = clients.session(id) {
                 session.end_slow();
             }
         }
-        Eviction::Fail(id, failure) => {
-            if let Some(subscription) = core.complete(id) {
-                subscription.fail(&failure);
-            }
-        }
-        Eviction::Forget(id) => {
-            core.complete(id);
-        }
-        Eviction::Doubt => core.doubt_sessions(),
+        Eviction::Fail(id, failure) => clients.fail(id, &failure),
+        Eviction::Forget(id) => drop(clients.core.complete(id)),
+        Eviction::Doubt => clients.doubt_sessions(),
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{SessionId, SubscriptionId};
 
 /// What is to end.
 #[derive(Debug)]
-pub(super) enum Eviction {
+pub(crate) enum Eviction {
     /// The client reads too slowly; its queue has already been freed.
     SlowClient(SessionId),
     /// The subscription fails.
@@ -26,30 +26,30 @@ pub(super) enum Eviction {
 
 /// The sending side. Each session and subscription is sent once, so the channel is bounded by their number.
 #[derive(Clone, Debug)]
-pub(super) struct Evictions {
+pub(crate) struct Evictions {
     sender: mpsc::UnboundedSender<Eviction>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Evictions {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Eviction>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Eviction>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Evictions { sender, waiting: Arc::default() }, receiver)
     }
 
     /// The receiver is gone after shutdown, when everything has ended.
-    pub(super) fn send(&self, eviction: Eviction) {
+    pub(crate) fn send(&self, eviction: Eviction) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _ = self.sender.send(eviction);
     }
 
     /// One of them has had its effect.
-    pub(super) fn carried_out(&self) {
+    pub(crate) fn carried_out(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// How many have not.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 }

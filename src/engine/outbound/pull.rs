@@ -24,13 +24,13 @@ struct State {
 
 /// Whether the subscription goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     Yes,
     Overflow,
 }
 
 impl PullQueue {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         PullQueue { state: Mutex::default(), arrived: Condvar::new(), bytes_max }
     }
 
@@ -59,11 +59,11 @@ impl PullQueue {
     }
 
     /// Whether much more fits.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.state.lock().bytes <= self.bytes_max / 16
     }
 
-    pub(super) fn push(&self, result: Bytes, cursor: &str) -> Kept {
+    pub(crate) fn push(&self, result: Bytes, cursor: &str) -> Kept {
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return Kept::Yes;
@@ -83,13 +83,13 @@ impl PullQueue {
     }
 
     /// The end for a principal that may see nothing any more: waiting results are dropped.
-    pub(super) fn cut(&self, code: &'static str, message: String) {
+    pub(crate) fn cut(&self, code: &'static str, message: String) {
         let mut state = self.state.lock();
         *state = State { ended: state.ended.take().or(Some((code, message))), ..State::default() };
         self.arrived.notify_all();
     }
 
-    pub(super) fn end(&self, code: &'static str, message: String) {
+    pub(crate) fn end(&self, code: &'static str, message: String) {
         self.state.lock().ended.get_or_insert((code, message));
         self.arrived.notify_all();
     }

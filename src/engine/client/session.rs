@@ -12,32 +12,24 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::core::Core;
-use super::evict::Eviction;
-use super::pace::Sender;
-use super::rate::Key;
-use super::revoke::Requests;
-use super::subscription::Progress;
+use super::Clients;
+use super::revocations::Requests;
 use crate::adapter::Wake;
+use crate::engine::core::Core;
+use crate::engine::outbound::{Mailbox, Progress};
+use crate::engine::rate::Key;
 use crate::failure::{Failure, RetryAfter};
-use crate::journal::Cursor;
-use crate::model::{Ending, OperationId, Position, Principal, SessionId, SubscriptionId};
+use crate::model::{Ending, OperationId, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
-use crate::session::{Bound, Close, CloseCode, Dialect, Input, Overflow, Phase, Pushed, Queue, RowNews, Session};
-
-/// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
-const TAKE_BYTES: usize = 256 * 1024;
+use crate::session::{Close, CloseCode, Dialect, Input, Phase, Session};
 
 /// One connected client.
 pub struct SessionHandle {
-    id: SessionId,
-    core: Arc<Core>,
-    wake: Arc<dyn Wake>,
+    clients: Arc<Clients>,
     address: Option<Box<str>>,
     dialect: Dialect,
     conversation: Mutex<Conversation>,
-    queue: Mutex<Queue>,
-    sender: Sender,
+    mailbox: Arc<Mailbox>,
 }
 
 struct Conversation {
@@ -51,17 +43,22 @@ struct Conversation {
 }
 
 impl SessionHandle {
-    pub(super) fn new(core: &Arc<Core>, wake: Arc<dyn Wake>, address: Option<&str>, dialect: Dialect) -> Arc<Self> {
+    pub(crate) fn new(
+        clients: &Arc<Clients>,
+        wake: Arc<dyn Wake>,
+        address: Option<&str>,
+        dialect: Dialect,
+    ) -> Arc<Self> {
+        let core = &clients.core;
         let limits = core.settings.session_limits();
         let machine = match dialect {
             Dialect::Socket => Session::new(limits, core.clock.now()),
             Dialect::Distinct | Dialect::Single => Session::of_stream(limits, dialect),
         };
         let key = core.rates.of_address(address);
+        let mailbox = Mailbox::new(SessionId(core.next_id()), wake, Arc::clone(&core.outbound), &limits);
         Arc::new(SessionHandle {
-            id: core.registry.next_session_id(),
-            core: Arc::clone(core),
-            wake,
+            clients: Arc::clone(clients),
             address: address.map(Into::into),
             dialect,
             conversation: Mutex::new(Conversation {
@@ -71,14 +68,21 @@ impl SessionHandle {
                 key,
                 operations: HashMap::new(),
             }),
-            queue: Mutex::new(Queue::new(&limits)),
-            sender: Sender::new(limits.queue_bytes_max),
+            mailbox,
         })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.clients.core
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
     }
 
     /// The token by which the session is woken.
     pub fn id(&self) -> SessionId {
-        self.id
+        self.mailbox.session()
     }
 
     /// The client sent text. JSON text of the `connection_init` payload (`null` without one) asks the caller to
@@ -96,7 +100,7 @@ impl SessionHandle {
     fn check_message(&self, conversation: &Conversation) -> Result<(), RetryAfter> {
         match conversation.machine.phase() {
             Phase::AwaitingInit | Phase::Authenticating | Phase::Ready => {
-                self.core.rates.check_message(conversation.key)
+                self.core().rates.check_message(conversation.key)
             }
             Phase::Closing | Phase::Closed => Ok(()),
         }
@@ -111,7 +115,7 @@ impl SessionHandle {
     /// nobody becomes somebody else in the middle of a conversation. A principal that was revoked since the question was
     /// asked is refused.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
-        let expires = principal.expires_at.map(|at| self.core.clock.instant_of(at));
+        let expires = principal.expires_at.map(|at| self.core().clock.instant_of(at));
         let mut conversation = self.conversation.lock();
         if conversation.machine.phase() == Phase::Authenticating {
             let requests = std::mem::take(&mut conversation.requests);
@@ -119,7 +123,7 @@ impl SessionHandle {
                 self.proceed(&mut conversation, Input::Refused(close));
                 return;
             }
-            conversation.key = self.core.rates.of_principal(&principal, self.address());
+            conversation.key = self.core().rates.of_principal(&principal, self.address());
             conversation.principal = Some(Arc::new(principal));
             self.proceed(&mut conversation, Input::Accepted { ack_payload: payload, expires });
         }
@@ -142,98 +146,42 @@ impl SessionHandle {
     /// The socket is gone. Every operation ends, the queue is freed.
     pub fn disconnect(self: &Arc<Self>) {
         self.handle(Input::Disconnected);
-        self.finish(Close::shutting_down().at_once());
-        if self.core.registry.remove_session(self.id) {
-            self.core.metrics.sessions.sub(1);
-        }
+        self.mailbox.finish(Close::shutting_down().at_once());
+        self.clients.forget(self.id());
     }
 
     /// Up to `limit` frames to send, in order.
     pub fn take(&self, limit: usize) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        let mut queue = self.queue.lock();
-        queue.take(limit, TAKE_BYTES, &mut frames);
-        self.sender.came(queue.bytes(), &self.core.pace);
-        frames
-    }
-
-    /// Whether much more fits.
-    pub(super) fn has_room(&self) -> bool {
-        self.queue.lock().bytes() <= self.core.settings.queue_bytes_max / 16
-    }
-
-    /// Where the sender stands, for the pace of the stream.
-    pub(super) fn sender(&self) -> &Sender {
-        &self.sender
-    }
-
-    /// What waits for the client, as its bound counts it.
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.queue.lock().bytes()
+        self.mailbox.take(limit)
     }
 
     /// How the socket is to be closed, once it is.
     pub fn closing(&self) -> Option<Close> {
-        self.queue.lock().closing().cloned()
-    }
-
-    /// Queues a result, unless its subscription has ended: that is asked under the queue's lock, so that nothing comes
-    /// after a client's `complete` has purged the queue.
-    pub(super) fn tell(
-        &self,
-        to: &Progress,
-        operation: &OperationId,
-        frame: Frame,
-        at: Option<Position>,
-        row: Option<RowNews>,
-        now: Instant,
-    ) {
-        let mut queue = self.queue.lock();
-        if to.is_live() {
-            if let Some(position) = at {
-                to.told(position);
-            }
-            let pushed = match row {
-                Some(row) => queue.push_row(operation, frame, at, row, now),
-                None => queue.push(operation, frame, at, now),
-            };
-            self.sender.queued(queue.bytes(), &self.core.pace);
-            self.pushed(queue, pushed);
-        }
-    }
-
-    /// An operation begins, which may be told something `behind` what others were told that committed later.
-    pub(super) fn begins(&self, behind: bool) {
-        self.queue.lock().begins(behind);
-    }
-
-    /// The positions of what is queued or was taken are of a history that is about to be left.
-    pub(super) fn leave_history(&self) {
-        self.queue.lock().forget_positions();
+        self.mailbox.closing()
     }
 
     /// Where the client connected from, if that is known.
-    pub(super) fn address(&self) -> Option<&str> {
+    pub(crate) fn address(&self) -> Option<&str> {
         self.address.as_deref()
     }
 
     /// The server ends the session.
-    pub(super) fn close(self: &Arc<Self>, close: Close) {
+    pub(crate) fn close(self: &Arc<Self>, close: Close) {
         self.handle(Input::GoingAway(close));
     }
 
     /// The `authenticate` hook is about to be asked on behalf of an event stream.
-    pub(super) fn begin_authentication(&self) {
-        self.conversation.lock().requests = self.core.revocations.in_force();
+    pub(crate) fn begin_authentication(&self) {
+        self.conversation.lock().requests = self.clients.revocations.in_force();
     }
 
     /// Closes it if its principal is meant; whether that was so. One whose hook is being asked remembers the request.
-    pub(super) fn end_by(self: &Arc<Self>, ending: &Arc<Ending>, close: &Close) -> bool {
+    pub(crate) fn end_by(self: &Arc<Self>, ending: &Arc<Ending>, close: &Close) -> bool {
         self.end_if(close, |requests| requests.add(ending), |principal| ending.who.matches(principal))
     }
 
     /// Closes it if a request that was lost could name its principal; whether that was so.
-    pub(super) fn doubt(self: &Arc<Self>) -> bool {
+    pub(crate) fn doubt(self: &Arc<Self>) -> bool {
         self.end_if(&Close::authenticate_again(), Requests::lose, Principal::can_be_named)
     }
 
@@ -260,7 +208,7 @@ impl SessionHandle {
 
     /// The engine ends an operation with errors, unless its client has been quicker: then the id may belong to another
     /// operation by now.
-    pub(super) fn fail(
+    pub(crate) fn fail(
         self: &Arc<Self>,
         operation: &OperationId,
         subscription: SubscriptionId,
@@ -270,7 +218,7 @@ impl SessionHandle {
         let mut conversation = self.conversation.lock();
         if conversation.operations.get(operation) == Some(&subscription) {
             conversation.operations.remove(operation);
-            let errors = match self.last_told(progress, failure) {
+            let errors = match self.mailbox.last_told(progress, failure) {
                 Some(cursor) => failure.to_json_at(&cursor),
                 None => failure.to_json(),
             };
@@ -280,18 +228,16 @@ impl SessionHandle {
     }
 
     /// When the protocol's next timer is due.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.conversation.lock().machine.poll_timeout()
     }
 
     /// Timers of the protocol and the age of the queue.
-    pub(super) fn on_time(self: &Arc<Self>, now: Instant) {
-        let overflow = self.overdue(now);
-        if let Some(overflow) = overflow {
-            self.sender.came(0, &self.core.pace);
-            self.close(self.slow_client(overflow));
+    pub(crate) fn on_time(self: &Arc<Self>, now: Instant) {
+        if let Some(close) = self.mailbox.overdue(now) {
+            self.close(close);
             // One that was closing already closes at once now, and that is all that changes.
-            self.wake.wake(self.id.0);
+            self.mailbox.ring();
         }
         let mut conversation = self.conversation.lock();
         if conversation.machine.poll_timeout().is_some_and(|at| at <= now) {
@@ -301,71 +247,9 @@ impl SessionHandle {
     }
 
     /// Ends the conversation of a session whose queue has overflowed; the queue itself says how the socket closes.
-    pub(super) fn end_slow(self: &Arc<Self>) {
+    pub(crate) fn end_slow(self: &Arc<Self>) {
         if let Some(close) = self.closing() {
             self.close(close);
         }
-    }
-
-    /// Lets nothing more into the queue; what is in it goes out first or not at all, as `close` says.
-    fn finish(&self, close: Close) {
-        let mut queue = self.queue.lock();
-        queue.finish(close);
-        self.sender.came(queue.bytes(), &self.core.pace);
-    }
-
-    fn pushed(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, pushed: Pushed) {
-        self.count_folded(&mut queue);
-        match pushed {
-            Pushed::More | Pushed::Shut => {}
-            Pushed::First => {
-                self.sender.rung();
-                drop(queue);
-                self.wake.wake(self.id.0);
-            }
-            Pushed::Overflow(overflow) => {
-                queue.finish(self.slow_client(overflow));
-                self.sender.came(0, &self.core.pace);
-                drop(queue);
-                self.wake.wake(self.id.0);
-                self.core.evictions.send(Eviction::SlowClient(self.id));
-            }
-        }
-    }
-
-    fn overdue(&self, now: Instant) -> Option<Overflow> {
-        let mut queue = self.queue.lock();
-        let overflow = queue.overdue(now);
-        self.count_folded(&mut queue);
-        overflow
-    }
-
-    fn count_folded(&self, queue: &mut Queue) {
-        match queue.take_folded() {
-            0 => {}
-            folded => self.core.metrics.coalesced_total.add(folded),
-        }
-    }
-
-    fn slow_client(&self, overflow: Overflow) -> Close {
-        self.core.metrics.slow_clients_total.add(1);
-        let setting = match overflow.bound {
-            Bound::Bytes => "queue_bytes_max",
-            Bound::Age => "queue_age_max_s",
-        };
-        tracing::info!(
-            setting,
-            dropped = overflow.dropped,
-            "closing a client that reads too slowly: {setting} is reached"
-        );
-        let origin = self.core.origin();
-        let cursor = overflow.resume_after.map(|position| Cursor { origin, position }.to_string());
-        Close::slow_client(cursor.as_deref())
-    }
-
-    fn last_told(&self, progress: &Progress, failure: &Failure) -> Option<String> {
-        let _queue = self.queue.lock();
-        let origin = failure.told_in().unwrap_or_else(|| self.core.origin());
-        progress.last_told().map(|position| Cursor { origin, position }.to_string())
     }
 }

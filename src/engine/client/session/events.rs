@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Conversation, SessionHandle, TAKE_BYTES};
+use super::{Conversation, SessionHandle};
 use crate::failure::{Failure, RetryAfter};
 use crate::graphql::Request;
 use crate::journal::Cursor;
@@ -22,13 +22,13 @@ impl SessionHandle {
             Some(Admission::Full) => return Err(full()),
             None => return Err(closed()),
         };
-        let here = self.core.here();
+        let here = self.core().here();
         let begun = self.begin(&mut conversation, &id, request);
         match &begun {
             Ok(()) => self.tell_start(&conversation, &id, here),
             Err(failure) => {
                 self.refuse_operation(&id, failure);
-                conversation.machine.handle(Input::OperationEnded(&id), self.core.clock.now());
+                conversation.machine.handle(Input::OperationEnded(&id), self.core().clock.now());
             }
         }
         self.carry_out(&mut conversation);
@@ -47,18 +47,11 @@ impl SessionHandle {
 
     /// Up to `limit` frames as they go over the wire.
     pub fn take_events(&self, limit: usize) -> Vec<u8> {
-        let mut events = Vec::new();
-        let mut queue = self.queue.lock();
-        queue.take_each(limit, TAKE_BYTES, |frame, position| events.push((frame, position)));
-        self.sender.came(queue.bytes(), &self.core.pace);
-        // Positions that are still in the queue are of the history that is followed now.
-        let origin = self.core.origin();
-        drop(queue);
+        let events = self.mailbox.take_with_cursors(limit);
         let mut text = Vec::with_capacity(events.iter().map(|(frame, _)| frame.len() + 64).sum());
-        for (frame, position) in &events {
-            let position = position.filter(|_| self.dialect == Dialect::Distinct);
-            let cursor = position.map(|position| Cursor { origin, position }.to_string());
-            self.dialect.write(frame, cursor.as_deref(), &mut text);
+        for (frame, cursor) in &events {
+            let cursor = cursor.as_deref().filter(|_| self.dialect == Dialect::Distinct);
+            self.dialect.write(frame, cursor, &mut text);
         }
         text
     }
@@ -76,14 +69,12 @@ impl SessionHandle {
     fn tell_start(&self, conversation: &Conversation, id: &OperationId, here: Option<Cursor>) {
         let (Dialect::Distinct, Some(here)) = (self.dialect, here) else { return };
         let subscription = conversation.operations.get(id).and_then(|id| {
-            let index = self.core.index.lock();
+            let index = self.core().index.lock();
             index.find(*id).filter(|_| !index.is_held(*id))
         });
         if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
-            let mut queue = self.queue.lock();
             let frame = Frame::whole(format!("id: {here}\n\n"));
-            let pushed = queue.transmit(Lane::Control, frame, self.core.clock.now());
-            self.pushed(queue, pushed);
+            self.mailbox.transmit(Lane::Control, frame, self.core().clock.now());
         }
     }
 

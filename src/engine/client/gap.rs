@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::core::Core;
-use super::index::Index;
-use super::subscription::{Sink, Subscription};
+use super::Clients;
+use crate::engine::index::Index;
+use crate::engine::subscription::{Sink, Subscription};
 use crate::failure::Failure;
 use crate::journal::{History, Ring};
 use crate::model::{Position, Table};
@@ -20,14 +20,14 @@ struct Concerned {
     ended: Vec<Arc<Subscription>>,
 }
 
-impl Core {
+impl Clients {
     /// A new stream does not continue where the last one ended, so no subscriber may take it for the same.
-    pub(super) fn begin_anew(self: &Arc<Self>, history: History, ring: Ring, code: &str) {
+    pub(crate) fn begin_anew(&self, history: History, ring: Ring, code: &str) {
         let message = format!(
             "changes were lost ({code}): what followed the last event of this subscription is unknown. Load the rows \
              again, and subscribe"
         );
-        let failure = Failure::Gap { message, told_in: self.origin() };
+        let failure = Failure::Gap { message, told_in: self.core.outbound.history.origin() };
         let concerned = self.end_history(history, ring);
         self.end_silenced(&concerned.ended, &failure);
         self.doubt_sessions();
@@ -35,29 +35,31 @@ impl Core {
     }
 
     /// Changes of one table were not captured, such as those of a partition that was detached. Other tables go on.
-    pub(super) fn tell_gap(self: &Arc<Self>, table: &Table) {
-        self.metrics.gaps_total.add(1);
+    pub(crate) fn tell_gap(&self, table: &Table) {
+        self.core.metrics.gaps_total.add(1);
         self.end_with_gap(table, |_, _| true);
     }
 
     /// Changes of a table were lost before this position. A live subscription that resumed from before it has not received
     /// them all. One that is still catching up notices the loss by itself.
-    pub(super) fn end_resumed(self: &Arc<Self>, table: u32, at: Position) {
-        let Some(table) = self.live().ok().and_then(|live| live.tables.by_oid.get(&table).cloned()) else { return };
+    pub(crate) fn end_resumed(&self, table: u32, at: Position) {
+        let Some(table) = self.core.live().ok().and_then(|live| live.tables.by_oid.get(&table).cloned()) else {
+            return;
+        };
         self.end_with_gap(&table, |index, subscription| {
             !index.is_held(subscription.id) && subscription.progress.resumed_before(at)
         });
     }
 
-    fn end_with_gap(self: &Arc<Self>, table: &Table, is_concerned: impl Fn(&Index, &Subscription) -> bool) {
+    fn end_with_gap(&self, table: &Table, is_concerned: impl Fn(&Index, &Subscription) -> bool) {
         let message = format!(
             "changes of {} were lost: its partitions, or what publication rowcast sends of it, have changed. Load the rows \
              again, and subscribe",
             table.name
         );
-        let failure = Failure::Gap { message, told_in: self.origin() };
+        let failure = Failure::Gap { message, told_in: self.core.outbound.history.origin() };
         let concerned = {
-            let index = self.index.lock();
+            let index = self.core.index.lock();
             let of_table = index.all().filter(|subscription| subscription.source.table() == Some(table.oid));
             let concerned = of_table.filter(|subscription| is_concerned(&index, subscription));
             silence_all_but(concerned, |subscription| keeps_rows(&index, subscription))
@@ -68,23 +70,23 @@ impl Core {
 
     /// Sends the error to the readers of subscriptions that [`silence`] ended.
     fn end_silenced(&self, ended: &[Arc<Subscription>], failure: &Failure) {
-        for subscription in ended.iter().filter_map(|ended| self.complete(ended.id)) {
-            subscription.fail(failure);
+        for subscription in ended {
+            self.fail(subscription.id, failure);
         }
     }
 
-    fn tell_all_rows_anew(self: &Arc<Self>, keepers: &[Arc<Subscription>], failure: &Failure) {
+    fn tell_all_rows_anew(&self, keepers: &[Arc<Subscription>], failure: &Failure) {
         for subscription in keepers {
-            if self.tell_rows_anew(subscription, failure).is_err() {
+            if self.core.tell_rows_anew(subscription, failure).is_err() {
                 subscription.fail_later(failure.clone());
             }
         }
     }
 
     fn end_history(&self, history: History, ring: Ring) -> Concerned {
-        let is_left = history.origin != self.origin();
-        let sessions = self.registry.sessions();
-        let index = self.index.lock();
+        let is_left = history.origin != self.core.outbound.history.origin();
+        let sessions = self.sessions();
+        let index = self.core.index.lock();
         let goes_on = |subscription: &Subscription| keeps_rows(&index, subscription) && !may_be_revoked(subscription);
         let concerned = silence_all_but(index.all(), goes_on);
         // A new slot of the same server continues the same history: cursors of queued events stay valid.
@@ -92,12 +94,12 @@ impl Core {
             subscription.sink.leave_history();
         }
         for session in sessions.iter().filter(|_| is_left) {
-            session.leave_history();
+            session.mailbox().leave_history();
         }
-        let mut current = self.ring.lock();
+        let mut current = self.core.ring.lock();
         *current = ring;
-        self.follow(history);
-        self.metrics.gaps_total.add(1);
+        self.core.outbound.history.follow(history);
+        self.core.metrics.gaps_total.add(1);
         concerned
     }
 }

@@ -18,13 +18,13 @@ const GLANCE: Duration = Duration::from_millis(1);
 
 /// Counts the sessions that are behind, so that a stream that keeps up pays one load.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     behind: AtomicUsize,
 }
 
 /// Where one session's sender stands.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     /// Milliseconds since `born` when the sender last came, or when it was last rung for an empty queue.
     since: AtomicU64,
     born: Instant,
@@ -42,7 +42,7 @@ enum Standing {
 }
 
 impl Sender {
-    pub(super) fn new(queue_bytes_max: usize) -> Self {
+    pub(crate) fn new(queue_bytes_max: usize) -> Self {
         Sender {
             since: AtomicU64::new(0),
             born: Instant::now(),
@@ -53,20 +53,20 @@ impl Sender {
     }
 
     /// The queue was empty and the sender was rung.
-    pub(super) fn rung(&self) {
+    pub(crate) fn rung(&self) {
         self.touch();
         self.waiting.store(true, Ordering::Relaxed);
     }
 
     /// The queue holds this much after a push. Called under the queue's lock, as is [`came`](Self::came).
-    pub(super) fn queued(&self, bytes: usize, pace: &Pace) {
+    pub(crate) fn queued(&self, bytes: usize, pace: &Pace) {
         if bytes > self.behind_bytes && !self.behind.swap(true, Ordering::Relaxed) {
             pace.behind.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The sender came and left this much.
-    pub(super) fn came(&self, bytes: usize, pace: &Pace) {
+    pub(crate) fn came(&self, bytes: usize, pace: &Pace) {
         self.touch();
         self.waiting.store(bytes > 0, Ordering::Relaxed);
         if bytes <= self.behind_bytes && self.behind.swap(false, Ordering::Relaxed) {
@@ -92,7 +92,7 @@ impl Sender {
 
 impl Pace {
     /// Returns when the next event may be delivered. `senders` visits those of all sessions.
-    pub(super) async fn wait(&self, senders: impl Fn(&mut dyn FnMut(&Sender))) {
+    pub(crate) async fn wait(&self, senders: impl Fn(&mut dyn FnMut(&Sender))) {
         while self.behind.load(Ordering::Relaxed) > 0 && are_behind(&senders) {
             tokio::time::sleep(GLANCE).await;
         }

@@ -18,7 +18,7 @@ impl SessionHandle {
     }
 
     pub(super) fn proceed(self: &Arc<Self>, conversation: &mut Conversation, input: Input<'_>) -> Option<Box<str>> {
-        conversation.machine.handle(input, self.core.clock.now());
+        conversation.machine.handle(input, self.core().clock.now());
         self.carry_out(conversation)
     }
 
@@ -27,24 +27,16 @@ impl SessionHandle {
         while let Some(action) = conversation.machine.poll_action() {
             match action {
                 Action::Authenticate { payload } => {
-                    conversation.requests = self.core.revocations.in_force();
+                    conversation.requests = self.clients.revocations.in_force();
                     credentials = Some(payload.map_or("null".into(), |payload| payload.as_str().into()));
                 }
                 Action::Subscribe { id, request } => self.subscribe(conversation, &id, request),
                 Action::Release { id } => self.release(conversation, &id),
-                Action::Purge { id } => {
-                    let mut queue = self.queue.lock();
-                    queue.purge(&id);
-                    self.sender.came(queue.bytes(), &self.core.pace);
-                }
-                Action::Transmit { frame, lane } => {
-                    let mut queue = self.queue.lock();
-                    let pushed = queue.transmit(lane, frame, self.core.clock.now());
-                    self.pushed(queue, pushed);
-                }
+                Action::Purge { id } => self.mailbox.purge(&id),
+                Action::Transmit { frame, lane } => self.mailbox.transmit(lane, frame, self.core().clock.now()),
                 Action::Close(close) => {
-                    self.finish(close);
-                    self.wake.wake(self.id.0);
+                    self.mailbox.finish(close);
+                    self.mailbox.ring();
                 }
             }
         }
@@ -54,7 +46,7 @@ impl SessionHandle {
     fn subscribe(self: &Arc<Self>, conversation: &mut Conversation, id: &OperationId, request: Request) {
         if let Err(failure) = self.begin(conversation, id, request) {
             self.answer_with_errors(id, &failure.to_json());
-            conversation.machine.handle(Input::OperationEnded(id), self.core.clock.now());
+            conversation.machine.handle(Input::OperationEnded(id), self.core().clock.now());
         }
     }
 
@@ -67,28 +59,28 @@ impl SessionHandle {
     ) -> Result<(), Failure> {
         let principal = conversation.principal.clone().unwrap_or_default();
         let head = self.dialect.next_head(id);
-        let sink = Sink::Session { session: Arc::clone(self), operation: id.clone(), head };
-        self.core.rates.check_subscribe(conversation.key)?;
-        if self.core.live()?.schema.introspects(&request) {
-            self.core.rates.check_introspection(conversation.key)?;
+        let sink = Sink::Session { mailbox: Arc::clone(&self.mailbox), operation: id.clone(), head };
+        self.core().rates.check_subscribe(conversation.key)?;
+        if self.core().live()?.schema.introspects(&request) {
+            self.core().rates.check_introspection(conversation.key)?;
         }
-        match self.core.subscribe(&principal, &Arc::new(request), sink)? {
+        match self.core().subscribe(&principal, conversation.key, &Arc::new(request), sink)? {
             Subscribed::Live(subscription) => {
                 conversation.operations.insert(id.clone(), subscription);
             }
             Subscribed::Entities(reading, live, asked) => {
-                let runtime = self.core.runtime.get().filter(|_| self.core.by_key.get().is_some());
+                let runtime = self.core().runtime.get().filter(|_| self.core().by_key.get().is_some());
                 let runtime = runtime.ok_or_else(Failure::entities_unsupported)?;
                 conversation.operations.insert(id.clone(), reading);
                 let (session, id) = (Arc::clone(self), id.clone());
                 runtime.spawn(async move {
-                    let answer = session.core.answer(&live, &principal, &asked).await;
+                    let answer = session.core().answer(&live, &principal, &asked).await;
                     session.answer_later(&id, reading, answer);
                 });
             }
             Subscribed::Answer(body) => {
                 self.answer(id, body);
-                conversation.machine.handle(Input::OperationEnded(id), self.core.clock.now());
+                conversation.machine.handle(Input::OperationEnded(id), self.core().clock.now());
             }
         }
         Ok(())
@@ -110,22 +102,20 @@ impl SessionHandle {
 
     fn release(&self, conversation: &mut Conversation, id: &OperationId) {
         if let Some(subscription) = conversation.operations.remove(id) {
-            self.core.complete(subscription);
+            self.core().complete(subscription);
         }
     }
 
     fn answer(&self, id: &OperationId, body: Bytes) {
-        self.queue_last(id, Frame::next(self.dialect.next_head(id), &Body::whole(body)));
-        self.queue_last(id, self.dialect.frame(ServerMessage::Complete { id }));
+        self.queue(id, Frame::next(self.dialect.next_head(id), &Body::whole(body)));
+        self.queue(id, self.dialect.frame(ServerMessage::Complete { id }));
     }
 
     pub(super) fn answer_with_errors(&self, id: &OperationId, errors: &str) {
-        self.queue_last(id, self.dialect.frame(ServerMessage::Error { id, errors }));
+        self.queue(id, self.dialect.frame(ServerMessage::Error { id, errors }));
     }
 
-    fn queue_last(&self, id: &OperationId, frame: Frame) {
-        let mut queue = self.queue.lock();
-        let pushed = queue.push(id, frame, None, self.core.clock.now());
-        self.pushed(queue, pushed);
+    fn queue(&self, id: &OperationId, frame: Frame) {
+        self.mailbox.answer(id, frame, self.core().clock.now());
     }
 }
