@@ -10,41 +10,18 @@
 //! order, each once; nothing is dropped in silence. What is never done: the engine never waits for a client, a resolver
 //! or Python.
 
-mod admit;
-mod ask;
-mod beginning;
-mod calls;
-mod catalog;
+mod catch_up;
 mod client;
 mod clock;
-mod core;
 mod database;
-mod declare;
-mod dispatch;
-mod draft;
-mod entities;
+mod deliver;
 mod explain;
-mod feed;
-mod horizon;
-mod index;
-mod live;
-mod losses;
+mod follow;
 mod outbound;
-mod outbox_watch;
-mod policy_watch;
 mod rate;
-mod refresh;
 mod rehearse;
-mod replay;
-mod resolve;
-mod slot_watch;
-mod snapshot;
-mod stale;
-mod start;
-mod stream;
-mod subscribe;
-mod subscription;
-mod transaction;
+mod serve;
+mod served;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -58,12 +35,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use client::SessionHandle;
+pub use deliver::resolvers::{Call, Outcome};
 pub use explain::Inquiry;
 pub use outbound::PullQueue;
 pub use rehearse::Unsettled;
-pub use resolve::{Call, Outcome};
 
-use self::core::Core;
 use crate::adapter::Wake;
 use crate::config::{Bus, Settings};
 use crate::error::Error;
@@ -72,10 +48,11 @@ use crate::graphql::{EntityRequest, Operation, Request};
 use crate::model::{Principal, SubscriptionId};
 use crate::session::Dialect;
 use client::Clients;
-use live::Live;
+use deliver::{Core, Sink};
+use follow::{Tasks, start};
 use outbound::{Eviction, Evictions};
-use subscribe::Subscribed;
-use subscription::Sink;
+use serve::{Subscribe, Subscribed, refuse_expired};
+use served::Live;
 
 /// One engine: one bus, one schema, any number of sessions. Dropping it stops it, in the background.
 pub struct Engine {
@@ -87,15 +64,6 @@ pub struct Engine {
     tasks: Mutex<Tasks>,
     published: Mutex<u64>,
     pool: OnceLock<Pool>,
-}
-
-/// What runs while the engine serves.
-#[derive(Default)]
-struct Tasks {
-    /// Ends by itself once it is told to stop, after its last word to the server.
-    stream: Option<JoinHandle<()>>,
-    /// Nobody misses them.
-    helpers: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -214,7 +182,7 @@ impl Engine {
 
     async fn answer(&self, live: &Live, principal: &Principal, asked: &EntityRequest) -> Result<Bytes, Failure> {
         self.core.rates.check_subscribe(self.core.rates.of_principal(principal, None))?;
-        self.core.answer(live, principal, asked).await
+        serve::answer(&self.core, live, principal, asked).await
     }
 
     /// A session for a socket that was accepted with the subprotocol graphql-transport-ws.
@@ -248,11 +216,13 @@ impl Engine {
     ) -> Result<(SubscriptionId, Arc<PullQueue>), Error> {
         let key = self.core.rates.of_principal(principal, None);
         self.core.rates.check_subscribe(key)?;
-        admit::refuse_expired(principal, self.core.clock.date())?;
+        refuse_expired(principal, self.core.clock.date())?;
         let registering = self.clients.revocations.registering();
         registering.check(principal)?;
         let queue = Arc::new(PullQueue::new(self.core.settings.queue_bytes_max));
-        match self.core.subscribe(principal, key, request, Sink::Pull(Arc::clone(&queue)))? {
+        let sink = Sink::Pull(Arc::clone(&queue));
+        let subscribe = Subscribe { core: &self.core, principal, rates: key, request, sink };
+        match subscribe.begin()? {
             Subscribed::Live(id) => {
                 self.clients.expiring.add(principal.expires_at, id, &queue);
                 Ok((id, queue))

@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::core::{Core, NotServing};
-use super::subscription::Sink;
 use crate::adapter::Wake;
+use crate::engine::deliver::{Core, NotServing, Sink};
 use crate::failure::Failure;
 use crate::model::{SessionId, SubscriptionId};
 use crate::session::{Close, Dialect};

@@ -7,16 +7,19 @@ use deadpool_postgres::{Pool, Runtime};
 use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
-use super::Engine;
 use crate::capture::{CaptureMode, Conninfo, SlotPool, pool_slots};
 use crate::config::{Bus, PostgreSqlBus};
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::{Change, Event, Lsn, Message, Position};
+use crate::model::{Change, Disconnect, Event, Lsn, Message, Position, Selector};
 use crate::store::{self, StatusLine, Uninstall, WatchRequest};
 
 /// Publishing takes a session for one round trip.
 const POOL_SIZE: usize = 4;
 const POOL_WAIT: Duration = Duration::from_secs(5);
+
+/// A close frame has room for 123 bytes: what is cut off anyway is not sent to other processes.
+const REASON_CHARS: usize = 124;
 
 impl Engine {
     /// Applies the migrations that the database lacks; their names.
@@ -139,5 +142,27 @@ impl PostgreSqlBus {
             Some(mode) => Ok(mode),
             None => Ok(CaptureMode::choose(client).await?),
         }
+    }
+}
+
+impl Engine {
+    /// Closes the sessions of these principals with 4403 and ends their registered subscriptions with `REVOKED`: here at
+    /// once, and in every other process of the database in the order of commits. How many sessions were closed here.
+    pub async fn revoke(&self, who: Selector) -> Result<usize, Error> {
+        self.end(who, None).await
+    }
+
+    /// Closes the sessions of these principals with a code and a reason, behind what waits for them: here at once, and in
+    /// every other process of the database. How many were closed here.
+    pub async fn disconnect(&self, who: Selector, code: u16, reason: &str) -> Result<usize, Error> {
+        self.end(who, Some(Disconnect { code, reason: reason.chars().take(REASON_CHARS).collect() })).await
+    }
+
+    async fn end(&self, who: Selector, disconnect: Option<Disconnect>) -> Result<usize, Error> {
+        let (closed, ending) = self.clients.end_here(who, disconnect)?;
+        if let Bus::PostgreSql(_) = self.bus {
+            store::close_sessions(&*self.pool()?.get().await?, &ending).await?;
+        }
+        Ok(closed)
     }
 }

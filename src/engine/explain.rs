@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::core::Core;
-use super::declare::{Declaration, Field};
-use super::live::Live;
-use super::{Engine, catalog, start};
+use super::Engine;
+use super::follow::catalog;
+use super::follow::start;
+use crate::engine::deliver::Core;
+use crate::engine::served::{Declaration, Field, Live};
 use crate::error::Error;
 use crate::model::{Operation, Principal, Table};
 pub(crate) use image::carried;

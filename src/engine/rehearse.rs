@@ -12,21 +12,19 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Engine;
+use super::client;
 use super::clock::Clock;
-use super::core::Core;
-use super::declare::Declaration;
 use super::explain::carried;
-use super::live::Live;
-use super::{Engine, client};
 use crate::capture::{CatalogError, Tables};
 use crate::config::{Bus, Rehearsal};
 use crate::decode::json;
+use crate::engine::deliver::Core;
+use crate::engine::served::{Declaration, Live};
 use crate::error::Error;
-use crate::failure::Failure;
 use crate::model::{
     Change, Column, Datum, Event, Lsn, Message, Operation, PgType, Position, RowChange, Table, Timestamp, Tuple,
 };
-use crate::security::Question;
 
 /// What one commit did, as a test writes it down.
 #[derive(Debug, Deserialize)]
@@ -160,20 +158,6 @@ impl Engine {
             replays: self.core.replaying.load(Ordering::SeqCst),
             endings: self.core.outbound.evictions.waiting(),
         }
-    }
-}
-
-impl Core {
-    /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
-    pub(crate) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
-        if !self.clock.is_by_hand() {
-            return Ok(());
-        }
-        let message = format!(
-            "a row policy of {} must be answered by PostgreSQL, and here is none: test it against a server",
-            question.table
-        );
-        Err(Failure::new("POLICY_NEEDS_DATABASE", message))
     }
 }
 

@@ -34,6 +34,19 @@ const MAY_USE: [(&str, &[&str]); 15] = [
 /// They put the rooms together and may name all of them. Nobody else names the engine.
 const MAY_USE_ALL: [&str; 4] = ["engine", "config", "error", "python"];
 
+/// The rooms of the engine, and which of them each may name. What is not listed is the engine's own face and may name all.
+const OF_THE_ENGINE: [(&str, &[&str]); 9] = [
+    ("clock", &[]),
+    ("rate", &[]),
+    ("outbound", &[]),
+    ("served", &[]),
+    ("deliver", &["clock", "outbound", "rate", "served"]),
+    ("catch_up", &["deliver"]),
+    ("serve", &["catch_up", "deliver", "outbound", "rate", "served"]),
+    ("client", &["catch_up", "deliver", "outbound", "rate", "serve"]),
+    ("follow", &["client", "deliver", "serve", "served"]),
+];
+
 /// Pure and synchronous: bytes, rows and instants come in, decisions go out.
 const STAGES: [&str; 8] = ["decode", "predicate", "matcher", "graphql", "payload", "session", "journal", "security"];
 
@@ -50,6 +63,22 @@ fn the_stages_depend_on_each_other_in_one_direction() {
         assert!(forbidden.is_empty(), "{room} may not name {forbidden:?}");
         let unused: Vec<_> = allowed.iter().filter(|allowed| !others.iter().any(|name| is_of(name, allowed))).collect();
         assert!(unused.is_empty(), "{room} does not need {unused:?} any more: take it out of the table");
+    }
+}
+
+#[test]
+fn the_rooms_of_the_engine_depend_on_each_other_in_one_direction() {
+    for (at, (room, allowed)) in OF_THE_ENGINE.iter().enumerate() {
+        let below: Vec<_> = OF_THE_ENGINE[..at].iter().map(|(room, _)| *room).collect();
+        assert!(
+            allowed.iter().all(|allowed| below.contains(allowed)),
+            "{room} may name only rooms above it in the table"
+        );
+        let engine = sources(&format!("engine/{room}"));
+        let names = engine.iter().flat_map(Source::names_of_rooms);
+        let named: BTreeSet<_> = names.filter_map(|name| name.strip_prefix("engine::").map(str::to_owned)).collect();
+        let named: Vec<_> = named.iter().map(String::as_str).filter(|name| name != room).collect();
+        assert_eq!(named, *allowed, "what {room} names");
     }
 }
 
@@ -79,9 +108,10 @@ fn python_is_met_in_one_room() {
 /// A relative path that climbs out of its room would not be seen above.
 #[test]
 fn a_room_is_left_through_crate_alone() {
-    for (room, _) in MAY_USE {
-        for source in sources(room) {
-            let top = source.path.parent() == Some(&src()) || source.path.ends_with(format!("{room}/mod.rs"));
+    let of_the_engine = OF_THE_ENGINE.iter().map(|(room, _)| format!("engine/{room}"));
+    for room in MAY_USE.iter().map(|(room, _)| (*room).to_owned()).chain(of_the_engine) {
+        for source in sources(&room) {
+            let top = [src().join(&room).with_extension("rs"), src().join(&room).join("mod.rs")].contains(&source.path);
             let climbs = if top { "super::" } else { "super::super::" };
             assert!(!source.code.contains(climbs), "{}: {climbs}", source.path.display());
         }

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::Clients;
-use crate::engine::index::Index;
-use crate::engine::subscription::{Sink, Subscription};
+use crate::engine::catch_up::CatchUp;
+use crate::engine::deliver::{Index, Sink, Subscription};
+use crate::engine::serve::hold_again;
 use crate::failure::Failure;
 use crate::journal::{History, Ring};
 use crate::model::{Position, Table};
@@ -77,10 +78,17 @@ impl Clients {
 
     fn tell_all_rows_anew(&self, keepers: &[Arc<Subscription>], failure: &Failure) {
         for subscription in keepers {
-            if self.core.tell_rows_anew(subscription, failure).is_err() {
+            if self.tell_rows_anew(subscription, failure).is_err() {
                 subscription.fail_later(failure.clone());
             }
         }
+    }
+
+    fn tell_rows_anew(&self, subscription: &Arc<Subscription>, gap: &Failure) -> Result<(), Failure> {
+        if hold_again(&self.core, subscription)? {
+            CatchUp::of(&self.core, subscription.id).start_anew(Arc::clone(subscription), gap.clone())?;
+        }
+        Ok(())
     }
 
     fn end_history(&self, history: History, ring: Ring) -> Concerned {

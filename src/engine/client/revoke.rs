@@ -1,6 +1,6 @@
 //! Ending what a principal has: because the application says so, or because a token has expired.
 //!
-//! A request comes from this process ([`Engine::revoke`]) or, in the order of commits, from the stream. Invariants:
+//! A request comes from this process ([`Clients::end_here`]) or, in the order of commits, from the stream. Invariants:
 //!
 //! * After a request was carried out, no session that it names is sent anything more, but what a disconnect flushes.
 //! * A session whose `authenticate` hook is running is checked against every request that arrived since it began. A hook may
@@ -15,44 +15,12 @@ use std::sync::Arc;
 
 use super::Clients;
 use super::revocations::{close_of, revoked};
-use crate::config::Bus;
-use crate::engine::Engine;
-use crate::engine::admit::expired;
-use crate::engine::subscription::Sink;
+use crate::engine::deliver::Sink;
+use crate::engine::serve::expired;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::model::{Disconnect, Ending, Selector, SubscriptionId};
 use crate::session::Close;
-use crate::store;
-
-/// A close frame has room for 123 bytes: what is cut off anyway is not sent to other processes.
-const REASON_CHARS: usize = 124;
-
-impl Engine {
-    /// Closes the sessions of these principals with 4403 and ends their registered subscriptions with `REVOKED`: here at
-    /// once, and in every other process of the database in the order of commits. How many sessions were closed here.
-    pub async fn revoke(&self, who: Selector) -> Result<usize, Error> {
-        self.end(who, None).await
-    }
-
-    /// Closes the sessions of these principals with a code and a reason, behind what waits for them: here at once, and in
-    /// every other process of the database. How many were closed here.
-    pub async fn disconnect(&self, who: Selector, code: u16, reason: &str) -> Result<usize, Error> {
-        self.end(who, Some(Disconnect { code, reason: reason.chars().take(REASON_CHARS).collect() })).await
-    }
-
-    async fn end(&self, who: Selector, disconnect: Option<Disconnect>) -> Result<usize, Error> {
-        let ending = Ending { who, disconnect, sender: Some(self.clients.name.clone()) };
-        let close = check(&ending)?;
-        self.core.live()?;
-        let ending = Arc::new(ending);
-        let closed = self.clients.carry_out(&ending, &close);
-        if let Bus::PostgreSql(_) = self.bus {
-            store::close_sessions(&*self.pool()?.get().await?, &ending).await?;
-        }
-        Ok(closed)
-    }
-}
 
 /// How sessions close by this request.
 fn check(ending: &Ending) -> Result<Close, Error> {
@@ -69,6 +37,16 @@ fn check(ending: &Ending) -> Result<Close, Error> {
 }
 
 impl Clients {
+    /// Carries out a request of this process: how many sessions were closed, and what the other processes are to do.
+    pub(crate) fn end_here(&self, who: Selector, disconnect: Option<Disconnect>) -> Result<(usize, Ending), Error> {
+        let ending = Ending { who, disconnect, sender: Some(self.name.clone()) };
+        let close = check(&ending)?;
+        self.core.live()?;
+        let ending = Arc::new(ending);
+        let closed = self.carry_out(&ending, &close);
+        Ok((closed, Arc::unwrap_or_clone(ending)))
+    }
+
     /// Carries out a request that transaction `xid` of the stream made.
     pub(crate) fn end_by_stream(&self, xid: u32, ending: Ending) {
         let close = match check(&ending) {

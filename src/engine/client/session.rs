@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::Clients;
 use super::revocations::Requests;
 use crate::adapter::Wake;
-use crate::engine::core::Core;
+use crate::engine::deliver::Core;
 use crate::engine::outbound::{Mailbox, Progress};
 use crate::engine::rate::Key;
 use crate::failure::{Failure, RetryAfter};

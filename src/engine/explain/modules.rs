@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Case;
 use super::report::{Columns, Module};
-use crate::engine::admit::refuse_expired;
+use crate::engine::serve::refuse_expired;
 use crate::model::{Access, Table};
 use crate::predicate::Predicate;
 use crate::security::{Admission, Refusal, RowRule, federation, predicate_sql, scope};

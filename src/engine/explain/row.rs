@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::Case;
 use super::image::Sent;
 use super::report::{Condition, Delegated, Image, Row, Told};
-use crate::engine::ask;
-use crate::engine::dispatch::decided;
-use crate::engine::index;
+use crate::engine::deliver::{self, decided, policies};
+use crate::engine::serve;
 use crate::failure::Failure;
 use crate::graphql::{CompiledSubscription, Operation as Compiled, Request};
 use crate::matcher::{Match, Matcher, Scratch};
@@ -21,7 +20,7 @@ use crate::security::{Admission, Inspection, Judged, Question, Standing, Visible
 pub(super) struct Subscription {
     compiled: CompiledSubscription,
     admission: Admission,
-    condition: index::Condition,
+    condition: deliver::Condition,
 }
 
 /// One image and what is known of it.
@@ -38,8 +37,8 @@ impl Case<'_> {
             return Err(Failure::new("OPERATION_NOT_SUPPORTED", "the table's field is no subscription"));
         };
         let field = self.live.field(compiled.field);
-        self.core.admit(self.principal, field, &mut compiled)?;
-        let (admission, _, condition) = self.core.source(&self.live, self.principal, field, &compiled)?;
+        serve::admit(self.core, self.principal, field, &mut compiled)?;
+        let (admission, _, condition) = serve::source(self.core, &self.live, self.principal, field, &compiled)?;
         let condition = condition.ok_or_else(|| Failure::new("UNKNOWN_TABLE", "the field is not of a table"))?;
         Ok(Subscription { compiled: *compiled, admission, condition })
     }
@@ -215,7 +214,7 @@ async fn put(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Pro
         return (Truth::Unavailable, Delegated { answer: "incomplete", sqlstate: None, says: Some(says.to_owned()) });
     };
     let answer = probe.ask(question, &[image.into()]).await;
-    let truth = ask::truths(&answer, 1).into_iter().flatten().next().unwrap_or(Truth::Unavailable);
+    let truth = policies::truths(&answer, 1).into_iter().flatten().next().unwrap_or(Truth::Unavailable);
     let plain = |answer| Delegated { answer, sqlstate: None, says: None };
     let delegated = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(Verdict::Unasked)) {
         Ok(Verdict::Visible) => plain("visible"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Conversation, SessionHandle};
-use crate::engine::subscribe::Subscribed;
-use crate::engine::subscription::Sink;
+use crate::engine::deliver::Sink;
+use crate::engine::serve::{Subscribe, Subscribed, answer};
 use crate::failure::Failure;
 use crate::model::{OperationId, Request, SubscriptionId};
 use crate::payload::{Body, Frame};
@@ -64,7 +64,9 @@ impl SessionHandle {
         if self.core().live()?.schema.introspects(&request) {
             self.core().rates.check_introspection(conversation.key)?;
         }
-        match self.core().subscribe(&principal, conversation.key, &Arc::new(request), sink)? {
+        let (core, rates) = (self.core(), conversation.key);
+        let subscribe = Subscribe { core, principal: &principal, rates, request: &Arc::new(request), sink };
+        match subscribe.begin()? {
             Subscribed::Live(subscription) => {
                 conversation.operations.insert(id.clone(), subscription);
             }
@@ -74,7 +76,7 @@ impl SessionHandle {
                 conversation.operations.insert(id.clone(), reading);
                 let (session, id) = (Arc::clone(self), id.clone());
                 runtime.spawn(async move {
-                    let answer = session.core().answer(&live, &principal, &asked).await;
+                    let answer = answer(session.core(), &live, &principal, &asked).await;
                     session.answer_later(&id, reading, answer);
                 });
             }

@@ -15,19 +15,20 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::ask::{self, Candidate, Image, Judgement, Teller};
 use super::core::Core;
 use super::index::{Concern, Index};
-use super::resolve::{Call, Enqueued, Lane};
+use super::policies::{Candidate, Image, Judgement, PolicyLane, Teller};
+use super::resolvers::{Call, Enqueued, ResolverLane};
 use super::subscription::{Maker, Stamp, Subscription};
 use super::transaction::Concerned;
 use crate::failure::Failure;
 use crate::graphql::Plan;
 use crate::matcher::transition;
 use crate::model::{Change, Event, Lsn, Operation, RowKey, SubscriptionId, Transition};
+use crate::payload;
 use crate::predicate::Truth;
+use crate::probe;
 use crate::security::{Columns, Inspection, Judged, Reads, Standing, Visible};
-use crate::{payload, probe};
 
 impl Core {
     /// Delivers the event to all its subscribers. The index is locked until that is done, so no two subscribers get two
@@ -164,7 +165,7 @@ impl View {
 }
 
 /// All subscriptions that wait for one resolver's answer.
-type Audience = (Arc<Lane>, Vec<Arc<Subscription>>);
+type Audience = (Arc<ResolverLane>, Vec<Arc<Subscription>>);
 
 /// One event on its way: what was encoded for one subscription is shared with all that get the same bytes.
 pub(crate) struct Telling<'a> {
@@ -176,9 +177,9 @@ pub(crate) struct Telling<'a> {
     scratch: payload::Scratch,
     /// By the plan's address: the index holds its subscriptions, and so their plans, until the event is delivered.
     bodies: FxHashMap<(*const Plan, View), Option<payload::Body>>,
-    calls: FxHashMap<(*const Lane, View, Judged), Audience>,
+    calls: FxHashMap<(*const ResolverLane, View, Judged), Audience>,
     /// Those whose policies were not compiled, by their question.
-    questions: FxHashMap<*const ask::Lane, (Arc<ask::Lane>, Vec<Candidate>)>,
+    questions: FxHashMap<*const PolicyLane, (Arc<PolicyLane>, Vec<Candidate>)>,
 }
 
 impl<'a> Telling<'a> {

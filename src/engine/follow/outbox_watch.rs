@@ -12,7 +12,7 @@ use deadpool_postgres::{Object, Pool};
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, IsolationLevel, Row};
 
-use super::core::Core;
+use crate::engine::deliver::Core;
 use crate::store::StoreError;
 
 /// How often. Nothing is kept for a reader that was silent for a minute.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::Teller;
 use super::policy::{Pace, Policy, Standing, Streak, Turn};
 use super::ready::Ready;
-use crate::engine::subscription::{Stamp, Subscription};
+use crate::engine::deliver::{Stamp, Subscription};
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::model::{Change, Datum, Event, Tuple};
@@ -93,7 +93,7 @@ impl Judgement {
 }
 
 /// One question.
-pub(crate) struct Lane {
+pub(crate) struct PolicyLane {
     question: Arc<Question>,
     policy: Arc<Policy>,
     bytes_max: usize,
@@ -125,7 +125,7 @@ impl Ticket {
 
 /// Images of one lane on their way.
 pub(super) struct Batch {
-    pub(super) lane: Arc<Lane>,
+    pub(super) lane: Arc<PolicyLane>,
     tickets: Vec<Ticket>,
 }
 
@@ -143,7 +143,7 @@ impl Batch {
     }
 }
 
-impl Lane {
+impl PolicyLane {
     pub(super) fn new(
         question: &Arc<Question>,
         policy: Arc<Policy>,
@@ -151,7 +151,7 @@ impl Lane {
         metrics: &Arc<Metrics>,
         ready: &Arc<Ready>,
     ) -> Arc<Self> {
-        Arc::new(Lane {
+        Arc::new(PolicyLane {
             question: Arc::clone(question),
             policy,
             bytes_max,
@@ -227,7 +227,7 @@ impl Lane {
     }
 
     /// Puts the answers in; `None` is asked again. Tells what is decided. Whether something is left to ask: then the lane
-    /// is still with whoever has it in hand, and has to [`come back`](Lane::come_back).
+    /// is still with whoever has it in hand, and has to [`come back`](PolicyLane::come_back).
     pub(super) fn settle(&self, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) -> bool {
         for (ticket, truth) in batch.tickets.iter().zip(truths) {
             if let Some(truth) = truth {

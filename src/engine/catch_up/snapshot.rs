@@ -7,31 +7,21 @@
 //! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
 //! reads slowly costs no more memory than a page.
 
-mod give_way;
-mod rows;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::beginning::Beginning;
-use super::core::Core;
-use super::dispatch::Telling;
-use super::index::{Concern, Condition};
-use super::subscription::{Source, Subscription};
+use super::{Beginning, CatchUp, GLANCE, SETTLED, give_way};
+use crate::engine::deliver::{Concern, Condition, Core, Source, Subscription, Telling};
 use crate::failure::Failure;
 use crate::journal::Expired;
-use crate::model::{Change, Event, Lsn, Position, Seen, SubscriptionId, Table, Timestamp, Transition};
+use crate::model::{Change, Event, Lsn, Position, Seen, Table, Timestamp, Transition};
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
 
-/// How long between two looks.
-const GLANCE: Duration = Duration::from_millis(2);
 /// The stream of a busy server passes the snapshot by itself within this time.
 const MOMENT: Duration = Duration::from_millis(20);
 /// How long between two attempts to take a snapshot, or to move a stream that stands still.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the engine waits for a snapshot that sees what was delivered long ago.
-const SETTLED: Duration = Duration::from_secs(10);
 /// A transaction of its own in the WAL. Only what is written to disk is in the stream, and an idle server takes its time.
 const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true); \
                     select pg_catalog.pg_logical_emit_message(true, 'rowcast.fence', '')";
@@ -40,8 +30,8 @@ const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', 
 pub(crate) struct Fence {
     seen: Seen,
     /// When the snapshot was taken.
-    at: Timestamp,
-    table: Arc<Table>,
+    pub(super) at: Timestamp,
+    pub(super) table: Arc<Table>,
 }
 
 /// A snapshot that was taken.
@@ -61,76 +51,50 @@ impl Fence {
     }
 }
 
-impl Core {
-    /// Whether a snapshot can be given, if one may have to be.
-    pub(crate) fn check_snapshot(&self, subscription: &Subscription, beginning: Beginning) -> Result<(), Failure> {
-        match (beginning, &subscription.source) {
-            (Beginning::Now | Beginning::After(_), _) => Ok(()),
-            (_, Source::Topic(_)) => Err(unsupported("a topic has no rows")),
-            (_, Source::Table(_)) if self.snapshots.get().is_none() => Err(unsupported("the engine has no database")),
-            (_, Source::Table(_)) => Ok(()),
-        }
+/// Whether a snapshot can be given, if one may have to be.
+pub(crate) fn check(core: &Core, subscription: &Subscription, beginning: Beginning) -> Result<(), Failure> {
+    match (beginning, &subscription.source) {
+        (Beginning::Now | Beginning::After(_), _) => Ok(()),
+        (_, Source::Topic(_)) => Err(unsupported("a topic has no rows")),
+        (_, Source::Table(_)) if core.snapshots.get().is_none() => Err(unsupported("the engine has no database")),
+        (_, Source::Table(_)) => Ok(()),
     }
+}
 
-    /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
-    /// still on its way.
-    pub(crate) fn tell_rows_anew(
-        self: &Arc<Self>,
-        subscription: &Arc<Subscription>,
-        gap: &Failure,
-    ) -> Result<(), Failure> {
-        let (core, old, gap) = (Arc::clone(self), Arc::clone(subscription), gap.clone());
-        if !self.hold_again(subscription)? {
-            return Ok(());
-        }
-        self.in_background(subscription.id, async move {
-            let deadline = Instant::now() + SETTLED;
-            while !old.is_idle() {
-                if Instant::now() >= deadline {
-                    return Err(gap);
-                }
-                tokio::time::sleep(GLANCE).await;
-            }
-            core.transactions.forget(old.id);
-            old.forget();
-            core.snapshot(old.id).await
-        })
-    }
-
+impl CatchUp {
     /// Delivers the rows and what the snapshot does not see to a held subscription, and lets it in.
-    pub(crate) async fn snapshot(&self, id: SubscriptionId) -> Result<(), Failure> {
-        let (Some(probe), Ok(_turn)) = (self.snapshots.get(), self.snapshot_turns.acquire().await) else {
+    pub(crate) async fn snapshot(&self) -> Result<(), Failure> {
+        let (Some(probe), Ok(_turn)) = (self.core.snapshots.get(), self.core.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
         };
-        self.metrics.snapshots_total.add(1);
-        let Some(mut taken) = self.take_snapshot(probe, id).await? else { return Ok(()) };
+        self.core.metrics.snapshots_total.add(1);
+        let Some(mut taken) = self.take_snapshot(probe).await? else { return Ok(()) };
         let process = taken.pages.process();
         let told = tokio::select! {
-            told = self.tell_rows(id, &mut taken.pages, &taken.fence) => told?,
-            () = self.waited_for(process) => return Err(give_way::gave_way()),
+            told = self.tell_rows(&mut taken.pages, &taken.fence) => told?,
+            () = give_way::waited_for(self.core.pool.get(), process) => return Err(give_way::gave_way()),
         };
         if !told {
             return Ok(());
         }
-        let interruptions = self.metrics.capture_interruptions_total.get();
+        let interruptions = self.core.metrics.capture_interruptions_total.get();
         let Taken { pages, fence, written, gone } = taken;
         pages.close().await?;
-        self.pass(id, &fence, written).await;
+        self.pass(&fence, written).await;
         // A server that crashed may have lost what was seen but not yet on disk, and gives its number to another one.
-        if self.metrics.capture_interruptions_total.get() != interruptions {
+        if self.core.metrics.capture_interruptions_total.get() != interruptions {
             let message = "the stream was interrupted before it had passed the snapshot: subscribe again";
             return Err(Failure::new("SNAPSHOT_INTERRUPTED", message));
         }
         let from = self.from(&fence, gone)?;
-        self.go_on(id, from, Some(&fence)).await
+        self.go_on(from, Some(&fence)).await
     }
 
     /// `None` when it has ended.
-    async fn take_snapshot(&self, probe: &Probe, id: SubscriptionId) -> Result<Option<Taken>, Failure> {
+    async fn take_snapshot(&self, probe: &Probe) -> Result<Option<Taken>, Failure> {
         let deadline = Instant::now() + SETTLED;
         loop {
-            let held = self.index.lock().held(id);
-            let Some((subscription, Some(condition))) = held else { return Ok(None) };
+            let Some((subscription, Some(condition))) = self.held() else { return Ok(None) };
             if let Some(taken) = self.try_snapshot(probe, &subscription, &condition).await? {
                 return Ok(Some(taken));
             }
@@ -162,7 +126,7 @@ impl Core {
         let moment = pages.moment().clone();
         let seen: Seen = moment.snapshot.parse().map_err(|_| Failure::new("DEFECT", "the snapshot has no form"))?;
         let (known, gone) = {
-            let ring = self.ring.lock();
+            let ring = self.core.ring.lock();
             (ring.before_unseen(|xid| !seen.sees(xid)), ring.gone())
         };
         if known.is_ok() {
@@ -176,15 +140,15 @@ impl Core {
     /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
     /// and went.
     fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
-        let ring = self.ring.lock();
+        let ring = self.core.ring.lock();
         let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
         if ring.remembers(gone) { Ok(from) } else { Err(expired()) }
     }
 
     /// Waits until the stream has delivered all that the snapshot sees.
-    async fn pass(&self, id: SubscriptionId, fence: &Fence, written: Lsn) {
+    async fn pass(&self, fence: &Fence, written: Lsn) {
         let mut look = Instant::now() + MOMENT;
-        while !self.has_passed(fence, written) && self.is_held(id) {
+        while !self.has_passed(fence, written) && self.held().is_some() {
             if Instant::now() >= look {
                 self.move_stream().await;
                 look = Instant::now() + PATIENCE;
@@ -195,18 +159,18 @@ impl Core {
 
     /// An outbox assigns positions after the commits, so it says itself what it has delivered.
     fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
-        match self.horizon.get() {
+        match self.core.horizon.get() {
             Some(horizon) => horizon.has_passed(&fence.seen),
-            None => self.ring.lock().has_come_to(written),
+            None => self.core.ring.lock().has_come_to(written),
         }
     }
 
     /// Where this cannot be done, on a standby, the stream comes on by itself.
     async fn move_stream(&self) {
-        if let Some(horizon) = self.horizon.get() {
+        if let Some(horizon) = self.core.horizon.get() {
             return horizon.nudge();
         }
-        let Some(pool) = self.pool.get() else { return };
+        let Some(pool) = self.core.pool.get() else { return };
         let Ok(client) = pool.get().await else { return };
         if let Err(error) = client.batch_execute(STEP).await {
             tracing::debug!("the stream was not moved: {error}");
@@ -218,7 +182,7 @@ impl Core {
         let change = Change::SnapshotEnd(Arc::clone(&fence.table));
         let event = Arc::new(Event { position, committed_at: fence.at, xid: 0, change });
         let concern = Concern { transition: Transition::Stay, old: Truth::Unavailable, new: Truth::Unavailable };
-        let mut telling = Telling::new(self, &event);
+        let mut telling = Telling::new(&self.core, &event);
         telling.tell(subscription, concern);
         telling.finish();
     }

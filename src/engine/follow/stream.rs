@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::client::Clients;
-use super::core::Core;
 use super::feed::{End, Feed};
 use super::refresh::Refresher;
 use crate::capture::{Capture, CaptureError, Captured, ServerIdentity};
 use crate::decode::{DecodeError, Decoded, Decoder};
+use crate::engine::client::Clients;
+use crate::engine::deliver::Core;
 use crate::journal::{Durable, History, Journal, Novelty, Origin, Ring};
 use crate::model::{Ending, Event, Lsn, Position, Seen};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::lane::Lane;
+use super::lane::PolicyLane;
 use super::policy::Standing;
 
 /// Lanes that share one trip at most: each costs the server some 60 us, so others wait a few milliseconds.
@@ -31,13 +31,13 @@ pub(crate) struct Ready {
 
 #[derive(Default)]
 struct Queues {
-    fast: VecDeque<Arc<Lane>>,
-    slow: VecDeque<Arc<Lane>>,
+    fast: VecDeque<Arc<PolicyLane>>,
+    slow: VecDeque<Arc<PolicyLane>>,
 }
 
 impl Ready {
     /// By whoever has the lane in hand: it is here once.
-    pub(super) fn push(&self, lane: Arc<Lane>) {
+    pub(super) fn push(&self, lane: Arc<PolicyLane>) {
         if lane.standing() == Standing::Slow {
             self.queues.lock().slow.push_back(lane);
             self.slow.notify_one();
@@ -64,7 +64,7 @@ impl Ready {
     }
 
     /// Lanes for one trip, at least one.
-    pub(super) async fn next(&self, worker: Worker) -> Vec<Arc<Lane>> {
+    pub(super) async fn next(&self, worker: Worker) -> Vec<Arc<PolicyLane>> {
         loop {
             let lanes = self.try_next(worker);
             if !lanes.is_empty() {
@@ -80,7 +80,7 @@ impl Ready {
         }
     }
 
-    fn try_next(&self, worker: Worker) -> Vec<Arc<Lane>> {
+    fn try_next(&self, worker: Worker) -> Vec<Arc<PolicyLane>> {
         let mut queues = self.queues.lock();
         let slow = if worker == Worker::Slow { queues.slow.pop_front() } else { None };
         let Some(first) = slow.or_else(|| queues.fast.pop_front()) else { return Vec::new() };
@@ -98,7 +98,7 @@ impl Ready {
 
 impl Queues {
     /// Others that are known to be fast come along.
-    fn join(&mut self, lanes: &mut Vec<Arc<Lane>>) {
+    fn join(&mut self, lanes: &mut Vec<Arc<PolicyLane>>) {
         let mut left = Vec::new();
         while lanes.len() < LANES_MAX && left.len() < LANES_MAX {
             let Some(lane) = self.fast.pop_front() else { break };

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::scheduler::{Asker, run};
-use super::{Candidate, Image, Judgement, Lane, Policies, Teller};
+use super::{Candidate, Image, Judgement, PolicyLane, PolicyLanes, Teller};
 use crate::config::Settings;
 use crate::engine::clock::Clock;
-use crate::engine::core::Core;
+use crate::engine::deliver::{Core, Sink, Stamp, Subscription};
+use crate::engine::follow::start;
 use crate::engine::outbound::{Eviction, Evictions, PullQueue};
-use crate::engine::start;
-use crate::engine::subscription::{Sink, Stamp, Subscription};
+use crate::engine::serve::Subscribe;
 use crate::graphql::Request;
-use crate::model::{Change, Event, Lsn, Message, Position, Principal, TableName, Timestamp};
+use crate::model::{Change, Event, Lsn, Message, Position, TableName, Timestamp};
 use crate::predicate::Truth;
 use crate::probe::{Ask, ProbeError, Verdict};
 use crate::security::{Question, Reads};
@@ -41,9 +41,9 @@ impl Audience {
         let request = Request { query: "subscription { alerts { payload } }".to_owned(), ..Request::default() };
         let sink = Sink::Pull(Arc::new(PullQueue::new(1000)));
         let known = self.core.subscriptions();
-        self.core
-            .subscribe(&Arc::new(Principal::default()), self.core.rates.of_address(None), &Arc::new(request), sink)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let (core, principal, rates) = (&self.core, &Arc::default(), self.core.rates.of_address(None));
+        let subscribe = Subscribe { core, principal, rates, request: &Arc::new(request), sink };
+        subscribe.begin().unwrap_or_else(|error| panic!("{error}"));
         let fresh = |subscription: &Arc<Subscription>| known.iter().all(|other| other.id != subscription.id);
         self.core.subscriptions().into_iter().find(fresh).unwrap()
     }
@@ -127,7 +127,7 @@ fn verdicts(ask: &Ask) -> Vec<Verdict> {
 
 struct Office {
     audience: Audience,
-    policies: Policies,
+    policies: PolicyLanes,
     told: Arc<Told>,
     oracle: Arc<Oracle>,
     subscription: Arc<Subscription>,
@@ -137,7 +137,7 @@ struct Office {
 impl Office {
     fn new(bytes_max: usize) -> Self {
         let audience = Audience::new();
-        let policies = Policies::new(Arc::clone(&audience.core.metrics), bytes_max);
+        let policies = PolicyLanes::new(Arc::clone(&audience.core.metrics), bytes_max);
         let subscription = audience.subscription();
         Office { audience, policies, told: Arc::default(), oracle: Arc::default(), subscription, workers: None }
     }
@@ -148,7 +148,7 @@ impl Office {
         self.workers = Some(tokio::spawn(run(self.policies.ready(), metrics, told, oracle, 3)));
     }
 
-    fn lane(&self, condition: &str, user: usize) -> Arc<Lane> {
+    fn lane(&self, condition: &str, user: usize) -> Arc<PolicyLane> {
         self.policies.lane(&Arc::new(Question {
             table: TableName { schema: "public".into(), name: "t".into() },
             role: "app".into(),
@@ -159,11 +159,11 @@ impl Office {
         }))
     }
 
-    fn enqueue(&self, lane: &Arc<Lane>, number: u64, new: Image) {
+    fn enqueue(&self, lane: &Arc<PolicyLane>, number: u64, new: Image) {
         self.enqueue_for(&self.subscription, lane, number, new);
     }
 
-    fn enqueue_for(&self, subscription: &Arc<Subscription>, lane: &Arc<Lane>, number: u64, new: Image) {
+    fn enqueue_for(&self, subscription: &Arc<Subscription>, lane: &Arc<PolicyLane>, number: u64, new: Image) {
         let position = Position { commit_lsn: Lsn(number), ordinal: 0 };
         let subscription = Arc::clone(subscription);
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::ask;
-use super::outbound::{Eviction, Evictions, Kept, Mailbox, Progress, PullQueue};
-use super::resolve::Lane;
+use super::policies::PolicyLane;
+use super::resolvers::ResolverLane;
 use super::transaction::{Grouping, Told};
 use crate::config::SlowClient;
+use crate::engine::outbound::{Eviction, Evictions, Kept, Mailbox, Progress, PullQueue};
 use crate::failure::Failure;
 use crate::graphql::{Plan, Request};
 use crate::model::{OperationId, Position, Principal, RowKey, SubscriptionId, Table, Timestamp, Transition};
@@ -59,7 +59,7 @@ pub(crate) enum Maker {
     /// The encoder, from the event itself.
     Engine,
     /// A resolver. `leave` says whether it is called for rows that left the view.
-    Resolver { lane: Arc<Lane>, leave: bool },
+    Resolver { lane: Arc<ResolverLane>, leave: bool },
 }
 
 /// Where results go.
@@ -100,7 +100,7 @@ pub(crate) struct Subscription {
     pub(crate) admission: Admission,
     pub(crate) plan: Arc<Plan>,
     /// Where its events wait while PostgreSQL is asked, when its policies need that.
-    pub(crate) policy: Option<Arc<ask::Lane>>,
+    pub(crate) policy: Option<Arc<PolicyLane>>,
     pub(crate) maker: Maker,
     pub(crate) sink: Sink,
     /// What becomes of its results when its client reads too slowly.

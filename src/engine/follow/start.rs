@@ -8,18 +8,21 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use super::ask::{self, Teller};
-use super::client::{self, Clients};
-use super::core::{Core, SNAPSHOT_SESSIONS};
-use super::declare::Declaration;
+use super::Tasks;
+use super::catalog;
 use super::feed::Feed;
-use super::live::Live;
+use super::outbox_watch;
+use super::policy_watch;
 use super::refresh::Refresher;
+use super::slot_watch;
 use super::stream::{Stream, history};
-use super::{Tasks, catalog, outbox_watch, policy_watch, slot_watch};
 use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
+use crate::engine::client::{self, Clients};
+use crate::engine::deliver::policies::{self, Teller};
+use crate::engine::deliver::{Core, SNAPSHOT_SESSIONS};
+use crate::engine::served::{Declaration, Live};
 use crate::error::Error;
 use crate::journal::{History, Journal, Origin, Ring};
 use crate::model::Lsn;
@@ -90,7 +93,7 @@ pub(crate) fn probe(core: &Core, conninfo: &Conninfo) -> Result<Probe, Error> {
 
 fn ask_policies(core: &Arc<Core>, probe: Arc<Probe>) -> impl Future<Output = ()> + use<> {
     let (ready, metrics, sessions) = (core.policies.ready(), Arc::clone(&core.metrics), core.settings.policy_sessions);
-    ask::run(ready, metrics, Arc::clone(core) as Arc<dyn Teller>, probe, sessions)
+    policies::run(ready, metrics, Arc::clone(core) as Arc<dyn Teller>, probe, sessions)
 }
 
 /// What [`postgresql`] would serve; declared tables are watched for it.

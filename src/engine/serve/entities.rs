@@ -10,11 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::admit::refuse_expired;
-use super::core::Core;
-use super::declare::Field;
-use super::live::Live;
+use super::admit::{admit_field, refuse_expired, refused};
 use crate::decode::json::{self as text, Written};
+use crate::engine::deliver::Core;
+use crate::engine::served::{Field, Live};
 use crate::failure::Failure;
 use crate::graphql::plan::ColumnValue;
 use crate::graphql::{Entity, EntityRequest, EntityRoot, EntityType};
@@ -25,44 +24,42 @@ use crate::probe::{Fetch, Fetched, Probe, ProbeError};
 /// Rows by their place among the references; each with its columns' text.
 type Rows = HashMap<usize, HashMap<usize, Option<String>>>;
 
-impl Core {
-    /// The response.
-    pub(crate) async fn answer(
-        &self,
-        live: &Live,
-        principal: &Principal,
-        request: &EntityRequest,
-    ) -> Result<Bytes, Failure> {
-        refuse_expired(principal, self.clock.date())?;
-        let probe = self.by_key.get().ok_or_else(Failure::entities_unsupported)?;
-        let mut response = Response::default();
-        for root in &request.roots {
-            let mut rows = Rows::new();
-            for (of, places) in by_type(root) {
-                self.admit_rows(live, principal, &of, &request.variables)?;
-                rows.extend(read(probe, principal, root, &of, &places).await?);
-            }
-            response.add(root, &rows);
+/// The response.
+pub(crate) async fn answer(
+    core: &Core,
+    live: &Live,
+    principal: &Principal,
+    request: &EntityRequest,
+) -> Result<Bytes, Failure> {
+    refuse_expired(principal, core.clock.date())?;
+    let probe = core.by_key.get().ok_or_else(Failure::entities_unsupported)?;
+    let mut response = Response::default();
+    for root in &request.roots {
+        let mut rows = Rows::new();
+        for (of, places) in by_type(root) {
+            admit_rows(core, live, principal, &of, &request.variables)?;
+            rows.extend(read(probe, principal, root, &of, &places).await?);
         }
-        Ok(response.finish())
+        response.add(root, &rows);
     }
+    Ok(response.finish())
+}
 
-    /// Whether the principal may use one of the fields that give these rows, and read these columns.
-    fn admit_rows(
-        &self,
-        live: &Live,
-        principal: &Principal,
-        of: &EntityType,
-        variables: &Map<String, Value>,
-    ) -> Result<(), Failure> {
-        let admitted = |field: &Field| self.admit_field(principal, field, variables);
-        let mut outcomes = of.fields.iter().map(|index| admitted(live.field(*index)));
-        let first = outcomes.next().unwrap_or_else(|| Err(Failure::entities_unsupported()));
-        outcomes.fold(first, Result::or)?;
-        let reads = columns(of).into_iter().chain(of.table.key.iter().copied()).collect();
-        live.gate.admit_table(principal, &of.table, &reads).map_err(|refusal| self.refused(refusal))?;
-        Ok(())
-    }
+/// Whether the principal may use one of the fields that give these rows, and read these columns.
+fn admit_rows(
+    core: &Core,
+    live: &Live,
+    principal: &Principal,
+    of: &EntityType,
+    variables: &Map<String, Value>,
+) -> Result<(), Failure> {
+    let admitted = |field: &Field| admit_field(core, principal, field, variables);
+    let mut outcomes = of.fields.iter().map(|index| admitted(live.field(*index)));
+    let first = outcomes.next().unwrap_or_else(|| Err(Failure::entities_unsupported()));
+    outcomes.fold(first, Result::or)?;
+    let reads = columns(of).into_iter().chain(of.table.key.iter().copied()).collect();
+    live.gate.admit_table(principal, &of.table, &reads).map_err(|refusal| refused(core, refusal))?;
+    Ok(())
 }
 
 /// The references of each type, by their places.

@@ -13,14 +13,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::catalog;
-use super::client::Clients;
-use super::core::Core;
-use super::declare::Declaration;
-use super::live::Live;
-use super::subscribe::Renewal;
-use super::subscription::{Source, Subscription};
 use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
 use crate::decode;
+use crate::engine::client::Clients;
+use crate::engine::deliver::{Core, Source, Subscription};
+use crate::engine::serve::{Renewal, renew};
+use crate::engine::served::{Declaration, Live};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::model::{Lsn, Seen, Table};
@@ -180,7 +178,7 @@ fn tell_gaps(clients: &Clients, before: &Live, live: &Live) {
 ///
 /// A subscription that gets another lane by this waits until the old one is empty, so that its events stay in order. The
 /// stream waits for that, so it takes a moment, or the subscription ends.
-async fn carry_over(core: &Core, before: &Live, live: &Live) {
+async fn carry_over(core: &Arc<Core>, before: &Live, live: &Live) {
     let deadline = Instant::now() + LANE_PATIENCE;
     let mut concerned = core.subscriptions();
     concerned.retain(|subscription| !is_current(subscription, before, live));
@@ -198,8 +196,8 @@ async fn carry_over(core: &Core, before: &Live, live: &Live) {
 }
 
 /// Whether nothing is left to do for it.
-fn is_renewed(core: &Core, live: &Live, subscription: &Subscription) -> bool {
-    match core.renew(live, subscription) {
+fn is_renewed(core: &Arc<Core>, live: &Live, subscription: &Subscription) -> bool {
+    match renew(core, live, subscription) {
         Ok(Renewal::Done) => true,
         Ok(Renewal::Later) => false,
         Err(failure) => {

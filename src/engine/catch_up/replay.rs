@@ -6,25 +6,20 @@
 //! longer than a few events take, and nothing is delivered that the client has no room for.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::PgLsn;
 
-use super::beginning::{Beginning, ahead, expired, is_outlived};
-use super::core::Core;
-use super::dispatch::Telling;
-use super::index::Index;
+use super::beginning::{ahead, expired};
 use super::snapshot::{self, Fence};
-use super::subscription::{Source, Stamp, Subscription};
+use super::{CatchUp, GLANCE};
+use crate::engine::deliver::{Condition, Index, Source, Stamp, Subscription, Telling};
 use crate::failure::Failure;
 use crate::journal::Expired;
-use crate::model::{Change, Event, Position, SubscriptionId};
+use crate::model::{Change, Event, Position};
 
 /// Delivered under one lock, in about 0.2 ms.
 const EVENTS_MAX: usize = 128;
-/// How long between two looks whether there is room, or the stream has come far enough.
-const GLANCE: Duration = Duration::from_millis(2);
 /// A stream that is this far behind a cursor is looked at more closely.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The server's own position. A standby that was promoted has one as well.
@@ -40,84 +35,38 @@ enum Step {
     Done,
 }
 
-impl Core {
-    /// Brings a held subscription to the present, in the background.
-    pub(crate) fn bring_up(self: &Arc<Self>, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
-        if beginning == Beginning::Now {
-            return Ok(());
-        }
-        let core = Arc::clone(self);
-        self.in_background(id, async move { core.begin(id, beginning).await })
-    }
-
-    /// Ends the subscription if this fails.
-    pub(crate) fn in_background(
-        self: &Arc<Self>,
-        id: SubscriptionId,
-        work: impl Future<Output = Result<(), Failure>> + Send + 'static,
-    ) -> Result<(), Failure> {
-        let runtime = self.runtime.get().ok_or_else(|| Failure::from(super::core::NotServing))?;
-        let core = Arc::clone(self);
-        self.replaying.fetch_add(1, Ordering::SeqCst);
-        runtime.spawn(async move {
-            if let Err(failure) = work.await {
-                core.fail_later(id, failure);
-            }
-            core.replaying.fetch_sub(1, Ordering::SeqCst);
-        });
-        Ok(())
-    }
-
-    async fn begin(&self, id: SubscriptionId, beginning: Beginning) -> Result<(), Failure> {
-        match beginning {
-            Beginning::Now => Ok(()),
-            Beginning::After(after) => self.catch_up(id, after).await,
-            Beginning::Snapshot => self.snapshot(id).await,
-            Beginning::AfterOrSnapshot(after) => match self.catch_up(id, after).await {
-                Err(failure) if is_outlived(&failure) => {
-                    self.forget_progress(id);
-                    self.snapshot(id).await
-                }
-                caught_up => caught_up,
-            },
-        }
-    }
-
-    async fn catch_up(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
-        self.metrics.resumes_total.add(1);
-        self.check_whole(id, after)?;
-        self.wait_for_stream(id, after).await?;
-        self.go_on(id, after, None).await
+impl CatchUp {
+    /// Delivers what followed a cursor, and lets the subscription in.
+    pub(super) async fn replay(&self, after: Position) -> Result<(), Failure> {
+        self.core.metrics.resumes_total.add(1);
+        self.check_whole(after)?;
+        self.wait_for_stream(after).await?;
+        self.go_on(after, None).await
     }
 
     /// Delivers what follows a position, as far as the fence of a snapshot lets it pass, and lets the subscription in.
-    pub(crate) async fn go_on(
-        &self,
-        id: SubscriptionId,
-        after: Position,
-        fence: Option<&Fence>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn go_on(&self, after: Position, fence: Option<&Fence>) -> Result<(), Failure> {
         let mut position = after;
-        while let Step::Told(told) = self.step(id, position, fence)? {
+        while let Step::Told(told) = self.step(position, fence)? {
             position = told;
-            self.wait_for_room(id).await;
+            self.wait_for_room().await;
         }
         Ok(())
     }
 
     /// What followed a position may not have been captured whole.
-    fn check_whole(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
-        let held = self.index.lock().held(id);
+    fn check_whole(&self, after: Position) -> Result<(), Failure> {
+        let held = self.held();
         let Some(table) = held.and_then(|(subscription, _)| subscription.source.table()) else { return Ok(()) };
-        let whole_since = self.live()?.tables.whole_since(table);
+        let whole_since = self.core.live()?.tables.whole_since(table);
         if after.commit_lsn < whole_since { Err(expired()) } else { Ok(()) }
     }
 
     /// Another worker may have delivered an event that this process has not read yet, and a stream that has just begun
     /// first fills the ring with what the last process knew.
-    async fn wait_for_stream(&self, id: SubscriptionId, after: Position) -> Result<(), Failure> {
+    async fn wait_for_stream(&self, after: Position) -> Result<(), Failure> {
         let mut look = Instant::now() + PATIENCE;
-        while !self.ring.lock().has_reached(after) && self.is_held(id) {
+        while !self.core.ring.lock().has_reached(after) && self.held().is_some() {
             if Instant::now() >= look {
                 self.check_server(after).await?;
                 look = Instant::now() + PATIENCE;
@@ -129,25 +78,25 @@ impl Core {
 
     /// A position that the server has not written is of another history, as after a restored backup.
     async fn check_server(&self, after: Position) -> Result<(), Failure> {
-        let Some(pool) = self.pool.get() else { return Err(ahead()) };
+        let Some(pool) = self.core.pool.get() else { return Err(ahead()) };
         let Ok(client) = pool.get().await else { return Ok(()) };
-        let position = if self.horizon.get().is_some() { OUTBOX_POSITION } else { POSITION };
+        let position = if self.core.horizon.get().is_some() { OUTBOX_POSITION } else { POSITION };
         match client.query_one(position, &[]).await.and_then(|row| row.try_get::<_, PgLsn>(0)) {
             Ok(written) if u64::from(written) < after.commit_lsn.0 => Err(ahead()),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn step(&self, id: SubscriptionId, position: Position, fence: Option<&Fence>) -> Result<Step, Failure> {
-        let mut index = self.index.lock();
-        let Some((subscription, condition)) = index.held(id) else { return Ok(Step::Done) };
+    fn step(&self, position: Position, fence: Option<&Fence>) -> Result<Step, Failure> {
+        let mut index = self.core.index.lock();
+        let Some((subscription, condition)) = index.held(self.id) else { return Ok(Step::Done) };
         let table = subscription.source.table().filter(|_| fence.is_none());
-        if table.is_some_and(|table| self.losses.follow(table, position)) {
+        if table.is_some_and(|table| self.core.losses.follow(table, position)) {
             return Err(expired());
         }
-        let bytes_max = self.settings.queue_bytes_max / 32;
+        let bytes_max = self.core.settings.queue_bytes_max / 32;
         let (following, head) = {
-            let ring = self.ring.lock();
+            let ring = self.core.ring.lock();
             (ring.following(position, EVENTS_MAX, bytes_max), ring.position())
         };
         let expired = || fence.map_or_else(expired, |_| snapshot::expired());
@@ -156,7 +105,7 @@ impl Core {
         alone.insert(&subscription, condition.as_ref());
         for event in events.iter().filter(|event| fence.is_none_or(|fence| fence.lets_pass(event))) {
             if fence.is_none() {
-                self.commit_again(id, Some(event.position.commit_lsn));
+                self.core.commit_again(self.id, Some(event.position.commit_lsn));
             }
             self.tell_again(&mut alone, &subscription, event, fence);
         }
@@ -166,8 +115,8 @@ impl Core {
         if let Some(fence) = fence {
             self.tell_end(&subscription, fence, head.unwrap_or(position));
         }
-        self.commit_again(id, None);
-        index.let_in(id);
+        self.core.commit_again(self.id, None);
+        index.let_in(self.id);
         Ok(Step::Done)
     }
 
@@ -175,34 +124,29 @@ impl Core {
     fn tell_again(&self, alone: &mut Index, subscription: &Subscription, event: &Arc<Event>, fence: Option<&Fence>) {
         let event = &in_shape_of(&subscription.source, event);
         let begin = || match fence {
-            None => Telling::new(self, event),
-            Some(_) => Telling::stamped(self, event, Stamp::nowhere(event.committed_at)),
+            None => Telling::new(&self.core, event),
+            Some(_) => Telling::stamped(&self.core, event, Stamp::nowhere(event.committed_at)),
         };
         let mut telling = None;
         alone.audience(event, |subscription, concern| {
             telling.get_or_insert_with(begin).tell(subscription, concern);
         });
         if let Some(telling) = telling {
-            self.metrics.events_replayed_total.add(1);
+            self.core.metrics.events_replayed_total.add(1);
             telling.finish();
         }
     }
 
-    async fn wait_for_room(&self, id: SubscriptionId) {
+    async fn wait_for_room(&self) {
         tokio::task::yield_now().await;
-        while self.index.lock().held(id).is_some_and(|(subscription, _)| !subscription.has_room()) {
+        while self.held().is_some_and(|(subscription, _)| !subscription.has_room()) {
             tokio::time::sleep(GLANCE).await;
         }
     }
 
-    fn forget_progress(&self, id: SubscriptionId) {
-        if let Some((subscription, _)) = self.index.lock().held(id) {
-            subscription.forget();
-        }
-    }
-
-    pub(crate) fn is_held(&self, id: SubscriptionId) -> bool {
-        self.index.lock().held(id).is_some()
+    /// The subscription and its condition, unless it has ended.
+    pub(super) fn held(&self) -> Option<(Arc<Subscription>, Option<Condition>)> {
+        self.core.index.lock().held(self.id)
     }
 }
 

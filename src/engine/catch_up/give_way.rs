@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::Pool;
 use tokio::time::{sleep, timeout};
 
-use crate::engine::core::Core;
 use crate::failure::Failure;
 
 /// How long between two looks. Who is waited for at two in a row gives way: most snapshots are over before.
@@ -18,27 +18,25 @@ const WAITED_FOR: &str = "
         and $1 operator(pg_catalog.=) any (pg_catalog.pg_blocking_pids(w.pid))
     )";
 
-impl Core {
-    /// Returns when statements keep waiting for the snapshot that this server process holds.
-    pub(super) async fn waited_for(&self, process: i32) {
-        let mut before = false;
-        loop {
-            sleep(INTERVAL).await;
-            let now = self.is_waited_for(process).await;
-            if before && now {
-                return;
-            }
-            before = now;
+/// Returns when statements keep waiting for the snapshot that this server process holds; never without a database.
+pub(super) async fn waited_for(pool: Option<&Pool>, process: i32) {
+    let Some(pool) = pool else { return std::future::pending().await };
+    let mut before = false;
+    loop {
+        sleep(INTERVAL).await;
+        let now = is_waited_for(pool, process).await;
+        if before && now {
+            return;
         }
+        before = now;
     }
+}
 
-    /// A database that does not answer keeps nobody waiting that we know of.
-    async fn is_waited_for(&self, process: i32) -> bool {
-        let Some(pool) = self.pool.get() else { return false };
-        let Ok(Ok(client)) = timeout(INTERVAL, pool.get()).await else { return false };
-        let answer = client.query_one(WAITED_FOR, &[&process]).await;
-        answer.and_then(|row| row.try_get(0)).unwrap_or(false)
-    }
+/// A database that does not answer keeps nobody waiting that we know of.
+async fn is_waited_for(pool: &Pool, process: i32) -> bool {
+    let Ok(Ok(client)) = timeout(INTERVAL, pool.get()).await else { return false };
+    let answer = client.query_one(WAITED_FOR, &[&process]).await;
+    answer.and_then(|row| row.try_get(0)).unwrap_or(false)
 }
 
 pub(super) fn gave_way() -> Failure {

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Fence, GLANCE};
-use crate::engine::core::Core;
-use crate::engine::dispatch::Telling;
-use crate::engine::index::Condition;
-use crate::engine::subscription::{Source, Stamp, Subscription};
+use super::snapshot::Fence;
+use super::{CatchUp, GLANCE};
+use crate::engine::deliver::{Condition, Source, Stamp, Subscription, Telling};
 use crate::failure::Failure;
-use crate::model::{Change, Datum, Event, Operation, Position, RowChange, SubscriptionId, Table, Transition, Tuple};
+use crate::model::{Change, Datum, Event, Operation, Position, RowChange, Table, Transition, Tuple};
 use crate::predicate::{RowImage, Truth};
 use crate::probe::{Pages, Texts, Verdict, image};
 use crate::security::{Inspection, Judged, Question, Standing};
@@ -28,27 +26,21 @@ struct Row {
     judged: Judged,
 }
 
-impl Core {
+impl CatchUp {
     /// Whether all were told; false when it has ended meanwhile.
-    pub(super) async fn tell_rows(
-        &self,
-        id: SubscriptionId,
-        pages: &mut Pages,
-        fence: &Fence,
-    ) -> Result<bool, Failure> {
-        let columns = self.columns_of(id);
+    pub(super) async fn tell_rows(&self, pages: &mut Pages, fence: &Fence) -> Result<bool, Failure> {
+        let columns = self.columns();
         let mut rows = ROWS_FIRST;
         loop {
             let texts = pages.page(rows).await?;
-            let held = self.index.lock().held(id);
-            let Some((subscription, Some(condition))) = held else { return Ok(false) };
-            if !is_of(&subscription, &fence.table) || self.columns_of(id) != columns {
+            let Some((subscription, Some(condition))) = self.held() else { return Ok(false) };
+            if !is_of(&subscription, &fence.table) || self.columns() != columns {
                 return Err(Failure::new("SCHEMA_CHANGED", "the table has changed while it was read: subscribe again"));
             }
             let is_last = texts.len() < rows;
             rows = next_rows(rows, &texts);
             for row in self.judged(&subscription, &condition, fence, &columns, texts).await? {
-                self.wait_for_reader(id, &subscription).await?;
+                self.wait_for_reader(&subscription).await?;
                 self.tell_row(&subscription, &row);
             }
             if is_last {
@@ -58,9 +50,8 @@ impl Core {
     }
 
     /// What of the table its principal may read, by index.
-    fn columns_of(&self, id: SubscriptionId) -> Vec<usize> {
-        let held = self.index.lock().held(id);
-        let Some((subscription, _)) = held else { return Vec::new() };
+    fn columns(&self) -> Vec<usize> {
+        let Some((subscription, _)) = self.held() else { return Vec::new() };
         let Source::Table(table) = &subscription.source else { return Vec::new() };
         let columns = subscription.admission.columns();
         (0..table.columns.len()).filter(|index| columns.contains(*index)).collect()
@@ -115,7 +106,7 @@ impl Core {
     /// Asks until each is decided; a policy that is too slow for even one is the end.
     async fn verdicts(&self, question: &Arc<Question>, images: Vec<Arc<str>>) -> Result<Vec<Truth>, Failure> {
         let mut truths = Vec::with_capacity(images.len());
-        let Some(probe) = self.by_key.get().filter(|_| !images.is_empty()) else { return Ok(truths) };
+        let Some(probe) = self.core.by_key.get().filter(|_| !images.is_empty()) else { return Ok(truths) };
         while truths.len() < images.len() {
             let verdicts = probe.ask(question, &images[truths.len()..]).await?;
             let decided = verdicts.iter().map_while(truth);
@@ -129,9 +120,9 @@ impl Core {
         Ok(truths)
     }
 
-    async fn wait_for_reader(&self, id: SubscriptionId, subscription: &Subscription) -> Result<(), Failure> {
+    async fn wait_for_reader(&self, subscription: &Subscription) -> Result<(), Failure> {
         let deadline = Instant::now() + STALLED;
-        while !subscription.has_room() && self.is_held(id) {
+        while !subscription.has_room() && self.held().is_some() {
             if Instant::now() >= deadline {
                 let message = "the rows were not read for too long: subscribe again";
                 return Err(Failure::new("SNAPSHOT_STALLED", message));
@@ -142,8 +133,8 @@ impl Core {
     }
 
     fn tell_row(&self, subscription: &Arc<Subscription>, row: &Row) {
-        self.metrics.snapshot_rows_total.add(1);
-        let mut telling = Telling::stamped(self, &row.event, Stamp::nowhere(row.event.committed_at));
+        self.core.metrics.snapshot_rows_total.add(1);
+        let mut telling = Telling::stamped(&self.core, &row.event, Stamp::nowhere(row.event.committed_at));
         telling.tell_judged(subscription, Transition::Enter, row.judged);
         telling.finish();
     }

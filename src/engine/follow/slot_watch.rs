@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Client;
 
-use super::core::Core;
 use crate::capture::IdleSlots;
+use crate::engine::deliver::Core;
 
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_secs(5);

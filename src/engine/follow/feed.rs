@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use deadpool_postgres::{Pool, PoolError};
 
-use super::horizon::Horizon;
 use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
 use crate::config::PostgreSqlBus;
+use crate::engine::deliver::Horizon;
 use crate::model::Lsn;
 
 /// How long between two attempts to take up a stream.

@@ -1,16 +1,20 @@
 //! All lanes, and the calls of all of them that no worker has taken yet.
 
+mod lane;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::clock::Clock;
-use super::resolve::{Call, Lane};
+use crate::engine::clock::Clock;
+
 use crate::adapter::{RESOLVERS, Wake};
 use crate::metrics::Metrics;
 use crate::security::Columns;
+pub use lane::{Call, Outcome};
+pub(crate) use lane::{Enqueued, ResolverLane};
 
 /// Below this many entries the lanes that are gone are left where they are.
 const SWEEP_MIN: usize = 64;
@@ -27,7 +31,7 @@ struct Key {
 }
 
 /// Lanes by what they are. A lane lives as long as a subscription or a call holds it.
-pub(crate) struct Lanes {
+pub(crate) struct ResolverLanes {
     metrics: Arc<Metrics>,
     clock: Clock,
     known: Mutex<Known>,
@@ -35,13 +39,13 @@ pub(crate) struct Lanes {
 
 #[derive(Default)]
 struct Known {
-    lanes: HashMap<Key, Weak<Lane>>,
+    lanes: HashMap<Key, Weak<ResolverLane>>,
     sweep_at: usize,
 }
 
-impl Lanes {
+impl ResolverLanes {
     pub(crate) fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Lanes { metrics, clock, known: Mutex::default() }
+        ResolverLanes { metrics, clock, known: Mutex::default() }
     }
 
     pub(crate) fn lane(
@@ -51,7 +55,7 @@ impl Lanes {
         tenant: Option<&str>,
         columns: Columns,
         bytes_max: usize,
-    ) -> Arc<Lane> {
+    ) -> Arc<ResolverLane> {
         // `Map` is ordered by key, so equal variables have equal text.
         let text = Value::Object(variables.clone()).to_string();
         let key = Key { resolver, variables: text, tenant: tenant.map(Into::into), columns };
@@ -60,7 +64,7 @@ impl Lanes {
             return lane;
         }
         known.sweep();
-        let lane = Lane::new(resolver, variables, bytes_max, &self.metrics, self.clock.clone());
+        let lane = ResolverLane::new(resolver, variables, bytes_max, &self.metrics, self.clock.clone());
         known.lanes.insert(key, Arc::downgrade(&lane));
         lane
     }
@@ -128,13 +132,13 @@ mod tests {
 
     use serde_json::Map;
 
-    use super::{Clock, Lanes, SWEEP_MIN};
+    use super::{Clock, ResolverLanes, SWEEP_MIN};
     use crate::metrics::Metrics;
     use crate::security::Columns;
 
     #[test]
     fn equal_calls_share_a_lane_and_tenants_do_not() {
-        let lanes = Lanes::new(Arc::new(Metrics::default()), Clock::default());
+        let lanes = ResolverLanes::new(Arc::new(Metrics::default()), Clock::default());
         let lane = |resolver, tenant| lanes.lane(resolver, Map::new(), tenant, Columns::default(), 1);
         let first = lane(0, Some("a"));
         assert!(Arc::ptr_eq(&first, &lane(0, Some("a"))));
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn lanes_that_nobody_uses_are_forgotten() {
-        let lanes = Lanes::new(Arc::new(Metrics::default()), Clock::default());
+        let lanes = ResolverLanes::new(Arc::new(Metrics::default()), Clock::default());
         let kept = lanes.lane(0, Map::new(), None, Columns::default(), 1);
         for resolver in 1..10_000 {
             lanes.lane(resolver, Map::new(), None, Columns::default(), 1);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::Teller;
-use super::lane::{Batch, Lane};
+use super::lane::{Batch, PolicyLane};
 use super::policy::{IMAGES_MAX, Pace, Standing, Turn};
 use super::ready::{Ready, Worker};
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ impl Office {
         }
     }
 
-    async fn trip(&self, lanes: Vec<Arc<Lane>>) {
+    async fn trip(&self, lanes: Vec<Arc<PolicyLane>>) {
         let batches = self.pack(lanes);
         if batches.is_empty() {
             return;
@@ -85,7 +85,7 @@ impl Office {
     }
 
     /// What the lanes have to ask, as much as fits; lanes that find no room go back.
-    fn pack(&self, lanes: Vec<Arc<Lane>>) -> Vec<Batch> {
+    fn pack(&self, lanes: Vec<Arc<PolicyLane>>) -> Vec<Batch> {
         let (mut images, mut bytes) = (0, 0);
         let mut batches = Vec::new();
         for lane in lanes {
@@ -137,14 +137,14 @@ impl Office {
 
 /// Nobody else waits for that, and nothing of the lane is decided meanwhile: its order stays. One that nobody holds any more
 /// is forgotten.
-fn return_after(lane: &Arc<Lane>, pause: Duration) {
+fn return_after(lane: &Arc<PolicyLane>, pause: Duration) {
     if pause.is_zero() {
         return lane.come_back();
     }
     let lane = Arc::downgrade(lane);
     tokio::spawn(async move {
         tokio::time::sleep(pause).await;
-        lane.upgrade().inspect(Lane::come_back);
+        lane.upgrade().inspect(PolicyLane::come_back);
     });
 }
 
@@ -185,7 +185,7 @@ fn is_unbound(answer: &Answer) -> bool {
     matches!(answer, Err(ProbeError::Unbound { .. }))
 }
 
-fn failure(lane: &Lane, answer: &Answer) -> Failure {
+fn failure(lane: &PolicyLane, answer: &Answer) -> Failure {
     let code = if is_unbound(answer) { "POLICY_UNBOUND" } else { "POLICY_FAILED" };
     // The reason names roles and hosts.
     tracing::warn!(code, "the row policies of {} fail: {}", lane.question().table, reason(answer));

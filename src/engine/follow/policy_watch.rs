@@ -14,8 +14,8 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::Notify;
 
-use super::core::Core;
 use crate::capture::Fingerprint;
+use crate::engine::deliver::Core;
 use crate::error::Error;
 use crate::store;
 

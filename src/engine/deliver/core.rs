@@ -11,19 +11,19 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::ask::Policies;
-use super::calls::{CallQueue, Lanes};
-use super::clock::Clock;
 use super::horizon::Horizon;
 use super::index::Index;
-use super::live::Live;
 use super::losses::Losses;
-use super::outbound::{Eviction, Evictions, Outbound};
-use super::rate::Rates;
+use super::policies::PolicyLanes;
+use super::resolvers::{CallQueue, ResolverLanes};
 use super::subscription::Subscription;
 use super::transaction::Transactions;
 use crate::config::Settings;
 use crate::decode::json::{self, Written};
+use crate::engine::clock::Clock;
+use crate::engine::outbound::{Eviction, Evictions, Outbound};
+use crate::engine::rate::Rates;
+use crate::engine::served::Live;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::journal::{Cursor, Ring};
@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::model::{Lsn, PgType, SubscriptionId};
 use crate::payload::{Encoder, ValueForm};
 use crate::probe::Probe;
+use crate::security::Question;
 
 /// Sessions in which rows of snapshots are read. Further subscribers wait for their turn.
 pub(crate) const SNAPSHOT_SESSIONS: usize = 4;
@@ -44,8 +45,8 @@ pub(crate) struct Core {
     last_id: AtomicU64,
     pub(crate) rates: Rates,
     pub(crate) index: Mutex<Index>,
-    pub(crate) lanes: Lanes,
-    pub(crate) policies: Policies,
+    pub(crate) lanes: ResolverLanes,
+    pub(crate) policies: PolicyLanes,
     pub(crate) calls: CallQueue,
     pub(crate) encoder: Encoder,
     pub(crate) outbound: Arc<Outbound>,
@@ -94,8 +95,8 @@ impl Core {
             rates: Rates::new(&settings.limits, Arc::clone(&metrics)),
             last_id: AtomicU64::new(0),
             index: Mutex::default(),
-            lanes: Lanes::new(Arc::clone(&metrics), clock.clone()),
-            policies: Policies::new(Arc::clone(&metrics), settings.policy_backlog_bytes_max),
+            lanes: ResolverLanes::new(Arc::clone(&metrics), clock.clone()),
+            policies: PolicyLanes::new(Arc::clone(&metrics), settings.policy_backlog_bytes_max),
             outbound: Arc::new(Outbound::new(evictions, Arc::clone(&metrics))),
             metrics,
             calls: CallQueue::default(),
@@ -161,6 +162,18 @@ impl Core {
         }
     }
 
+    /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
+    pub(crate) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
+        if !self.clock.is_by_hand() {
+            return Ok(());
+        }
+        let message = format!(
+            "a row policy of {} must be answered by PostgreSQL, and here is none: test it against a server",
+            question.table
+        );
+        Err(Failure::new("POLICY_NEEDS_DATABASE", message))
+    }
+
     /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and repeats
     /// the server's words, so it goes to the log; clients get its code.
     pub(crate) fn fail(&self, code: &str, reason: &str) {
@@ -179,6 +192,13 @@ impl Core {
         index.all().for_each(|subscription| subscription.fail_later(failure.clone()));
         // A revoke may be behind the end. Sessions get the errors first, and nothing is delivered any more.
         self.outbound.evictions.send(Eviction::Doubt);
+    }
+
+    /// Ends a subscription without a word to its reader; `None` when it had ended.
+    pub(crate) fn complete(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
+        let subscription = self.index.lock().remove(id)?;
+        subscription.progress.end();
+        Some(subscription)
     }
 
     /// Ends a subscription with errors a moment later, if it is there.

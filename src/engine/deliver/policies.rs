@@ -1,7 +1,7 @@
 //! Delegated row policies: PostgreSQL evaluates each question once for all subscribers that share it. Answers arrive in any
 //! order, and events are delivered in commit order.
 //!
-//! A [`Lane`] is one question: the policies of a table as one role with certain settings. Every event that may concern one
+//! A [`PolicyLane`] is one question: the policies of a table as one role with certain settings. Every event that may concern one
 //! of its subscriptions becomes a [`Judgement`] at the lane's end, also one that needs no evaluation. There are as many
 //! workers as sessions. They take what waits and ask. A judgement is delivered when it and all before it are decided. Other
 //! subscribers do not wait for this, and a policy that sleeps occupies one session only.
@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-pub(crate) use lane::{Candidate, Image, Judgement, Lane};
+pub(crate) use lane::{Candidate, Image, Judgement, PolicyLane};
 pub(crate) use scheduler::{run, truths};
 
 use crate::metrics::Metrics;
@@ -35,7 +35,7 @@ pub(crate) trait Teller: Send + Sync {
 }
 
 /// Lanes by question. A lane lives as long as a subscription or a judgement holds it.
-pub(crate) struct Policies {
+pub(crate) struct PolicyLanes {
     metrics: Arc<Metrics>,
     backlog_bytes_max: usize,
     ready: Arc<Ready>,
@@ -44,25 +44,25 @@ pub(crate) struct Policies {
 
 #[derive(Default)]
 struct Known {
-    lanes: HashMap<Arc<Question>, Weak<Lane>>,
+    lanes: HashMap<Arc<Question>, Weak<PolicyLane>>,
     policies: HashMap<PolicyKey, Weak<Policy>>,
     sweep_at: usize,
 }
 
-impl Policies {
+impl PolicyLanes {
     pub(crate) fn new(metrics: Arc<Metrics>, backlog_bytes_max: usize) -> Self {
-        Policies { metrics, backlog_bytes_max, ready: Arc::default(), known: Mutex::default() }
+        PolicyLanes { metrics, backlog_bytes_max, ready: Arc::default(), known: Mutex::default() }
     }
 
     /// The one lane of this question.
-    pub(crate) fn lane(&self, question: &Arc<Question>) -> Arc<Lane> {
+    pub(crate) fn lane(&self, question: &Arc<Question>) -> Arc<PolicyLane> {
         let mut known = self.known.lock();
         if let Some(lane) = known.lanes.get(question).and_then(Weak::upgrade) {
             return lane;
         }
         known.sweep();
         let policy = known.policy(question);
-        let lane = Lane::new(question, policy, self.backlog_bytes_max, &self.metrics, &self.ready);
+        let lane = PolicyLane::new(question, policy, self.backlog_bytes_max, &self.metrics, &self.ready);
         known.lanes.insert(Arc::clone(question), Arc::downgrade(&lane));
         lane
     }

@@ -1,7 +1,7 @@
 //! Resolver calls: one call for all subscriptions that would get the same answer. Calls may finish in any order, and their
 //! results are delivered in commit order.
 //!
-//! A [`Lane`] is one resolver with one set of variables, and one tenant where events belong to tenants. Every event that
+//! A [`ResolverLane`] is one resolver with one set of variables, and one tenant where events belong to tenants. Every event that
 //! matched one of its subscriptions becomes a [`Call`] at the lane's end; several may run at once, and a finished one
 //! waits until all before it are finished. So a slow call delays only its own lane.
 
@@ -11,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::clock::Clock;
-use super::subscription::{Stamp, Subscription};
+use crate::engine::clock::Clock;
+use crate::engine::deliver::{Stamp, Subscription};
 use crate::graphql::Plan;
 use crate::metrics::Metrics;
 use crate::model::{Event, Transition};
@@ -31,7 +31,7 @@ pub enum Outcome {
 }
 
 /// One resolver with one set of variables.
-pub(crate) struct Lane {
+pub(crate) struct ResolverLane {
     resolver: usize,
     variables: Map<String, Value>,
     bytes_max: usize,
@@ -48,7 +48,7 @@ struct LaneQueue {
 
 /// One event for one lane.
 pub struct Call {
-    lane: Arc<Lane>,
+    lane: Arc<ResolverLane>,
     event: Arc<Event>,
     transition: Transition,
     judged: Judged,
@@ -64,7 +64,7 @@ pub(crate) enum Enqueued {
     Overflow,
 }
 
-impl Lane {
+impl ResolverLane {
     pub(crate) fn new(
         resolver: usize,
         variables: Map<String, Value>,
@@ -72,7 +72,14 @@ impl Lane {
         metrics: &Arc<Metrics>,
         clock: Clock,
     ) -> Arc<Self> {
-        Arc::new(Lane { resolver, variables, bytes_max, metrics: Arc::clone(metrics), clock, queue: Mutex::default() })
+        Arc::new(ResolverLane {
+            resolver,
+            variables,
+            bytes_max,
+            metrics: Arc::clone(metrics),
+            clock,
+            queue: Mutex::default(),
+        })
     }
 
     /// Puts a call at the end, unless the lane's events would exceed their bound.
@@ -135,7 +142,7 @@ impl LaneQueue {
 
 impl Call {
     pub(crate) fn new(
-        lane: &Arc<Lane>,
+        lane: &Arc<ResolverLane>,
         event: &Arc<Event>,
         transition: Transition,
         judged: Judged,

@@ -1,0 +1,23 @@
+//! The engine beside a database: it follows the stream of changes and the catalog, and watches over slots, outbox and
+//! policies.
+
+pub(crate) mod catalog;
+mod feed;
+mod outbox_watch;
+mod policy_watch;
+mod refresh;
+mod slot_watch;
+mod stale;
+pub(crate) mod start;
+mod stream;
+
+use tokio::task::JoinHandle;
+
+/// What runs while the engine serves.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    /// Ends by itself once it is told to stop, after its last word to the server.
+    pub(crate) stream: Option<JoinHandle<()>>,
+    /// Nobody misses them.
+    pub(crate) helpers: Vec<JoinHandle<()>>,
+}

@@ -1,0 +1,8 @@
+//! What is served: the declared fields, bound to the tables of the catalog, as one value that is replaced as a whole.
+
+mod declare;
+mod draft;
+mod live;
+
+pub(crate) use declare::{Declaration, Field, Source as FieldSource};
+pub(crate) use live::Live;
