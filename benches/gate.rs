@@ -18,7 +18,9 @@ use rowcast::model::{
     Role, Roles, RowChange, SubscriptionId, Table, TableName, Timestamp, Tuple,
 };
 use rowcast::predicate::Predicate;
-use rowcast::security::{Admission, Gate, Inspection, Judged, Standing};
+use rowcast::security::{
+    AccessRequest, Admission, FieldRules, Gate, GateRules, Inspection, Judged, SourceAccess, Standing,
+};
 
 const SIZES: [u64; 3] = [30, 3_000, 30_000];
 const APP: u32 = 16_500;
@@ -94,7 +96,12 @@ fn gate(table: &Arc<Table>) -> Gate {
         settable: true,
         privileges_of: [APP].into(),
     };
-    Gate::new([table], Arc::new(Roles { by_name: HashMap::from([("app".into(), role)]) }), Arc::default())
+    Gate::new(
+        GateRules::default(),
+        [table],
+        Arc::new(Roles { by_name: HashMap::from([("app".into(), role)]) }),
+        Arc::default(),
+    )
 }
 
 /// The subscriptions, with the matcher and the gate's decisions about them.
@@ -110,7 +117,10 @@ impl Listeners {
         let gate = gate(&table);
         let mut listeners = Listeners { table, matcher: Matcher::new(), admissions: HashMap::new() };
         for n in 0..count {
-            let admitted = gate.admit_table(&principal(n), &listeners.table, &BTreeSet::new());
+            let (principal, table) = (&principal(n), &listeners.table);
+            let (field, variables) = (&FieldRules::default(), &serde_json::Map::new());
+            let source = SourceAccess::Table(table, &BTreeSet::new());
+            let admitted = gate.admit(&AccessRequest { principal, field, variables, operations: None, source });
             let admission = admitted.expect("the role may read the table");
             let condition = Arc::new(admission.condition().unwrap_or(Predicate::True));
             listeners.matcher.insert(SubscriptionId(n), &listeners.table, &condition, OperationSet::ALL);

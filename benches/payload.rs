@@ -20,7 +20,7 @@ use rowcast::model::{
     TableName, Timestamp, Transition, Tuple,
 };
 use rowcast::payload::{Encoder, Scratch, ValueForm};
-use rowcast::security::{Gate, Inspection, Judged};
+use rowcast::security::{AccessRequest, FieldRules, Gate, Inspection, Judged, SourceAccess};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 8] = ["id", "tenant", "status", "total", "quantity", "note", "currency", "reference"];
@@ -115,7 +115,13 @@ fn payload(criterion: &mut Criterion) {
     let schema = schema(&table);
     let plan = compile(&schema, QUERY);
     let event = event(&table);
-    let admitted = Gate::default().admit_table(&Principal::default(), &table, &BTreeSet::new());
+    let admitted = Gate::default().admit(&AccessRequest {
+        principal: &Principal::default(),
+        field: &FieldRules::default(),
+        variables: &serde_json::Map::new(),
+        operations: None,
+        source: SourceAccess::Table(&table, &BTreeSet::new()),
+    });
     let Ok(admission) = admitted else { return };
     let Some(visible) = Inspection::new(&event).visible(&admission, Transition::Enter, Judged::NOT) else { return };
     let encoder = Encoder::new(write_value);

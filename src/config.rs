@@ -9,6 +9,7 @@ use crate::graphql::{self, DEPTH_MOST};
 use crate::journal::Window;
 use crate::model::Timestamp;
 use crate::predicate::FilterLimits;
+use crate::security::GateRules;
 use crate::security::scope::ProtectedVariables;
 use crate::session::Limits;
 
@@ -249,6 +250,10 @@ impl Settings {
     /// What is kept for subscribers who come back.
     pub(crate) fn replay_window(&self) -> Window {
         Window { bytes_max: self.replay_window_bytes, age_max: Duration::from_secs_f64(self.replay_window_s) }
+    }
+
+    pub(crate) fn gate_rules(&self) -> GateRules {
+        GateRules { service: self.service.clone(), protected_variables: self.protected_variables.clone() }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -233,7 +233,7 @@ pub enum CaptureError {
     /// Making a slot waits for every transaction that was writing when it began; one did not end in time.
     #[error(
         "slot {slot:?} at {place} was not ready after {seconds} s: it has to wait for transactions that are open (see \
-         xact_start in pg_stat_activity, and pg_prepared_xacts). End them, or raise slot_create_timeout."
+         xact_start in pg_stat_activity, and pg_prepared_xacts). ConnectionEnd them, or raise slot_create_timeout."
     )]
     SlotBlocked {
         /// Which server.

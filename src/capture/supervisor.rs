@@ -14,16 +14,16 @@ use super::handover::Giver;
 use crate::model::Lsn;
 
 /// How a connection ended.
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// The consumer wants no more.
     Stopped,
     /// It broke, or what it says makes going on wrong.
     Broken(CaptureError),
 }
 
-impl From<CaptureError> for End {
+impl From<CaptureError> for ConnectionEnd {
     fn from(error: CaptureError) -> Self {
-        End::Broken(error)
+        ConnectionEnd::Broken(error)
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) trait Line: Send + Sync + 'static {
     fn open(&self, purpose: Purpose) -> impl Future<Output = Result<Self::Opened, CaptureError>> + Send;
 
     /// Hands over what comes, until the connection ends.
-    fn follow(&mut self, opened: &mut Self::Opened, ends: Ends<'_>) -> impl Future<Output = End> + Send;
+    fn follow(&mut self, opened: &mut Self::Opened, ends: Ends<'_>) -> impl Future<Output = ConnectionEnd> + Send;
 
     /// The last acknowledgement reaches the server before the connection is closed.
     fn take_leave(&self, opened: Self::Opened, acknowledged: Lsn) -> impl Future<Output = ()> + Send;
@@ -112,8 +112,8 @@ impl<L: Line> Supervisor<L> {
             let end = self.line.follow(&mut opened, ends).await;
             self.backoff.lived(began.elapsed());
             let error = match end {
-                End::Stopped => return self.line.take_leave(*opened, self.acknowledged.get()).await,
-                End::Broken(error) => error,
+                ConnectionEnd::Stopped => return self.line.take_leave(*opened, self.acknowledged.get()).await,
+                ConnectionEnd::Broken(error) => error,
             };
             let identity = L::identity(&opened).clone();
             // Closes the connection: a walsender that was only silent would else hold the slot against us.

@@ -64,7 +64,7 @@ pub(super) struct Row<'a> {
 
 /// Which image of a row follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Image {
+pub(super) enum WireImage {
     /// The old row's identity columns; all others are sent as if they were NULL.
     Key,
     /// The whole old row.
@@ -191,47 +191,51 @@ impl<'a> Row<'a> {
     /// Reads the images that the operation has, old before new, each through `read`, and nothing after them.
     pub(super) fn images<T>(
         mut self,
-        mut read: impl FnMut(Image, &mut Columns<'_, 'a>) -> Result<T, DecodeError>,
+        mut read: impl FnMut(WireImage, &mut Columns<'_, 'a>) -> Result<T, DecodeError>,
     ) -> Result<(Option<T>, Option<T>), DecodeError> {
         let mut next = |row: &mut Self, image| read(image, &mut Columns(&mut row.images));
         let images = match (self.operation, self.image()?) {
-            (Operation::Insert | Operation::Update, (_, Image::New)) => (None, Some(next(&mut self, Image::New)?)),
+            (Operation::Insert | Operation::Update, (_, WireImage::New)) => {
+                (None, Some(next(&mut self, WireImage::New)?))
+            }
             (Operation::Update, (_, image)) => {
                 let old = next(&mut self, image)?;
                 self.expect_new()?;
-                (Some(old), Some(next(&mut self, Image::New)?))
+                (Some(old), Some(next(&mut self, WireImage::New)?))
             }
-            (Operation::Delete, (_, image @ (Image::Key | Image::Old))) => (Some(next(&mut self, image)?), None),
+            (Operation::Delete, (_, image @ (WireImage::Key | WireImage::Old))) => {
+                (Some(next(&mut self, image)?), None)
+            }
             (_, (at, image)) => return Err(misplaced(at, image)),
         };
         self.images.finish()?;
         Ok(images)
     }
 
-    fn image(&mut self) -> Result<(usize, Image), DecodeError> {
+    fn image(&mut self) -> Result<(usize, WireImage), DecodeError> {
         let at = self.images.at();
         match self.images.u8("a row image's mark")? {
-            IMAGE_KEY => Ok((at, Image::Key)),
-            IMAGE_OLD => Ok((at, Image::Old)),
-            IMAGE_NEW => Ok((at, Image::New)),
+            IMAGE_KEY => Ok((at, WireImage::Key)),
+            IMAGE_OLD => Ok((at, WireImage::Old)),
+            IMAGE_NEW => Ok((at, WireImage::New)),
             mark => Err(DecodeError::UnknownMark { what: "a row image's mark", at, mark }),
         }
     }
 
     fn expect_new(&mut self) -> Result<(), DecodeError> {
         match self.image()? {
-            (_, Image::New) => Ok(()),
+            (_, WireImage::New) => Ok(()),
             (at, image) => Err(misplaced(at, image)),
         }
     }
 }
 
 /// An image that its operation does not have at this place, such as an INSERT's old row.
-fn misplaced(at: usize, image: Image) -> DecodeError {
+fn misplaced(at: usize, image: WireImage) -> DecodeError {
     let mark = match image {
-        Image::Key => IMAGE_KEY,
-        Image::Old => IMAGE_OLD,
-        Image::New => IMAGE_NEW,
+        WireImage::Key => IMAGE_KEY,
+        WireImage::Old => IMAGE_OLD,
+        WireImage::New => IMAGE_NEW,
     };
     DecodeError::UnknownMark { what: "a row image's mark, misplaced,", at, mark }
 }

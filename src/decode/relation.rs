@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::pgoutput::{Columns, Description, Image, Value};
+use super::pgoutput::{Columns, Description, Value, WireImage};
 use super::{DecodeError, Tables};
 use crate::model::{Datum, ReplicaIdentity, Table, Tuple};
 
@@ -99,7 +99,12 @@ impl Watched {
     }
 
     /// One image in the table's column order. `whole` says that an old image may be believed to carry every column.
-    pub(super) fn tuple(&self, image: Image, whole: bool, columns: &mut Columns<'_, '_>) -> Result<Tuple, DecodeError> {
+    pub(super) fn tuple(
+        &self,
+        image: WireImage,
+        whole: bool,
+        columns: &mut Columns<'_, '_>,
+    ) -> Result<Tuple, DecodeError> {
         let (sent, described) = (columns.count()?, self.places.len());
         if sent != described {
             return Err(DecodeError::ColumnCount { oid: self.table.oid, sent, described });
@@ -123,11 +128,11 @@ fn place((name, type_oid): &(Box<str>, u32), table: &Table) -> Option<usize> {
 
 /// What the wire's NULL mark means. A key-only image marks the columns that it lacks as NULL, and the columns that it
 /// has cannot be NULL, as an identity's index covers none that may be.
-fn null_of(image: Image, whole: bool) -> Datum {
+fn null_of(image: WireImage, whole: bool) -> Datum {
     match image {
-        Image::New => Datum::Null,
-        Image::Old if whole => Datum::Null,
-        Image::Old | Image::Key => Datum::Absent,
+        WireImage::New => Datum::Null,
+        WireImage::Old if whole => Datum::Null,
+        WireImage::Old | WireImage::Key => Datum::Absent,
     }
 }
 

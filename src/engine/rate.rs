@@ -33,7 +33,7 @@ const INTROSPECTION: u32 = 20;
 
 /// A hash of the address or principal that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(u64);
+pub(crate) struct RateKey(u64);
 
 /// The four kinds.
 pub(crate) struct Rates {
@@ -59,8 +59,8 @@ impl Rates {
     }
 
     /// The key of a connection that has not authenticated.
-    pub(crate) fn of_address(&self, address: Option<&str>) -> Key {
-        Key(match address.map(|text| (text, text.parse::<IpAddr>())) {
+    pub(crate) fn of_address(&self, address: Option<&str>) -> RateKey {
+        RateKey(match address.map(|text| (text, text.parse::<IpAddr>())) {
             None => self.hasher.hash_one("nobody"),
             Some((_, Ok(IpAddr::V6(address)))) if address.to_ipv4_mapped().is_none() => {
                 self.hasher.hash_one(("network", &address.octets()[..8]))
@@ -71,10 +71,10 @@ impl Rates {
     }
 
     /// The key of a principal that comes from this address.
-    pub(crate) fn of_principal(&self, principal: &Principal, address: Option<&str>) -> Key {
+    pub(crate) fn of_principal(&self, principal: &Principal, address: Option<&str>) -> RateKey {
         match (&principal.user_id, &principal.tenant_id) {
-            (Some(user), tenant) => Key(self.hasher.hash_one(("user", user, tenant))),
-            (None, Some(tenant)) => Key(self.hasher.hash_one(("tenant", tenant))),
+            (Some(user), tenant) => RateKey(self.hasher.hash_one(("user", user, tenant))),
+            (None, Some(tenant)) => RateKey(self.hasher.hash_one(("tenant", tenant))),
             (None, None) => self.of_address(address),
         }
     }
@@ -97,33 +97,33 @@ impl Rates {
     }
 
     /// One more message.
-    pub(crate) fn check_message(&self, key: Key) -> Result<(), RetryAfter> {
+    pub(crate) fn check_message(&self, key: RateKey) -> Result<(), RetryAfter> {
         counted(check(self.messages.as_ref(), key), &self.metrics.rate_limited_messages_total)
     }
 
     /// One more operation.
-    pub(crate) fn check_subscribe(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_subscribe(&self, key: RateKey) -> Result<(), Failure> {
         let checked = check(self.subscribes.as_ref(), key);
         let limited = |after| Failure::rate_limited("operations begin", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// The operation asks for the schema.
-    pub(crate) fn check_introspection(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_introspection(&self, key: RateKey) -> Result<(), Failure> {
         let checked = self.subscribes.as_ref().map_or(Ok(()), |limiter| limiter.check_many(key, INTROSPECTION));
         let limited = |after| Failure::rate_limited("requests for the schema", after);
         counted(checked, &self.metrics.rate_limited_subscribes_total).map_err(limited)
     }
 
     /// One more subscription whose row policy PostgreSQL has to be asked about.
-    pub(crate) fn check_delegated(&self, key: Key) -> Result<(), Failure> {
+    pub(crate) fn check_delegated(&self, key: RateKey) -> Result<(), Failure> {
         let checked = check(self.delegated.as_ref(), key);
         let limited = |after| Failure::rate_limited("subscriptions begin whose policy has to be asked", after);
         counted(checked, &self.metrics.rate_limited_delegated_total).map_err(limited)
     }
 }
 
-fn check(limiter: Option<&Limiter>, key: Key) -> Result<(), RetryAfter> {
+fn check(limiter: Option<&Limiter>, key: RateKey) -> Result<(), RetryAfter> {
     limiter.map_or(Ok(()), |limiter| limiter.check(key))
 }
 
@@ -150,12 +150,12 @@ impl<C: Clock + Clone> Limiter<C> {
         Some(Limiter { cells, clock, burst: rate.burst, keys_max, keys: AtomicUsize::new(0) })
     }
 
-    fn check(&self, key: Key) -> Result<(), RetryAfter> {
+    fn check(&self, key: RateKey) -> Result<(), RetryAfter> {
         self.check_many(key, 1)
     }
 
     /// As many cells at once, but never more than a burst has.
-    fn check_many(&self, Key(key): Key, cells: u32) -> Result<(), RetryAfter> {
+    fn check_many(&self, RateKey(key): RateKey, cells: u32) -> Result<(), RetryAfter> {
         let key = if self.is_full() { key % SHARED } else { key };
         let Some(cells) = NonZeroU32::new(cells.min(self.burst)) else { return Ok(()) };
         let checked = self.cells.check_key_n(&key, cells).unwrap_or(Ok(()));
@@ -202,12 +202,12 @@ mod tests {
     #[test]
     fn the_burst_is_had_at_once_and_then_the_rate() {
         let (limiter, clock) = limiter(0.5, 3, 10);
-        let alice = Key(1);
+        let alice = RateKey(1);
         for _ in 0..3 {
             assert_eq!(limiter.check(alice), Ok(()));
         }
         assert_eq!(limiter.check(alice), Err(RetryAfter(2)));
-        assert_eq!(limiter.check(Key(2)), Ok(()), "each key has its own burst");
+        assert_eq!(limiter.check(RateKey(2)), Ok(()), "each key has its own burst");
         clock.advance(Duration::from_millis(1_500));
         assert_eq!(limiter.check(alice), Err(RetryAfter(1)), "the wait is in whole seconds, never too short");
         clock.advance(Duration::from_millis(500));
@@ -223,21 +223,21 @@ mod tests {
     #[test]
     fn an_expensive_request_takes_many_cells_and_at_most_the_burst() {
         let (few, clock) = limiter(1.0, 3, 10);
-        assert_eq!(few.check_many(Key(1), 20), Ok(()));
-        assert_eq!(few.check(Key(1)), Err(RetryAfter(1)));
+        assert_eq!(few.check_many(RateKey(1), 20), Ok(()));
+        assert_eq!(few.check(RateKey(1)), Err(RetryAfter(1)));
         clock.advance(Duration::from_secs(2));
-        assert_eq!(few.check_many(Key(1), 3), Err(RetryAfter(1)));
-        assert_eq!(few.check_many(Key(1), 2), Ok(()));
+        assert_eq!(few.check_many(RateKey(1), 3), Err(RetryAfter(1)));
+        assert_eq!(few.check_many(RateKey(1), 2), Ok(()));
     }
 
     #[test]
     fn waiting_as_long_as_told_is_enough() {
         for per_s in [0.001, 0.3, 1.0, 7.0, 999.0] {
             let (limiter, clock) = limiter(per_s, 1, 10);
-            assert_eq!(limiter.check(Key(1)), Ok(()));
-            let RetryAfter(seconds) = limiter.check(Key(1)).unwrap_err();
+            assert_eq!(limiter.check(RateKey(1)), Ok(()));
+            let RetryAfter(seconds) = limiter.check(RateKey(1)).unwrap_err();
             clock.advance(Duration::from_secs(seconds));
-            assert_eq!(limiter.check(Key(1)), Ok(()), "{per_s}");
+            assert_eq!(limiter.check(RateKey(1)), Ok(()), "{per_s}");
         }
     }
 
@@ -245,22 +245,22 @@ mod tests {
     fn the_keys_that_are_remembered_are_bounded_and_the_sweep_forgets_the_quiet_ones() {
         let (limiter, clock) = limiter(1.0, 1, 2_000);
         for key in 0..50_000 {
-            let _ = limiter.check(Key(u64::MAX - key));
+            let _ = limiter.check(RateKey(u64::MAX - key));
         }
         assert!(limiter.cells.len() <= 2_000 + SHARED as usize, "{}", limiter.cells.len());
         clock.advance(Duration::from_secs(2));
         limiter.sweep();
         assert_eq!(limiter.cells.len(), 0);
-        assert_eq!(limiter.check(Key(u64::MAX)), Ok(()));
-        assert!(limiter.check(Key(u64::MAX)).is_err(), "each has its own again");
-        assert_eq!(limiter.check(Key(u64::MAX - 1)), Ok(()));
+        assert_eq!(limiter.check(RateKey(u64::MAX)), Ok(()));
+        assert!(limiter.check(RateKey(u64::MAX)).is_err(), "each has its own again");
+        assert_eq!(limiter.check(RateKey(u64::MAX - 1)), Ok(()));
     }
 
     #[test]
     fn a_few_keys_that_are_busy_are_not_taken_for_many() {
         let (limiter, _) = limiter(1_000_000.0, u32::MAX, 10);
         for round in 0..10_000_u64 {
-            assert_eq!(limiter.check(Key(round % 5)), Ok(()));
+            assert_eq!(limiter.check(RateKey(round % 5)), Ok(()));
         }
         assert_eq!(limiter.cells.len(), 5);
     }
@@ -303,7 +303,7 @@ mod tests {
         for (rate, each) in [(limits.subscribes, 1), (limits.messages, 4)] {
             let limiter = Limiter::new(rate.unwrap(), KEYS_MAX, clock.clone()).unwrap();
             for _ in 0..20_000 * each {
-                assert_eq!(limiter.check(Key(1)), Ok(()));
+                assert_eq!(limiter.check(RateKey(1)), Ok(()));
             }
         }
     }

@@ -10,7 +10,7 @@ mod make;
 mod renew;
 mod subscribe;
 
-pub(crate) use admit::{admit, expired, refuse_expired, source};
+pub(crate) use admit::{access, admit, expired, refuse_expired};
 pub(crate) use entities::answer;
 pub(crate) use renew::{Renewal, hold_again, renew};
 pub(crate) use subscribe::{Subscribe, Subscribed};

@@ -4,5 +4,5 @@ mod declare;
 mod draft;
 mod live;
 
-pub(crate) use declare::{Declaration, Field, Source as FieldSource};
+pub(crate) use declare::{Declaration, Field, FieldSource};
 pub(crate) use live::Live;

@@ -30,7 +30,7 @@ pub(super) type Attributes = HashMap<String, HashMap<String, String>>;
 #[derive(Clone, Debug)]
 pub(super) struct SubscriptionField {
     pub name: String,
-    pub source: Source,
+    pub source: RootSource,
     /// What the resolver returns; `None` is the event envelope.
     pub returns: Option<TypeRef>,
     /// Whether what one commit changed is told at once.
@@ -41,8 +41,8 @@ impl SubscriptionField {
     /// What is delivered of one event.
     fn event_type(&self) -> TypeRef {
         let envelope = || match &self.source {
-            Source::Table(table) => event_name(&table.type_name),
-            Source::Topic(_) => event_name(&name::pascal_case(&self.name)),
+            RootSource::Table(table) => event_name(&table.type_name),
+            RootSource::Topic(_) => event_name(&name::pascal_case(&self.name)),
         };
         self.returns.clone().unwrap_or_else(|| TypeRef::named(envelope()).non_null())
     }
@@ -54,7 +54,7 @@ impl SubscriptionField {
 
 /// Where a field's events come from.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(super) enum RootSource {
     Table(Arc<Table>),
     Topic(String),
 }
@@ -87,8 +87,8 @@ fn subscription_field(bound: &BoundField) -> Result<SubscriptionField, SchemaErr
     let source = source(bound)?;
     let name = match (&declaration.name, &source) {
         (Some(name), _) => name.clone(),
-        (None, Source::Table(table)) => table.field.clone(),
-        (None, Source::Topic(topic)) => name::camel_case(topic),
+        (None, RootSource::Table(table)) => table.field.clone(),
+        (None, RootSource::Topic(topic)) => name::camel_case(topic),
     };
     let returns = match &declaration.resolver {
         None => None,
@@ -97,11 +97,11 @@ fn subscription_field(bound: &BoundField) -> Result<SubscriptionField, SchemaErr
     Ok(SubscriptionField { name, source, returns, transactions: declaration.transactions })
 }
 
-fn source(bound: &BoundField) -> Result<Source, SchemaError> {
+fn source(bound: &BoundField) -> Result<RootSource, SchemaError> {
     let declaration = &bound.declaration;
     match (&declaration.table, &bound.table, &declaration.topic) {
-        (Some(_), Some(table), None) => Ok(Source::Table(Arc::clone(table))),
-        (None, None, Some(topic)) => Ok(Source::Topic(topic.clone())),
+        (Some(_), Some(table), None) => Ok(RootSource::Table(Arc::clone(table))),
+        (None, None, Some(topic)) => Ok(RootSource::Topic(topic.clone())),
         (Some(table), None, None) => {
             let field = declaration.name.clone().unwrap_or_else(|| table.clone());
             Err(SchemaError::UnknownTable { field, table: table.clone() })
@@ -113,11 +113,11 @@ fn source(bound: &BoundField) -> Result<Source, SchemaError> {
     }
 }
 
-fn returned(returns: Option<&Returns>, source: &Source, field: &str) -> Result<TypeRef, SchemaError> {
+fn returned(returns: Option<&Returns>, source: &RootSource, field: &str) -> Result<TypeRef, SchemaError> {
     match (returns, source) {
         (Some(returns), _) => parse_reference(&returns.type_ref, &format!("return type of field {field}")),
-        (None, Source::Table(table)) => Ok(TypeRef::named(&table.type_name).non_null()),
-        (None, Source::Topic(_)) => Ok(TypeRef::named(Scalar::Json.name()).non_null()),
+        (None, RootSource::Table(table)) => Ok(TypeRef::named(&table.type_name).non_null()),
+        (None, RootSource::Topic(_)) => Ok(TypeRef::named(Scalar::Json.name()).non_null()),
     }
 }
 
@@ -214,7 +214,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn field(&mut self, field: &SubscriptionField, bound: &BoundField) -> Result<(), SchemaError> {
-        if let Source::Table(table) = &field.source {
+        if let RootSource::Table(table) = &field.source {
             if field.returns.is_none() {
                 self.event(table)?;
             }
@@ -466,7 +466,7 @@ fn root_member(field: &SubscriptionField) -> Member {
     let told = if field.transactions { TypeRef::named(field.transaction_name()).non_null() } else { told };
     let member = Member::new(&field.name, told);
     match &field.source {
-        Source::Table(table) => Member {
+        RootSource::Table(table) => Member {
             arguments: vec![
                 ("where", TypeRef::named(where_name(table))),
                 ("operations", TypeRef::named("Operation").non_null().list()),
@@ -475,7 +475,7 @@ fn root_member(field: &SubscriptionField) -> Member {
             ],
             ..member.described(format!("Changes of {}.", table.name))
         },
-        Source::Topic(topic) => Member {
+        RootSource::Topic(topic) => Member {
             arguments: vec![("after", TypeRef::named("String"))],
             ..member.described(format!("Publications to topic {topic}."))
         },

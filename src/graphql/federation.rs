@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::assemble::{Source, SubscriptionField};
+use super::assemble::{RootSource, SubscriptionField};
 use super::sdl::Definitions;
 use crate::model::{PgType, Table};
 
@@ -29,7 +29,7 @@ pub(super) fn entities<'a>(
     fields: impl IntoIterator<Item = &'a SubscriptionField>,
 ) -> impl Iterator<Item = (usize, &'a Arc<Table>)> {
     fields.into_iter().enumerate().filter_map(|(index, field)| match (&field.source, &field.returns) {
-        (Source::Table(table), None) if has_key(table) => Some((index, table)),
+        (RootSource::Table(table), None) if has_key(table) => Some((index, table)),
         _ => None,
     })
 }

@@ -9,7 +9,7 @@ use apollo_compiler::schema::ExtendedType;
 
 use crate::model::Table;
 
-use super::assemble::{Attributes, Source, SubscriptionField, key_name};
+use super::assemble::{Attributes, RootSource, SubscriptionField, key_name};
 use super::error::{RequestError, RequestErrorKind};
 use super::plan::{
     ColumnField, ColumnValue, EventField, EventSelection, EventValue, LeafKind, ObjectShape, Plan, PlanRoot,
@@ -42,11 +42,11 @@ impl<'d> Planner<'d> {
         let event_type = returned.inner_named_type().as_str();
         match (&field.returns, &field.source) {
             (Some(_), _) => PlanRoot::Value(self.shape(returned, sets)),
-            (None, Source::Table(table)) => PlanRoot::Event(EventSelection {
+            (None, RootSource::Table(table)) => PlanRoot::Event(EventSelection {
                 fields: self.event(event_type, table, sets),
                 table: PlannedTable(std::sync::Arc::clone(table)),
             }),
-            (None, Source::Topic(_)) => PlanRoot::Topic(TopicSelection { fields: self.topic(event_type, sets) }),
+            (None, RootSource::Topic(_)) => PlanRoot::Topic(TopicSelection { fields: self.topic(event_type, sets) }),
         }
     }
 
@@ -170,7 +170,7 @@ impl<'d> Planner<'d> {
 /// A subscription that selects no changes still gets the transactions.
 fn nothing(field: &SubscriptionField) -> PlanRoot {
     match &field.source {
-        Source::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {
+        RootSource::Table(table) if field.returns.is_none() => PlanRoot::Event(EventSelection {
             fields: Box::default(),
             table: PlannedTable(std::sync::Arc::clone(table)),
         }),

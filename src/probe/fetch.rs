@@ -12,7 +12,7 @@ use tokio_postgres::{Error, Row};
 
 use super::error::Trouble;
 use super::reading::{Compared, FORMATS, blame, compared, lost, set, text, told};
-use super::session::{Names, Session};
+use super::session::{Names, ProbeSession};
 use super::statement::{qualified, quoted};
 use super::{Probe, ProbeError};
 use crate::model::Table;
@@ -62,7 +62,7 @@ impl Probe {
 
 impl Fetch<'_> {
     /// Ends its transaction whatever happens in it; one that cannot be ended is the end of the session.
-    async fn transact(&self, session: &Session) -> Result<Vec<Fetched>, Trouble> {
+    async fn transact(&self, session: &ProbeSession) -> Result<Vec<Fetched>, Trouble> {
         let lost = |error: Error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}")));
         session.client.execute(&session.begin, &[]).await.map_err(lost)?;
         let rows = self.read(session).await;
@@ -70,7 +70,7 @@ impl Fetch<'_> {
         rows
     }
 
-    async fn read(&self, session: &Session) -> Result<Vec<Fetched>, Trouble> {
+    async fn read(&self, session: &ProbeSession) -> Result<Vec<Fetched>, Trouble> {
         let role = self.role.map(|role| ("role", role));
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         set(session, role.into_iter().chain(settings)).await?;
@@ -87,7 +87,7 @@ impl Fetch<'_> {
         Ok(rows.into_iter().filter(|(n, _)| visible.contains(n)).map(|(n, row)| (place(n), row)).collect())
     }
 
-    async fn query(&self, session: &Session, compared: &Operators, columns: &str) -> Result<Vec<Row>, Trouble> {
+    async fn query(&self, session: &ProbeSession, compared: &Operators, columns: &str) -> Result<Vec<Row>, Trouble> {
         let tenant = self.tenant_json();
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&self.keys, Type::TEXT), (&tenant, Type::TEXT)];
         let rows = session.client.query_typed(&self.statement(compared, columns), &parameters).await;

@@ -52,7 +52,7 @@ const STALE_ROUNDS_MAX: usize = 8;
 
 /// What PostgreSQL says of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RowVerdict {
     /// The condition is true.
     Visible,
     /// It is false or NULL.
@@ -102,19 +102,19 @@ impl Probe {
     }
 
     /// A verdict for each image.
-    pub async fn ask(&self, question: &Arc<Question>, images: &[Arc<str>]) -> Result<Vec<Verdict>, ProbeError> {
+    pub async fn ask(&self, question: &Arc<Question>, images: &[Arc<str>]) -> Result<Vec<RowVerdict>, ProbeError> {
         let ask = Ask { question: Arc::clone(question), images: images.to_vec() };
         let mut answers = self.ask_all(&[ask]).await;
         answers.pop().unwrap_or_else(|| Ok(Vec::new()))
     }
 
     /// The same for several questions in as few round trips as can be: questions that set the same settings share them.
-    pub async fn ask_all(&self, asks: &[Ask]) -> Vec<Result<Vec<Verdict>, ProbeError>> {
+    pub async fn ask_all(&self, asks: &[Ask]) -> Vec<Result<Vec<RowVerdict>, ProbeError>> {
         let mut kin: BTreeMap<Names, Vec<usize>> = BTreeMap::new();
         for (index, ask) in asks.iter().enumerate() {
             kin.entry(Names::of(&ask.question)).or_default().push(index);
         }
-        let mut answers: Vec<_> = asks.iter().map(|ask| Ok(vec![Verdict::Unasked; ask.images.len()])).collect();
+        let mut answers: Vec<_> = asks.iter().map(|ask| Ok(vec![RowVerdict::Unasked; ask.images.len()])).collect();
         let mut deadline = None;
         for (names, indexes) in kin {
             let group: Vec<&Ask> = indexes.iter().map(|index| &asks[*index]).collect();
@@ -132,7 +132,7 @@ impl Probe {
         names: &Names,
         asks: &[&Ask],
         deadline: &mut Option<Instant>,
-    ) -> Vec<Result<Vec<Verdict>, ProbeError>> {
+    ) -> Vec<Result<Vec<RowVerdict>, ProbeError>> {
         let mut session = match self.session(names).await {
             Ok(session) => session,
             Err(error) => return asks.iter().map(|_| Err(error.clone())).collect(),

@@ -16,7 +16,7 @@ use tokio_postgres::{Error, Row};
 
 use super::error::Trouble;
 use super::reading::{Compared, FORMATS, blame, compared, lost, set, text, told};
-use super::session::{Lease, Names, Session};
+use super::session::{Lease, Names, ProbeSession};
 use super::statement::{qualified, quoted};
 use super::{Probe, ProbeError};
 use crate::model::{Lsn, Table, Timestamp};
@@ -143,7 +143,7 @@ impl Pages {
 }
 
 impl Scan<'_> {
-    async fn begin(&self, session: &Session) -> Result<Option<Moment>, Trouble> {
+    async fn begin(&self, session: &ProbeSession) -> Result<Option<Moment>, Trouble> {
         let lost = |error: Error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}")));
         session.client.batch_execute(BEGIN).await.map_err(lost)?;
         let begun = self.moment(session).await?;
@@ -166,7 +166,7 @@ impl Scan<'_> {
         Ok((!rewritten).then_some(begun.moment))
     }
 
-    async fn moment(&self, session: &Session) -> Result<Begun, Trouble> {
+    async fn moment(&self, session: &ProbeSession) -> Result<Begun, Trouble> {
         let rows = session.client.query_typed(MOMENT, &[(&self.table.oid, Type::OID)]).await;
         let rows = rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?;
         let written: i64 = first(&rows, 1)?;
@@ -180,7 +180,7 @@ impl Scan<'_> {
     }
 
     /// The condition on the tenant, if there is one. A column that is gone is an error: without it all rows would be given.
-    async fn of_tenant(&self, session: &Session) -> Result<Option<String>, Trouble> {
+    async fn of_tenant(&self, session: &ProbeSession) -> Result<Option<String>, Trouble> {
         let Some(index) = self.table.tenant.filter(|_| self.tenant.is_some()) else { return Ok(None) };
         let name = &self.table.columns[index].name;
         let compared = compared(session, self.table, std::iter::once(index)).await?;
@@ -225,12 +225,12 @@ impl ToSql for Literal<'_> {
     to_sql_checked!();
 }
 
-async fn process(session: &Session) -> Result<i32, Trouble> {
+async fn process(session: &ProbeSession) -> Result<i32, Trouble> {
     let rows = session.client.query_typed("select pg_catalog.pg_backend_pid()", &[]).await;
     first(&rows.map_err(|error| Trouble::of(&error, Trouble::Condition))?, 0)
 }
 
-async fn end(session: &Session) -> Result<(), Trouble> {
+async fn end(session: &ProbeSession) -> Result<(), Trouble> {
     let ended = session.client.execute(&session.end, &[]).await;
     ended.map(drop).map_err(|error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}"))))
 }

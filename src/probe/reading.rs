@@ -11,7 +11,7 @@ use tokio_postgres::{Error, Row};
 
 use super::ProbeError;
 use super::error::Trouble;
-use super::session::Session;
+use super::session::ProbeSession;
 use super::statement::quoted;
 use crate::model::Table;
 
@@ -60,7 +60,7 @@ pub(super) struct Compared {
 
 /// By the columns' names; to be asked as the role that is to name them.
 pub(super) async fn compared(
-    session: &Session,
+    session: &ProbeSession,
     table: &Table,
     columns: impl Iterator<Item = usize>,
 ) -> Result<HashMap<String, Compared>, Trouble> {
@@ -83,7 +83,7 @@ pub(super) fn text(table: &Table, index: usize) -> String {
     format!("case when t.{column} is distinct from null then pg_catalog.format('%s', t.{column}) end")
 }
 
-pub(super) async fn set(session: &Session, settings: impl Iterator<Item = (&str, &str)>) -> Result<(), Trouble> {
+pub(super) async fn set(session: &ProbeSession, settings: impl Iterator<Item = (&str, &str)>) -> Result<(), Trouble> {
     let (names, values): (Vec<&str>, Vec<&str>) = settings.unzip();
     let refused = |code: Box<str>| match &*code {
         "22023" | "42501" | "42704" => Trouble::Role(code),

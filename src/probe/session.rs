@@ -25,7 +25,7 @@ impl Names {
 }
 
 /// A session and what is known of it.
-pub(super) struct Session {
+pub(super) struct ProbeSession {
     pub(super) client: ClientWrapper,
     pub(super) begin: Statement,
     pub(super) set: Statement,
@@ -35,7 +35,7 @@ pub(super) struct Session {
     named: BTreeSet<Box<str>>,
 }
 
-impl Session {
+impl ProbeSession {
     /// Whether it has never set anything but these.
     pub(super) fn fits(&self, names: &Names) -> bool {
         self.named.is_subset(&names.0)
@@ -56,13 +56,13 @@ pub(super) struct Sessions {
 }
 
 impl Manager for Sessions {
-    type Type = Session;
+    type Type = ProbeSession;
     type Error = ProbeError;
 
-    async fn create(&self) -> Result<Session, ProbeError> {
+    async fn create(&self) -> Result<ProbeSession, ProbeError> {
         let client = self.manager.create().await?;
         client.batch_execute(&statement::setup(self.statement_timeout.as_millis().max(1))).await?;
-        Ok(Session {
+        Ok(ProbeSession {
             begin: client.prepare(statement::BEGIN).await?,
             set: client.prepare(statement::SET).await?,
             next: client.prepare(statement::NEXT).await?,
@@ -74,11 +74,11 @@ impl Manager for Sessions {
     }
 
     /// A session that is given back has ended its transaction: all that may have happened is that it was closed.
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<ProbeError> {
+    async fn recycle(&self, session: &mut ProbeSession, _: &Metrics) -> RecycleResult<ProbeError> {
         if session.client.is_closed() { Err(RecycleError::message("the connection is closed")) } else { Ok(()) }
     }
 
-    fn detach(&self, session: &mut Session) {
+    fn detach(&self, session: &mut ProbeSession) {
         self.manager.detach(&mut session.client);
     }
 }
@@ -92,7 +92,7 @@ impl Lease {
     }
 
     /// `None` once it was closed.
-    pub(super) fn session(&mut self) -> Option<&mut Session> {
+    pub(super) fn session(&mut self) -> Option<&mut ProbeSession> {
         self.0.as_deref_mut()
     }
 

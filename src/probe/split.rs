@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::error::Trouble;
 use super::trip::Answer;
-use super::{Ask, ProbeError, Question, Verdict};
+use super::{Ask, ProbeError, Question, RowVerdict};
 
 /// Into how many parts a part is split.
 const WAYS: usize = 8;
@@ -23,7 +23,7 @@ pub(super) struct Part {
 /// Verdicts so far and parts that wait.
 pub(super) struct Parts<'a> {
     asks: &'a [&'a Ask],
-    verdicts: Vec<Result<Vec<Verdict>, ProbeError>>,
+    verdicts: Vec<Result<Vec<RowVerdict>, ProbeError>>,
     tested: Vec<bool>,
     /// Questions without an answer in the last round, because their statement was parsed again.
     stale: Vec<bool>,
@@ -53,12 +53,12 @@ impl<'a> Parts<'a> {
         self.stale[part.ask] = matches!(answer, Err(Trouble::Stale));
         match answer {
             Ok(visible) if visible.len() == part.images.len() => {
-                let verdict = |visible| if visible { Verdict::Visible } else { Verdict::Hidden };
+                let verdict = |visible| if visible { RowVerdict::Visible } else { RowVerdict::Hidden };
                 self.write(part, visible.into_iter().map(verdict));
             }
             Ok(_) => self.fail(part, |question| unanswerable(question, "00000".into())),
             Err(Trouble::Raised(code)) => self.raised(part, code),
-            Err(Trouble::TimedOut) => self.write_all(part, &Verdict::TimedOut),
+            Err(Trouble::TimedOut) => self.write_all(part, &RowVerdict::TimedOut),
             Err(Trouble::Unanswered) => {}
             Err(Trouble::Lost(reason)) => self.fail(part, |_| ProbeError::ConnectionLost { reason }),
             Err(Trouble::Busy(sqlstate)) => self.fail(part, |_| ProbeError::Busy { sqlstate }),
@@ -72,7 +72,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Vec<Result<Vec<Verdict>, ProbeError>> {
+    pub(super) fn finish(self) -> Vec<Result<Vec<RowVerdict>, ProbeError>> {
         let verdicts = self.verdicts.into_iter().zip(self.stale).zip(self.asks);
         verdicts
             .map(|((verdicts, stale), ask)| if stale { unsettled(verdicts, &ask.question) } else { verdicts })
@@ -85,16 +85,16 @@ impl<'a> Parts<'a> {
         }
         match part.images.len() {
             0 => self.fail(part, |question| unanswerable(question, code)),
-            1 => self.write_all(part, &Verdict::Raised(code)),
+            1 => self.write_all(part, &RowVerdict::Raised(code)),
             _ => self.waiting.extend(split(part)),
         }
     }
 
-    fn write_all(&mut self, part: &Part, verdict: &Verdict) {
+    fn write_all(&mut self, part: &Part, verdict: &RowVerdict) {
         self.write(part, part.images.clone().map(|_| verdict.clone()));
     }
 
-    fn write(&mut self, part: &Part, verdicts: impl Iterator<Item = Verdict>) {
+    fn write(&mut self, part: &Part, verdicts: impl Iterator<Item = RowVerdict>) {
         if let Ok(all) = &mut self.verdicts[part.ask] {
             all[part.images.clone()].iter_mut().zip(verdicts).for_each(|(old, new)| *old = new);
         }
@@ -110,7 +110,7 @@ impl<'a> Parts<'a> {
 
 /// `set role none` means rowcast's own user, and a setting without a prefix may be PostgreSQL's own: row security itself
 /// is one.
-fn check(ask: &Ask) -> Result<Vec<Verdict>, ProbeError> {
+fn check(ask: &Ask) -> Result<Vec<RowVerdict>, ProbeError> {
     let question = &ask.question;
     if &*question.role == "none" {
         return Err(ProbeError::RoleRefused { role: question.role.clone(), sqlstate: "22023".into() });
@@ -118,7 +118,7 @@ fn check(ask: &Ask) -> Result<Vec<Verdict>, ProbeError> {
     if question.settings.iter().any(|(name, _)| !name.contains('.')) {
         return Err(ProbeError::SettingRefused { sqlstate: "42602".into() });
     }
-    Ok(vec![Verdict::Unasked; ask.images.len()])
+    Ok(vec![RowVerdict::Unasked; ask.images.len()])
 }
 
 fn unanswerable(question: &Question, sqlstate: Box<str>) -> ProbeError {
@@ -130,9 +130,12 @@ fn unbound(question: &Question, reason: &'static str) -> ProbeError {
 }
 
 /// What was decided is kept; otherwise the reason is reported.
-fn unsettled(verdicts: Result<Vec<Verdict>, ProbeError>, question: &Question) -> Result<Vec<Verdict>, ProbeError> {
+fn unsettled(
+    verdicts: Result<Vec<RowVerdict>, ProbeError>,
+    question: &Question,
+) -> Result<Vec<RowVerdict>, ProbeError> {
     let verdicts = verdicts?;
-    if verdicts.iter().any(|verdict| *verdict != Verdict::Unasked) {
+    if verdicts.iter().any(|verdict| *verdict != RowVerdict::Unasked) {
         return Ok(verdicts);
     }
     Err(ProbeError::Unsettled { table: question.table.to_string(), role: question.role.clone() })
@@ -151,7 +154,7 @@ mod tests {
     use super::{Part, Parts, split};
     use crate::model::TableName;
     use crate::probe::error::Trouble;
-    use crate::probe::{Ask, ProbeError, Question, Verdict};
+    use crate::probe::{Ask, ProbeError, Question, RowVerdict};
     use crate::security::Reads;
 
     fn ask(images: usize) -> Ask {
@@ -176,7 +179,7 @@ mod tests {
         parts.settle(&Part { ask: 1, images: 1..2 }, Err(Trouble::Stale));
         let answers = parts.finish();
         assert!(matches!(&answers[0], Err(error @ ProbeError::Unsettled { .. }) if error.is_transient()));
-        assert_eq!(answers[1], Ok(vec![Verdict::Visible, Verdict::Unasked]));
+        assert_eq!(answers[1], Ok(vec![RowVerdict::Visible, RowVerdict::Unasked]));
     }
 
     #[test]

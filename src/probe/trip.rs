@@ -12,7 +12,7 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::error::Trouble;
 use super::image::{array, form};
-use super::session::{Lease, Names, Session};
+use super::session::{Lease, Names, ProbeSession};
 use super::split::Part;
 use super::statement::{self, Form};
 use super::{Ask, Question};
@@ -49,7 +49,7 @@ fn blame(answers: &mut Vec<Answer>) {
     }
 }
 
-async fn travel(session: &mut Session, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
+async fn travel(session: &mut ProbeSession, asks: &[&Ask], parts: &[Part], answers: &mut Vec<Answer>) {
     let mut prepared = Prepared::new();
     for index in parts.iter().map(|part| part.ask) {
         if let Entry::Vacant(place) = prepared.entry(index) {
@@ -69,7 +69,13 @@ async fn travel(session: &mut Session, asks: &[&Ask], parts: &[Part], answers: &
 
 type Prepared = HashMap<usize, (Result<Statement, Trouble>, Form)>;
 
-async fn exchange(session: &Session, asks: &[&Ask], parts: &[Part], prepared: &Prepared, answers: &mut Vec<Answer>) {
+async fn exchange(
+    session: &ProbeSession,
+    asks: &[&Ask],
+    parts: &[Part],
+    prepared: &Prepared,
+    answers: &mut Vec<Answer>,
+) {
     let steps = parts.iter().map(|part| {
         let (ask, (bound, form)) = (asks[part.ask], prepared[&part.ask].clone());
         let images = &ask.images[part.images.clone()];
@@ -101,7 +107,7 @@ async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> 
 /// One part in the transaction that is open, and whether the next one was opened. All three requests leave at the first
 /// poll. Without a transaction there would be no role: whatever follows a transaction that was not opened is no answer.
 async fn step(
-    session: &Session,
+    session: &ProbeSession,
     question: &Question,
     bound: Result<Statement, Trouble>,
     images: String,

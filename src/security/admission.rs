@@ -5,11 +5,15 @@ use std::sync::Arc;
 use super::columns::Columns;
 use super::row_policy::{Question, RowRule};
 use super::tenant::TopicRule;
+use crate::model::Operation;
 use crate::predicate::Predicate;
 
 /// What the gate granted, and what it will hold each event against.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Admission(pub(super) Rule);
+pub struct Admission {
+    pub(super) rule: Rule,
+    pub(super) operations: Option<Box<[Operation]>>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Rule {
@@ -31,7 +35,7 @@ pub(super) struct RowsRule {
 impl Admission {
     /// What every row that may be shown meets, for the index.
     pub fn condition(&self) -> Option<Predicate> {
-        let Rule::Rows(rule) = &self.0 else { return None };
+        let Rule::Rows(rule) = &self.rule else { return None };
         let policy = match &rule.policy {
             RowRule::All => None,
             RowRule::Decided(predicate) | RowRule::Delegated { possible: predicate, .. } => Some(predicate),
@@ -39,9 +43,14 @@ impl Admission {
         Some(Predicate::and(rule.tenant.iter().chain(policy).cloned()))
     }
 
+    /// The operations that may be watched; `None` is all of them.
+    pub fn operations(&self) -> Option<&[Operation]> {
+        self.operations.as_deref()
+    }
+
     /// What PostgreSQL has to be asked, if the index and the gate cannot decide alone.
     pub fn question(&self) -> Option<&Arc<Question>> {
-        match &self.0 {
+        match &self.rule {
             Rule::Rows(RowsRule { policy: RowRule::Delegated { question, .. }, .. }) => Some(question),
             Rule::Rows(_) | Rule::Topic(_) => None,
         }
@@ -49,7 +58,7 @@ impl Admission {
 
     /// What of a row may be shown.
     pub fn columns(&self) -> Columns {
-        match &self.0 {
+        match &self.rule {
             Rule::Rows(rule) => rule.columns.clone(),
             Rule::Topic(_) => Columns::default(),
         }
@@ -57,7 +66,7 @@ impl Admission {
 
     /// Whether one event may be shown to principals of several tenants.
     pub fn spans_tenants(&self) -> bool {
-        match &self.0 {
+        match &self.rule {
             Rule::Rows(rule) => rule.for_everybody,
             Rule::Topic(rule) => rule.is_public(),
         }
@@ -65,7 +74,7 @@ impl Admission {
 
     /// Whose messages of its topic are shown, for the index: a tenant's, or with `None` those for everybody.
     pub fn audiences(&self) -> Vec<Option<Box<str>>> {
-        match &self.0 {
+        match &self.rule {
             Rule::Rows(_) => Vec::new(),
             Rule::Topic(rule) => rule.audiences(),
         }

@@ -46,7 +46,7 @@ impl<'a> Inspection<'a> {
 
     /// What the policies of this admission say of the old and the new image without asking.
     pub fn standing(&self, admission: &Admission) -> (Standing<'a>, Standing<'a>) {
-        match (&self.event.change, &admission.0) {
+        match (&self.event.change, &admission.rule) {
             (Change::Row(change), Rule::Rows(rule)) => {
                 let standing = |image, tuple: &'a Option<Tuple>| match tuple {
                     Some(tuple) => standing(&rule.policy, image_of(image, change, tuple), tuple),
@@ -68,7 +68,7 @@ impl<'a> Inspection<'a> {
         'a: 'v,
     {
         let mut seen_before = false;
-        let image = match (&self.event.change, &admission.0) {
+        let image = match (&self.event.change, &admission.rule) {
             (Change::Row(change), Rule::Rows(rule)) => {
                 seen_before = self.was_visible(change, rule, judged);
                 self.row(change, rule, transition, judged)?

@@ -4,8 +4,9 @@
 //! - The gate does no IO, and a refusal contains no row values.
 //!
 //! ```text
-//!   subscribe:  admit(principal, table or topic) ──▶ Admission (its condition joins the subscription's in the index)
-//!   event:      Inspection::visible(admission)   ──▶ Visible, or nothing
+//!   subscribe:  Gate::admit(request)           ──▶ Admission (its condition joins the subscription's in the index)
+//!   explain:    Gate::inspect(request)         ──▶ what each of the five modules says
+//!   event:      Inspection::visible(admission) ──▶ Visible, or nothing
 //! ```
 //! The tenant rule is evaluated twice, by the index to find candidates and here on the delivered image: a defect of
 //! the index shows as `gate_refusals_total`, not as a leak.
@@ -23,7 +24,7 @@ mod visible;
 
 pub use admission::Admission;
 pub use columns::Columns;
-pub use gate::Gate;
+pub use gate::{AccessRequest, FieldRules, Gate, GateRules, SourceAccess, Verdict};
 pub use inspection::{Inspection, Judged, Standing};
 pub use refusal::{Module, Refusal};
 pub use row_policy::{

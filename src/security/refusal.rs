@@ -85,6 +85,19 @@ pub enum Module {
     Columns,
 }
 
+impl Module {
+    /// As operators read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Module::Federation => "federation",
+            Module::Scope => "scope",
+            Module::Tenant => "tenant",
+            Module::RowPolicy => "row_policy",
+            Module::Columns => "columns",
+        }
+    }
+}
+
 impl Refusal {
     /// Whose no it is.
     pub fn module(&self) -> Module {

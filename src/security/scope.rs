@@ -128,12 +128,12 @@ pub fn check_scopes(field: &FieldScope, principal: &Principal) -> Result<(), Sco
 
 /// The operations that a subscription watches: what it asked for if the field gives that, and what the field gives if
 /// it asked for nothing in particular. `None` is all of them.
-pub fn watched(field: &FieldScope, asked: Option<&[Operation]>) -> Result<Option<Vec<Operation>>, ScopeRefusal> {
-    let Some(allowed) = &field.operations else { return Ok(asked.map(<[_]>::to_vec)) };
+pub fn watched(field: &FieldScope, asked: Option<&[Operation]>) -> Result<Option<Box<[Operation]>>, ScopeRefusal> {
+    let Some(allowed) = &field.operations else { return Ok(asked.map(Into::into)) };
     let asked = asked.unwrap_or(allowed);
     let beyond: Vec<_> = asked.iter().filter(|operation| !allowed.contains(operation)).map(|it| it.name()).collect();
     if beyond.is_empty() {
-        return Ok(Some(asked.to_vec()));
+        return Ok(Some(asked.into()));
     }
     Err(ScopeRefusal::Operation { asked: beyond, allowed: allowed.iter().map(|it| it.name()).collect() })
 }
@@ -232,12 +232,12 @@ mod tests {
     fn a_field_gives_the_operations_that_it_was_declared_with() {
         use Operation::{Delete, Insert, Truncate, Update};
         let field = FieldScope { operations: Some([Insert, Update].into()), ..FieldScope::default() };
-        assert_eq!(watched(&field, None), Ok(Some(vec![Insert, Update])));
-        assert_eq!(watched(&field, Some(&[Update])), Ok(Some(vec![Update])));
+        assert_eq!(watched(&field, None), Ok(Some([Insert, Update].into())));
+        assert_eq!(watched(&field, Some(&[Update])), Ok(Some([Update].into())));
         let refusal = watched(&field, Some(&[Insert, Delete, Truncate])).unwrap_err();
         assert_eq!(refusal.code(), "OPERATION_FORBIDDEN");
         assert_eq!(refusal.to_string(), "this field does not give DELETE, TRUNCATE: watch INSERT, UPDATE");
         assert_eq!(watched(&FieldScope::default(), None), Ok(None));
-        assert_eq!(watched(&FieldScope::default(), Some(&[Delete])), Ok(Some(vec![Delete])));
+        assert_eq!(watched(&FieldScope::default(), Some(&[Delete])), Ok(Some([Delete].into())));
     }
 }

@@ -11,7 +11,7 @@ use super::message::ClientMessage;
 use super::operations::{Admission, Operations};
 use super::reply::{ServerMessage, operation_limit};
 use super::sse::Dialect;
-use super::state::{Action, InitPayload, Input, Lane, Phase, State};
+use super::state::{Action, InitPayload, Input, Phase, Route, State};
 use super::timer::{Timer, Timers};
 use super::violation::Violation;
 use crate::model::{OperationId, Request};
@@ -216,7 +216,7 @@ impl Session {
             Admission::Duplicate => self.close(Close::subscriber_exists(id)),
             Admission::Full => {
                 let frame = operation_limit(id, self.limits.operations_max);
-                self.queue(frame, Lane::Operation(id.into()));
+                self.queue(frame, Route::Operation(id.into()));
             }
         }
     }
@@ -310,10 +310,10 @@ impl Session {
     }
 
     fn transmit(&mut self, message: ServerMessage<'_>) {
-        self.queue(self.dialect.frame(message), Lane::Control);
+        self.queue(self.dialect.frame(message), Route::Control);
     }
 
-    fn queue(&mut self, frame: Frame, lane: Lane) {
+    fn queue(&mut self, frame: Frame, lane: Route) {
         self.actions.push_back(Action::Transmit { frame, lane });
     }
 }

@@ -101,6 +101,6 @@ pub use operations::Admission;
 pub use queue::{Bound, Overflow, Pushed, Queue};
 pub use reply::ServerMessage;
 pub use sse::Dialect;
-pub use state::{Action, InitPayload, Input, Lane, Phase};
+pub use state::{Action, InitPayload, Input, Phase, Route};
 pub use subprotocol::{GRAPHQL_TRANSPORT_WS, choose};
 pub use violation::Violation;

@@ -9,7 +9,7 @@ use crate::model::Position;
 
 /// The positions of the frames that were taken.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ResumePoint {
     /// Position of the last frame.
     last: Option<Position>,
     /// The last position that differs from `last`: if two operations have a frame of the same event, one may be taken
@@ -23,7 +23,7 @@ pub(super) struct Progress {
     behind: bool,
 }
 
-impl Progress {
+impl ResumePoint {
     /// An operation begins; its results may be queued `behind` later ones of others.
     pub(super) fn begins(&mut self, behind: bool) {
         self.operations = self.operations.saturating_add(1);

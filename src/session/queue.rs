@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use super::close::Close;
 use super::coalesce::{Queued, RowNews, fold};
 use super::limits::Limits;
-use super::progress::Progress;
-use super::state::Lane;
+use super::progress::ResumePoint;
+use super::state::Route;
 use crate::model::{OperationId, Position};
 use crate::payload::Frame;
 
@@ -44,7 +44,7 @@ pub struct Queue {
     control: VecDeque<Queued>,
     data: VecDeque<Queued>,
     bytes: usize,
-    progress: Progress,
+    progress: ResumePoint,
     /// When something was queued first after the sender came.
     stirred: Option<Instant>,
     door: Door,
@@ -109,7 +109,7 @@ impl Queue {
             control: VecDeque::new(),
             data: VecDeque::new(),
             bytes: 0,
-            progress: Progress::default(),
+            progress: ResumePoint::default(),
             stirred: None,
             door: Door::Open,
             foldable: false,
@@ -149,10 +149,10 @@ impl Queue {
     }
 
     /// Carries out [`Action::Transmit`](super::Action::Transmit).
-    pub fn transmit(&mut self, lane: Lane, frame: Frame, now: Instant) -> Pushed {
+    pub fn transmit(&mut self, lane: Route, frame: Frame, now: Instant) -> Pushed {
         let operation = match lane {
-            Lane::Control => None,
-            Lane::Operation(id) => Some(id),
+            Route::Control => None,
+            Route::Operation(id) => Some(id),
         };
         self.admit(Queued { frame, since: now, operation, position: None, row: None })
     }

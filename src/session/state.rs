@@ -118,7 +118,7 @@ pub enum Action {
         /// The frame.
         frame: Frame,
         /// Behind what.
-        lane: Lane,
+        lane: Route,
     },
     /// Finish the queue and close the socket. No action follows.
     Close(Close),
@@ -126,7 +126,7 @@ pub enum Action {
 
 /// Behind what a frame queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Route {
     /// Ack, ping and pong: ahead of whatever operations have queued, so that a pong is prompt behind 10,000 events.
     Control,
     /// A frame of this operation, in the order of the data.

@@ -75,10 +75,10 @@ fn the_rooms_of_the_engine_depend_on_each_other_in_one_direction() {
             "{room} may name only rooms above it in the table"
         );
         let engine = sources(&format!("engine/{room}"));
-        let names = engine.iter().flat_map(Source::names_of_rooms);
-        let named: BTreeSet<_> = names.filter_map(|name| name.strip_prefix("engine::").map(str::to_owned)).collect();
-        let named: Vec<_> = named.iter().map(String::as_str).filter(|name| name != room).collect();
-        assert_eq!(named, *allowed, "what {room} names");
+        let all = engine.iter().flat_map(Source::names_of_rooms);
+        let of_engine: BTreeSet<_> = all.filter_map(|name| name.strip_prefix("engine::").map(str::to_owned)).collect();
+        let others: Vec<_> = of_engine.iter().map(String::as_str).filter(|name| name != room).collect();
+        assert_eq!(others, *allowed, "what {room} names");
     }
 }
 

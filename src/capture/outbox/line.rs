@@ -7,7 +7,7 @@ use crate::capture::backoff::Backoff;
 use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::{Begins, Capture, ServerIdentity, first};
 use crate::capture::error::CaptureError;
-use crate::capture::supervisor::{End, Ends, Line, Purpose};
+use crate::capture::supervisor::{ConnectionEnd, Ends, Line, Purpose};
 use crate::model::Lsn;
 
 impl Capture {
@@ -63,7 +63,7 @@ impl Line for OutboxLine {
         session::open(&self.conninfo, &self.settings, purpose).await
     }
 
-    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> End {
+    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> ConnectionEnd {
         match Reading::new(opened, &self.settings, &mut self.seen, ends).run().await {
             Err(end) => end,
         }

@@ -8,12 +8,12 @@ use tokio::time::sleep;
 
 use super::rhythm::{Rhythm, Wait};
 use super::scribe::{Scribe, Window, behind};
-use super::session::{Opened, Session};
+use super::session::{Opened, OutboxSession};
 use super::settings::OutboxSettings;
 use crate::capture::consumer::Captured;
 use crate::capture::error::CaptureError;
 use crate::capture::handover::Parcel;
-use crate::capture::supervisor::{End, Ends};
+use crate::capture::supervisor::{ConnectionEnd, Ends};
 use crate::capture::wire::Replication;
 use crate::model::Lsn;
 
@@ -38,7 +38,7 @@ enum Role {
 
 /// The life of one connection.
 pub(super) struct Reading<'a> {
-    session: &'a Session,
+    session: &'a OutboxSession,
     notifies: bool,
     nudge: Arc<tokio::sync::Notify>,
     /// Transactions before this position are not handed over again.
@@ -66,7 +66,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub(super) async fn run(&mut self) -> Result<std::convert::Infallible, End> {
+    pub(super) async fn run(&mut self) -> Result<std::convert::Infallible, ConnectionEnd> {
         self.take_over().await?;
         loop {
             let closing = self.session.close_window().await?;
@@ -79,7 +79,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn take_over(&mut self) -> Result<(), End> {
+    async fn take_over(&mut self) -> Result<(), ConnectionEnd> {
         if self.role == Role::Follower && self.session.take_over().await? {
             self.role = Role::Poller;
         }
@@ -87,7 +87,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Hands over everything up to a position.
-    async fn read_windows(&mut self, newest: Lsn) -> Result<(), End> {
+    async fn read_windows(&mut self, newest: Lsn) -> Result<(), ConnectionEnd> {
         while self.next <= newest {
             for window in self.unread().await? {
                 self.hand_over(&window).await?;
@@ -110,7 +110,7 @@ impl<'a> Reading<'a> {
         if windows.is_empty() { Err(self.session.trimmed(self.next)) } else { Ok(windows) }
     }
 
-    async fn hand_over(&mut self, window: &Window) -> Result<(), End> {
+    async fn hand_over(&mut self, window: &Window) -> Result<(), ConnectionEnd> {
         let skip = self.next.0.saturating_sub(window.first.0).cast_signed();
         let mut rows = self.session.rows(window, skip).await?;
         let (mut scribe, mut messages) = (Scribe::new(*window), Vec::new());
@@ -134,25 +134,25 @@ impl<'a> Reading<'a> {
         self.hand(vec![Replication::Keepalive { wal_end: behind(window.last), answer: false }]).await
     }
 
-    async fn give(&mut self, messages: Vec<(Lsn, bytes::Bytes)>) -> Result<(), End> {
+    async fn give(&mut self, messages: Vec<(Lsn, bytes::Bytes)>) -> Result<(), ConnectionEnd> {
         if let Some((position, _)) = messages.last() {
             *self.seen = behind(*position).max(*self.seen);
         }
         self.hand(messages.into_iter().map(|(wal_start, body)| Replication::Data { wal_start, body }).collect()).await
     }
 
-    async fn hand(&mut self, items: Vec<Replication>) -> Result<(), End> {
+    async fn hand(&mut self, items: Vec<Replication>) -> Result<(), ConnectionEnd> {
         let parcel = Parcel::new(items);
         let Ends { giver, stop, .. } = &mut self.ends;
         let room = tokio::select! {
             biased;
-            _ = &mut **stop => return Err(End::Stopped),
+            _ = &mut **stop => return Err(ConnectionEnd::Stopped),
             room = giver.room_for(Some(&parcel)) => room,
         };
-        room.and_then(|room| giver.send(parcel, room)).map_err(|_| End::Stopped)
+        room.and_then(|room| giver.send(parcel, room)).map_err(|_| ConnectionEnd::Stopped)
     }
 
-    async fn tell_horizon(&mut self, seen: String) -> Result<(), End> {
+    async fn tell_horizon(&mut self, seen: String) -> Result<(), ConnectionEnd> {
         if seen == self.told {
             return Ok(());
         }
@@ -160,12 +160,12 @@ impl<'a> Reading<'a> {
         let Ends { giver, stop, .. } = &mut self.ends;
         tokio::select! {
             biased;
-            _ = &mut **stop => Err(End::Stopped),
-            told = giver.tell_in_turn(Captured::Horizon { snapshot: seen }) => told.map_err(|_| End::Stopped),
+            _ = &mut **stop => Err(ConnectionEnd::Stopped),
+            told = giver.tell_in_turn(Captured::Horizon { snapshot: seen }) => told.map_err(|_| ConnectionEnd::Stopped),
         }
     }
 
-    async fn wait(&mut self) -> Result<(), End> {
+    async fn wait(&mut self) -> Result<(), ConnectionEnd> {
         match (self.rhythm.wait(Instant::now()), self.role) {
             (Wait::For(pause), Role::Sleeper) => {
                 self.wake_up().await?;
@@ -193,17 +193,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn wake_up(&mut self) -> Result<(), End> {
+    async fn wake_up(&mut self) -> Result<(), ConnectionEnd> {
         self.role = Role::Poller;
         Ok(self.session.wake_up().await?)
     }
 
     /// Whether somebody cut it short.
-    async fn pause(&mut self, pause: Duration) -> Result<bool, End> {
+    async fn pause(&mut self, pause: Duration) -> Result<bool, ConnectionEnd> {
         let stop: &mut oneshot::Receiver<()> = self.ends.stop;
         tokio::select! {
             biased;
-            _ = stop => Err(End::Stopped),
+            _ = stop => Err(ConnectionEnd::Stopped),
             () = self.session.bell.rung() => Ok(true),
             () = self.nudge.notified() => Ok(true),
             () = sleep(pause) => Ok(false),

@@ -66,7 +66,7 @@ const TAKE_OVER: &str = "select pg_catalog.pg_try_advisory_lock(1919907683, 5)";
 
 /// A connection that is ready.
 pub(in crate::capture) struct Opened {
-    pub(super) session: Session,
+    pub(super) session: OutboxSession,
     pub(in crate::capture) identity: ServerIdentity,
     /// Every transaction at or behind this position follows.
     pub(in crate::capture) begins_at: Lsn,
@@ -77,7 +77,7 @@ pub(in crate::capture) struct Opened {
     pub(super) notifies: bool,
 }
 
-pub(super) struct Session {
+pub(super) struct OutboxSession {
     client: Client,
     driver: JoinHandle<()>,
     pub(super) bell: Arc<Bell>,
@@ -89,7 +89,7 @@ pub(super) struct Session {
     rows: Statement,
 }
 
-/// What [`Session::close_window`] says.
+/// What [`OutboxSession::close_window`] says.
 #[derive(Clone, Debug)]
 pub(super) struct Closing {
     /// Every transaction that this snapshot sees is in a window up to `newest`.
@@ -103,7 +103,7 @@ pub(in crate::capture) async fn open(
     settings: &OutboxSettings,
     purpose: Purpose,
 ) -> Result<Opened, CaptureError> {
-    let session = Session::connect(conninfo, settings).await?;
+    let session = OutboxSession::connect(conninfo, settings).await?;
     let row = session.patient(session.client.query_opt(OPEN, &[&settings.reader])).await?;
     let missing = || CaptureError::OutboxMissing { place: session.place.clone() };
     let read = read_outbox(&row.ok_or_else(missing)?).map_err(|error| session.explain(&error))?;
@@ -156,7 +156,7 @@ fn check(place: &str, outbox: &Outbox, purpose: &Purpose) -> Result<(), CaptureE
     Ok(())
 }
 
-impl Session {
+impl OutboxSession {
     async fn connect(conninfo: &Conninfo, settings: &OutboxSettings) -> Result<Self, CaptureError> {
         let bell = Arc::new(Bell::default());
         let connecting = conninfo.connect_listening(settings.connect_timeout, Arc::clone(&bell));
@@ -249,7 +249,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for OutboxSession {
     /// The server notices at once, and so do those who wait for our locks.
     fn drop(&mut self) {
         self.driver.abort();
@@ -259,7 +259,7 @@ impl Drop for Session {
 /// The rows of one window, read as they are wanted.
 pub(super) struct Rows<'a> {
     rows: std::pin::Pin<Box<RowStream>>,
-    session: &'a Session,
+    session: &'a OutboxSession,
 }
 
 impl Rows<'_> {

@@ -14,7 +14,7 @@ use crate::capture::backoff::Backoff;
 use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::{Begins, Capture, ServerIdentity, first};
 use crate::capture::error::CaptureError;
-use crate::capture::supervisor::{End, Ends, Line, Purpose};
+use crate::capture::supervisor::{ConnectionEnd, Ends, Line, Purpose};
 use crate::model::Lsn;
 
 impl Capture {
@@ -84,7 +84,7 @@ impl Line for WalLine {
         slot::open(&self.conninfo, &self.settings, purpose).await
     }
 
-    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> End {
+    async fn follow(&mut self, opened: &mut Opened, ends: Ends<'_>) -> ConnectionEnd {
         let patience = opened.wal_sender_timeout;
         let feedback = Feedback::new(&self.settings, patience, opened.confirmed, Instant::now());
         let pump = Pump { ends, alarm: &mut self.alarm, publication: &self.settings.publication, seen: &mut self.seen };

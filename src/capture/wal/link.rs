@@ -21,7 +21,7 @@ pub(super) type Row = Vec<Option<String>>;
 
 /// The names a session is known by in errors.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct ReplicationSession {
     pub(super) place: String,
     pub(super) user: String,
     pub(super) database: String,
@@ -31,7 +31,7 @@ pub(super) struct Session {
 pub(super) struct Link {
     pub(super) stream: Stream,
     pub(super) frames: Frames,
-    pub(super) session: Session,
+    pub(super) session: ReplicationSession,
     /// What the server says of its version, such as `15.18 (Debian …)`.
     pub(super) version: String,
     /// Where it is connected to.
@@ -140,7 +140,7 @@ impl Link {
     }
 }
 
-impl Session {
+impl ReplicationSession {
     pub(super) fn lost(&self, reason: String) -> CaptureError {
         CaptureError::ConnectionLost { place: self.place.clone(), reason }
     }

@@ -12,7 +12,7 @@ use super::feedback::{Feedback, Step};
 use super::link::Link;
 use crate::capture::error::{CaptureError, ServerError};
 use crate::capture::handover::Parcel;
-use crate::capture::supervisor::{End, Ends};
+use crate::capture::supervisor::{ConnectionEnd, Ends};
 use crate::capture::wire::{Incoming, Replication};
 use crate::model::Lsn;
 
@@ -39,7 +39,7 @@ enum Woken {
 
 impl Pump<'_> {
     /// Runs until the connection ends.
-    pub(super) async fn run(mut self, link: &mut Link, mut feedback: Feedback) -> End {
+    pub(super) async fn run(mut self, link: &mut Link, mut feedback: Feedback) -> ConnectionEnd {
         let mut waiting: Option<Parcel> = None;
         loop {
             if waiting.is_none() {
@@ -52,19 +52,23 @@ impl Pump<'_> {
             feedback.acknowledge(self.ends.acknowledged.get());
             let until = match feedback.step(waiting.is_none(), Instant::now()) {
                 Step::WaitUntil(until) => until,
-                Step::GiveUp => return End::Broken(link.session.lost("the server was silent for too long".to_owned())),
-                Step::GiveWay => return End::Broken(link.session.lost("the server is shutting down".to_owned())),
+                Step::GiveUp => {
+                    return ConnectionEnd::Broken(link.session.lost("the server was silent for too long".to_owned()));
+                }
+                Step::GiveWay => {
+                    return ConnectionEnd::Broken(link.session.lost("the server is shutting down".to_owned()));
+                }
                 Step::Tell { ask } => {
                     let lsn = feedback.tell(ask, Instant::now());
                     match link.send_status(lsn, ask).await {
                         Ok(()) => continue,
-                        Err(error) => return End::Broken(error),
+                        Err(error) => return ConnectionEnd::Broken(error),
                     }
                 }
             };
             match self.wait(link, &mut waiting, &feedback, until).await {
-                Woken::Stop | Woken::Handed(Err(_)) => return End::Stopped,
-                Woken::Alarm(error) | Woken::Read(Err(error)) => return End::Broken(error),
+                Woken::Stop | Woken::Handed(Err(_)) => return ConnectionEnd::Stopped,
+                Woken::Alarm(error) | Woken::Read(Err(error)) => return ConnectionEnd::Broken(error),
                 // The engine paused reading, so the server was not silent.
                 Woken::Read(Ok(_)) | Woken::Handed(Ok(())) => feedback.heard(Instant::now()),
                 Woken::Moved | Woken::Time => {}
@@ -154,13 +158,13 @@ impl Pump<'_> {
         CaptureError::PublicationMissing { place, publication: self.publication.to_owned() }
     }
 
-    async fn hand_over_last(self, parcel: Parcel, error: CaptureError) -> End {
+    async fn hand_over_last(self, parcel: Parcel, error: CaptureError) -> ConnectionEnd {
         tokio::select! {
             biased;
-            _ = &mut *self.ends.stop => End::Stopped,
+            _ = &mut *self.ends.stop => ConnectionEnd::Stopped,
             room = self.ends.giver.room_for(Some(&parcel)) => match room.and_then(|room| self.ends.giver.send(parcel, room)) {
-                Ok(()) => End::Broken(error),
-                Err(_) => End::Stopped,
+                Ok(()) => ConnectionEnd::Broken(error),
+                Err(_) => ConnectionEnd::Stopped,
             },
         }
     }

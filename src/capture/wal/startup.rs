@@ -11,7 +11,7 @@ use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
 
-use super::link::{Link, Session};
+use super::link::{Link, ReplicationSession};
 use crate::capture::conninfo::{ChannelBinding, Conninfo, Endpoint};
 use crate::capture::error::{CaptureError, ServerError};
 use crate::capture::pinned::{LATER, STARTUP};
@@ -35,7 +35,8 @@ async fn start(
     stream: Stream,
     patience: Duration,
 ) -> Result<Found<Link>, CaptureError> {
-    let session = Session { place: info.place(at), user: info.user.clone(), database: info.database.clone() };
+    let session =
+        ReplicationSession { place: info.place(at), user: info.user.clone(), database: info.database.clone() };
     let mut link = Link {
         stream,
         frames: Frames::default(),
@@ -91,7 +92,7 @@ impl Link {
     }
 }
 
-impl Session {
+impl ReplicationSession {
     /// Messages that may come at any time; an error ends what we were about.
     fn expect_chatter(&self, incoming: Incoming) -> Result<(), CaptureError> {
         match incoming {

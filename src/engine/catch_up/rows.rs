@@ -9,7 +9,7 @@ use crate::engine::deliver::{Condition, Source, Stamp, Subscription, Telling};
 use crate::failure::Failure;
 use crate::model::{Change, Datum, Event, Operation, Position, RowChange, Table, Transition, Tuple};
 use crate::predicate::{RowImage, Truth};
-use crate::probe::{Pages, Texts, Verdict, image};
+use crate::probe::{Pages, RowVerdict, Texts, image};
 use crate::security::{Inspection, Judged, Question, Standing};
 
 /// A page of ordinary rows has about so many bytes.
@@ -160,11 +160,11 @@ fn event(fence: &Fence, tuple: Tuple) -> Arc<Event> {
 }
 
 /// `None` for what was not decided.
-fn truth(verdict: &Verdict) -> Option<Truth> {
+fn truth(verdict: &RowVerdict) -> Option<Truth> {
     match verdict {
-        Verdict::Visible => Some(Truth::True),
-        Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),
-        Verdict::TimedOut | Verdict::Unasked => None,
+        RowVerdict::Visible => Some(Truth::True),
+        RowVerdict::Hidden | RowVerdict::Raised(_) => Some(Truth::False),
+        RowVerdict::TimedOut | RowVerdict::Unasked => None,
     }
 }
 

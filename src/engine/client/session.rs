@@ -17,7 +17,7 @@ use super::revocations::Requests;
 use crate::adapter::Wake;
 use crate::engine::deliver::Core;
 use crate::engine::outbound::{Mailbox, Progress};
-use crate::engine::rate::Key;
+use crate::engine::rate::RateKey;
 use crate::failure::{Failure, RetryAfter};
 use crate::model::{Ending, OperationId, Principal, SessionId, SubscriptionId};
 use crate::payload::Frame;
@@ -38,7 +38,7 @@ struct Conversation {
     /// What the answer of the `authenticate` hook is checked against.
     requests: Requests,
     /// Whose rates count: the address's until there is a principal.
-    key: Key,
+    key: RateKey,
     operations: HashMap<OperationId, SubscriptionId>,
 }
 

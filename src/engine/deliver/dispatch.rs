@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use super::core::Core;
 use super::index::{Concern, Index};
-use super::policies::{Candidate, Image, Judgement, PolicyLane, Teller};
+use super::policies::{AskedImage, Candidate, Judgement, PolicyLane, Teller};
 use super::resolvers::{Call, Enqueued, ResolverLane};
 use super::subscription::{Maker, Stamp, Subscription};
 use super::transaction::Concerned;
@@ -291,15 +291,15 @@ struct Images<'a> {
 
 impl Images<'_> {
     /// PostgreSQL cannot evaluate policies on an image that lacks what they read, and need not on one without subscribers.
-    fn image(&mut self, side: Side, standing: Standing<'_>, reads: &Reads, wanted: bool) -> Image {
+    fn image(&mut self, side: Side, standing: Standing<'_>, reads: &Reads, wanted: bool) -> AskedImage {
         let (tuple, change) = match (standing, &self.event.change) {
-            (Standing::Known(truth), _) => return Image::known(truth),
+            (Standing::Known(truth), _) => return AskedImage::known(truth),
             (Standing::Ask(tuple), Change::Row(change)) if wanted => (tuple, change),
-            (Standing::Ask(_), _) => return Image::known(Truth::Unavailable),
+            (Standing::Ask(_), _) => return AskedImage::known(Truth::Unavailable),
         };
         let written = self.written.entry((side, reads.clone()));
         let json = written.or_insert_with(|| probe::image(&change.table, tuple, reads).map(Into::into));
-        json.clone().map_or_else(|| Image::known(Truth::Unavailable), Image::asked)
+        json.clone().map_or_else(|| AskedImage::known(Truth::Unavailable), AskedImage::asked)
     }
 }
 

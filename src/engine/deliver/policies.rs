@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-pub(crate) use lane::{Candidate, Image, Judgement, PolicyLane};
+pub(crate) use lane::{AskedImage, Candidate, Judgement, PolicyLane};
 pub(crate) use scheduler::{run, truths};
 
 use crate::metrics::Metrics;

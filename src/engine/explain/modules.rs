@@ -1,29 +1,36 @@
-//! What each module of the gate says when somebody subscribes.
-//!
-//! The gate stops at the first no. To hear those behind it as well, it is asked again about the same table as if the
-//! modules in front had nothing to decide there.
+//! What each module of the gate says when somebody subscribes, in words.
 
 use std::collections::BTreeSet;
+use std::iter::once;
+
+use serde_json::Map;
 
 use super::Case;
 use super::report::{Columns, Module};
-use crate::engine::serve::refuse_expired;
-use crate::model::{Access, Table};
+use crate::engine::serve::{access, refuse_expired};
 use crate::predicate::Predicate;
-use crate::security::{Admission, Refusal, RowRule, federation, predicate_sql, scope};
+use crate::security::{self, AccessRequest, Refusal, RowRule, Verdict, predicate_sql};
 
 impl Case<'_> {
     /// In their order.
     pub(super) fn modules(&self) -> Vec<Module> {
-        vec![self.expiry(), self.federation(), self.scope(), self.tenant(), self.row_policy(), self.column_module()]
+        let (field, reads) = (self.field(), BTreeSet::new());
+        let verdicts = self.live.gate.inspect(&AccessRequest {
+            principal: self.principal,
+            field: &field.rules,
+            variables: &Map::new(),
+            operations: None,
+            source: access(&field.source, &reads),
+        });
+        once(self.expiry()).chain(verdicts.into_iter().map(|verdict| self.module(verdict))).collect()
     }
 
     /// The columns that may be selected and filtered on.
     pub(super) fn columns(&self) -> Columns {
-        let Ok(admission) = self.admit(&self.without_policies()) else { return Columns::default() };
-        let columns = admission.columns();
+        let granted = self.live.gate.columns(self.principal, &self.table, &BTreeSet::new());
+        let Ok(granted) = granted else { return Columns::default() };
         let names = self.table.columns.iter().enumerate().map(|(index, column)| (index, column.name.clone()));
-        let (readable, hidden): (Vec<_>, Vec<_>) = names.partition(|(index, _)| columns.contains(*index));
+        let (readable, hidden): (Vec<_>, Vec<_>) = names.partition(|(index, _)| granted.contains(*index));
         let names = |of: Vec<(usize, String)>| of.into_iter().map(|(_, name)| name).collect();
         Columns { readable: names(readable), hidden: names(hidden) }
     }
@@ -41,44 +48,41 @@ impl Case<'_> {
         }
     }
 
-    fn federation(&self) -> Module {
-        let (this, field) = (self.core.settings.service.as_deref(), self.field().service.as_deref());
-        match federation::check(this, field, self.principal).map_err(Refusal::from) {
-            Ok(()) => {
-                admitted("federation", field.or(this).map_or("no service is named", |_| "the service may be used"))
+    fn module(&self, verdict: Verdict) -> Module {
+        let name = verdict.module.name();
+        match (verdict.module, verdict.says) {
+            (security::Module::Columns, Err(refusal @ Refusal::RoleUnknown { .. })) => {
+                refused(name, refusal.code(), "there is no role to ask about")
             }
-            Err(refusal) => no("federation", &refusal),
+            (_, Err(refusal)) => refused(name, refusal.code(), refusal.to_string()),
+            (module, Ok(())) => admitted(name, self.why(module)),
         }
     }
 
-    fn scope(&self) -> Module {
-        let field = &self.field().scope;
-        match scope::check_scopes(field, self.principal).map_err(Refusal::from) {
-            Ok(()) if field.scopes.is_empty() => admitted("scope", "the field asks for no scope"),
-            Ok(()) => admitted("scope", format!("granted: {}", field.scopes.join(", "))),
-            Err(refusal) => no("scope", &refusal),
-        }
-    }
-
-    fn tenant(&self) -> Module {
-        match self.admit(&self.table) {
-            Err(refusal @ (Refusal::TenantRequired { .. } | Refusal::TenantInvalid(_) | Refusal::NotPublic { .. })) => {
-                no("tenant", &refusal)
-            }
-            _ => match self.tenant_predicate() {
-                Some(predicate) => admitted("tenant", format!("rows where {}", self.sql(&predicate))),
-                None if self.table.public => admitted("tenant", "no tenant column; the table is declared public"),
-                None => admitted("tenant", "no tenant column; row-level security decides"),
+    /// Why a module admits.
+    fn why(&self, module: security::Module) -> String {
+        match module {
+            security::Module::Federation => self.service_in_words().to_owned(),
+            security::Module::Scope => match &*self.field().rules.scope.scopes {
+                [] => "the field asks for no scope".to_owned(),
+                scopes => format!("granted: {}", scopes.join(", ")),
             },
+            security::Module::Tenant => self.tenant_in_words(),
+            security::Module::RowPolicy => self.rule_in_words(),
+            security::Module::Columns => self.columns_in_words(),
         }
     }
 
-    fn row_policy(&self) -> Module {
-        match self.admit(&self.without_tenant()) {
-            Err(refusal @ (Refusal::RoleUnknown { .. } | Refusal::RoleRequired { .. } | Refusal::Policy(_))) => {
-                no("row_policy", &refusal)
-            }
-            _ => admitted("row_policy", self.rule_in_words()),
+    fn service_in_words(&self) -> &'static str {
+        let is_named = self.field().rules.service.is_some() || self.core.settings.service.is_some();
+        if is_named { "the service may be used" } else { "no service is named" }
+    }
+
+    fn tenant_in_words(&self) -> String {
+        match self.tenant_predicate() {
+            Some(predicate) => format!("rows where {}", self.sql(&predicate)),
+            None if self.table.public => "no tenant column; the table is declared public".to_owned(),
+            None => "no tenant column; row-level security decides".to_owned(),
         }
     }
 
@@ -101,31 +105,12 @@ impl Case<'_> {
         }
     }
 
-    fn column_module(&self) -> Module {
-        match self.admit(&self.without_policies()) {
-            Err(refusal @ Refusal::RoleUnknown { .. }) => {
-                refused("columns", refusal.code(), "there is no role to ask about")
-            }
-            Err(refusal) => no("columns", &refusal),
-            Ok(admission) if admission.columns().is_all() && self.principal.role.is_none() => {
-                admitted("columns", "all; without a role nothing is hidden")
-            }
-            Ok(admission) if admission.columns().is_all() => admitted("columns", "all"),
-            Ok(_) => admitted("columns", format!("all but {}", self.columns().hidden.join(", "))),
+    fn columns_in_words(&self) -> String {
+        match (self.columns().hidden.as_slice(), &self.principal.role) {
+            ([], None) => "all; without a role nothing is hidden".to_owned(),
+            ([], Some(_)) => "all".to_owned(),
+            (hidden, _) => format!("all but {}", hidden.join(", ")),
         }
-    }
-
-    fn admit(&self, table: &Table) -> Result<Admission, Refusal> {
-        self.live.gate.admit_table(self.principal, table, &BTreeSet::new())
-    }
-
-    fn without_tenant(&self) -> Table {
-        Table { tenant: None, public: true, ..Table::clone(&self.table) }
-    }
-
-    fn without_policies(&self) -> Table {
-        let table = self.without_tenant();
-        Table { access: Access { row_security: false, ..table.access }, ..table }
     }
 
     pub(super) fn sql(&self, predicate: &Predicate) -> String {
@@ -139,8 +124,4 @@ fn admitted(module: &'static str, says: impl Into<String>) -> Module {
 
 fn refused(module: &'static str, code: &str, says: impl Into<String>) -> Module {
     Module { name: module, admitted: false, code: Some(code.to_owned()), says: says.into() }
-}
-
-fn no(module: &'static str, refusal: &Refusal) -> Module {
-    refused(module, refusal.code(), refusal.to_string())
 }

@@ -13,7 +13,7 @@ use crate::matcher::{Match, Matcher, Scratch};
 use crate::model::{Change, Event, Operation, Position, RowChange, SubscriptionId, Table, Transition, Tuple};
 use crate::payload;
 use crate::predicate::{RowImage, Truth};
-use crate::probe::{self, Probe, Verdict};
+use crate::probe::{self, Probe, RowVerdict};
 use crate::security::{Admission, Inspection, Judged, Question, Standing, Visible, predicate_sql};
 
 /// A subscription to everything that the principal may read, as it would be live.
@@ -33,14 +33,14 @@ impl Case<'_> {
     /// Compiled and admitted as a client's own.
     pub(super) fn subscription(&self) -> Result<Subscription, Failure> {
         let request = Request { query: self.document(), ..Request::default() };
-        let Compiled::Subscription(mut compiled) = self.live.schema.compile(&request)? else {
+        let Compiled::Subscription(compiled) = self.live.schema.compile(&request)? else {
             return Err(Failure::new("OPERATION_NOT_SUPPORTED", "the table's field is no subscription"));
         };
         let field = self.live.field(compiled.field);
-        serve::admit(self.core, self.principal, field, &mut compiled)?;
-        let (admission, _, condition) = serve::source(self.core, &self.live, self.principal, field, &compiled)?;
-        let condition = condition.ok_or_else(|| Failure::new("UNKNOWN_TABLE", "the field is not of a table"))?;
-        Ok(Subscription { compiled: *compiled, admission, condition })
+        let admitted = serve::admit(self.core, &self.live, self.principal, field, &compiled)?;
+        let condition =
+            admitted.condition.ok_or_else(|| Failure::new("UNKNOWN_TABLE", "the field is not of a table"))?;
+        Ok(Subscription { compiled: *compiled, admission: admitted.admission, condition })
     }
 
     fn document(&self) -> String {
@@ -216,12 +216,12 @@ async fn put(table: &Table, tuple: &Tuple, question: &Arc<Question>, probe: &Pro
     let answer = probe.ask(question, &[image.into()]).await;
     let truth = policies::truths(&answer, 1).into_iter().flatten().next().unwrap_or(Truth::Unavailable);
     let plain = |answer| Delegated { answer, sqlstate: None, says: None };
-    let delegated = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(Verdict::Unasked)) {
-        Ok(Verdict::Visible) => plain("visible"),
-        Ok(Verdict::Hidden) => plain("hidden"),
-        Ok(Verdict::Raised(sqlstate)) => Delegated { sqlstate: Some(sqlstate), ..plain("raised") },
-        Ok(Verdict::TimedOut) => plain("timed_out"),
-        Ok(Verdict::Unasked) => not_evaluated("its turn did not come"),
+    let delegated = match answer.map(|verdicts| verdicts.into_iter().next().unwrap_or(RowVerdict::Unasked)) {
+        Ok(RowVerdict::Visible) => plain("visible"),
+        Ok(RowVerdict::Hidden) => plain("hidden"),
+        Ok(RowVerdict::Raised(sqlstate)) => Delegated { sqlstate: Some(sqlstate), ..plain("raised") },
+        Ok(RowVerdict::TimedOut) => plain("timed_out"),
+        Ok(RowVerdict::Unasked) => not_evaluated("its turn did not come"),
         Err(error) => Delegated { says: Some(format!("{error} ({})", error.code())), ..plain("failed") },
     };
     (truth, delegated)

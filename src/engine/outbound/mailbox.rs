@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::journal::Cursor;
 use crate::model::{OperationId, Position, SessionId};
 use crate::payload::Frame;
-use crate::session::{Bound, Close, Lane, Limits, Overflow, Pushed, Queue, RowNews};
+use crate::session::{Bound, Close, Limits, Overflow, Pushed, Queue, Route, RowNews};
 
 /// Frames of about this many bytes are handed out at once; the rest stays in the queue, where it is seen.
 const TAKE_BYTES: usize = 256 * 1024;
@@ -112,7 +112,7 @@ impl Mailbox {
     }
 
     /// Queues a message of the conversation.
-    pub(crate) fn transmit(&self, lane: Lane, frame: Frame, now: Instant) {
+    pub(crate) fn transmit(&self, lane: Route, frame: Frame, now: Instant) {
         let mut queue = self.queue.lock();
         let pushed = queue.transmit(lane, frame, now);
         self.pushed(queue, pushed);

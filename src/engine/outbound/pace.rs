@@ -34,7 +34,7 @@ pub(crate) struct Sender {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum SenderState {
     Idle,
     Keeping,
     Behind,
@@ -78,14 +78,14 @@ impl Sender {
         self.since.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> SenderState {
         let ago = self.born.elapsed().saturating_sub(Duration::from_millis(self.since.load(Ordering::Relaxed)));
         match (self.behind.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed)) {
-            (_, true) if ago > STUCK => Standing::Stuck,
-            (true, _) => Standing::Behind,
-            (false, true) => Standing::Keeping,
-            (false, false) if ago < STUCK => Standing::Keeping,
-            (false, false) => Standing::Idle,
+            (_, true) if ago > STUCK => SenderState::Stuck,
+            (true, _) => SenderState::Behind,
+            (false, true) => SenderState::Keeping,
+            (false, false) if ago < STUCK => SenderState::Keeping,
+            (false, false) => SenderState::Idle,
         }
     }
 }
@@ -102,9 +102,9 @@ impl Pace {
 fn are_behind(senders: &impl Fn(&mut dyn FnMut(&Sender))) -> bool {
     let (mut behind, mut active) = (0, 0);
     senders(&mut |sender| match sender.standing() {
-        Standing::Idle | Standing::Stuck => {}
-        Standing::Keeping => active += 1,
-        Standing::Behind => {
+        SenderState::Idle | SenderState::Stuck => {}
+        SenderState::Keeping => active += 1,
+        SenderState::Behind => {
             behind += 1;
             active += 1;
         }
@@ -118,7 +118,7 @@ fn most(behind: usize, active: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, Sender, Standing, most};
+    use super::{Pace, Sender, SenderState, most};
     use std::sync::atomic::Ordering;
 
     #[test]
@@ -127,11 +127,11 @@ mod tests {
         sender.rung();
         sender.queued(101, &pace);
         sender.queued(500, &pace);
-        assert_eq!((sender.standing(), pace.behind.load(Ordering::Relaxed)), (Standing::Behind, 1));
+        assert_eq!((sender.standing(), pace.behind.load(Ordering::Relaxed)), (SenderState::Behind, 1));
         sender.came(101, &pace);
-        assert_eq!(sender.standing(), Standing::Behind);
+        assert_eq!(sender.standing(), SenderState::Behind);
         sender.came(100, &pace);
-        assert_eq!((sender.standing(), pace.behind.load(Ordering::Relaxed)), (Standing::Keeping, 0));
+        assert_eq!((sender.standing(), pace.behind.load(Ordering::Relaxed)), (SenderState::Keeping, 0));
     }
 
     #[test]

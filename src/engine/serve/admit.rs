@@ -1,50 +1,68 @@
-//! The modules that stand before the gate: federation, then scope. In doubt the answer is no.
+//! The gate's answer to a compiled request, in the engine's terms: counted, and with the condition for the index.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::engine::deliver::{Condition, Core, Source};
 use crate::engine::served::{Field, FieldSource, Live};
 use crate::failure::Failure;
 use crate::graphql::CompiledSubscription;
 use crate::matcher::OperationSet;
+use crate::metrics::Metrics;
 use crate::model::{Principal, Table, Timestamp};
 use crate::predicate::{FilterLimits, Predicate};
-use crate::security::{Admission, Module, Refusal, federation, scope};
-use std::sync::Arc;
+use crate::security::{AccessRequest, Admission, Module, Refusal, SourceAccess};
 
-/// Whether the principal may use the field in this way. What it did not ask for in particular is narrowed to what
-/// the field gives.
-pub(crate) fn admit(
-    core: &Core,
-    principal: &Principal,
-    field: &Field,
-    compiled: &mut CompiledSubscription,
-) -> Result<(), Failure> {
-    admit_field(core, principal, field, &compiled.variables)?;
-    let asked = compiled.arguments.operations.take();
-    let watched = scope::watched(&field.scope, asked.as_deref());
-    compiled.arguments.operations = watched.map_err(|refusal| refused(core, refusal))?;
-    Ok(())
+/// What the gate grants to a subscription.
+pub(crate) struct Admitted {
+    pub(crate) admission: Admission,
+    pub(crate) source: Source,
+    /// `None` for a topic.
+    pub(crate) condition: Option<Condition>,
 }
 
-/// The same, of what is asked without watching anything.
-pub(crate) fn admit_field(
+/// Asks the gate for a compiled subscription, and makes its condition.
+pub(crate) fn admit(
     core: &Core,
+    live: &Live,
     principal: &Principal,
     field: &Field,
-    variables: &Map<String, Value>,
-) -> Result<(), Failure> {
-    let this = core.settings.service.as_deref();
-    federation::check(this, field.service.as_deref(), principal).map_err(|refusal| refused(core, refusal))?;
-    scope::check_variables(&core.settings.protected_variables, principal, variables)
-        .and_then(|()| scope::check_scopes(&field.scope, principal))
-        .map_err(|refusal| refused(core, refusal))
+    compiled: &CompiledSubscription,
+) -> Result<Admitted, Failure> {
+    let wanted = match &field.source {
+        FieldSource::Table(table) => wanted(&core.settings.filter, table, compiled)?,
+        FieldSource::Topic { .. } => None,
+    };
+    let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
+    let request = AccessRequest {
+        principal,
+        field: &field.rules,
+        variables: &compiled.variables,
+        operations: compiled.arguments.operations.as_deref(),
+        source: access(&field.source, &reads),
+    };
+    let admission = live.gate.admit(&request).map_err(|refusal| refused(&core.metrics, &refusal))?;
+    Ok(match &field.source {
+        FieldSource::Table(table) => {
+            let condition = Some(condition(wanted, &admission));
+            Admitted { admission, source: Source::Table(Arc::clone(table)), condition }
+        }
+        FieldSource::Topic { name, .. } => {
+            Admitted { admission, source: Source::Topic(name.as_str().into()), condition: None }
+        }
+    })
+}
+
+/// What of a field's source is to be read.
+pub(crate) fn access<'a>(source: &'a FieldSource, reads: &'a BTreeSet<usize>) -> SourceAccess<'a> {
+    match source {
+        FieldSource::Table(table) => SourceAccess::Table(table, reads),
+        FieldSource::Topic { name, public } => SourceAccess::Topic { name, public: *public },
+    }
 }
 
 /// What the client gets for a module's no, which is counted. What it does not get is the operator's to know.
-pub(crate) fn refused(core: &Core, refusal: impl Into<Refusal>) -> Failure {
-    let refusal = refusal.into();
-    let metrics = &core.metrics;
+pub(crate) fn refused(metrics: &Metrics, refusal: &Refusal) -> Failure {
     let refusals = match refusal.module() {
         Module::Federation => &metrics.federation_refusals_total,
         Module::Scope => &metrics.scope_refusals_total,
@@ -59,41 +77,15 @@ pub(crate) fn refused(core: &Core, refusal: impl Into<Refusal>) -> Failure {
     Failure::new(refusal.code(), refusal.to_client())
 }
 
-/// Asks the gate for a compiled subscription, and makes its condition.
-pub(crate) fn source(
-    core: &Core,
-    live: &Live,
-    principal: &Principal,
-    field: &Field,
-    compiled: &CompiledSubscription,
-) -> Result<(Admission, Source, Option<Condition>), Failure> {
-    match &field.source {
-        FieldSource::Table(table) => {
-            let wanted = wanted(&core.settings.filter, table, compiled)?;
-            let reads = compiled.plan.columns().chain(wanted.iter().flat_map(Predicate::columns)).collect();
-            let admitted = live.gate.admit_table(principal, table, &reads);
-            let admission = admitted.map_err(|refusal| refused(core, refusal))?;
-            let condition = condition(wanted, &admission, compiled);
-            Ok((admission, Source::Table(Arc::clone(table)), Some(condition)))
-        }
-        FieldSource::Topic { name, public } => {
-            let admitted = live.gate.admit_topic(principal, name, *public);
-            let admission = admitted.map_err(|refusal| refused(core, refusal))?;
-            Ok((admission, Source::Topic(name.as_str().into()), None))
-        }
-    }
-}
-
 /// The `where` argument.
 fn wanted(limits: &FilterLimits, table: &Table, compiled: &CompiledSubscription) -> Result<Option<Predicate>, Failure> {
     let filter = Some(&compiled.arguments.filter).filter(|filter| !filter.is_null());
     Ok(filter.map(|filter| Predicate::parse_where_within(limits, table, filter)).transpose()?)
 }
 
-fn condition(wanted: Option<Predicate>, admission: &Admission, compiled: &CompiledSubscription) -> Condition {
+fn condition(wanted: Option<Predicate>, admission: &Admission) -> Condition {
     let predicate = Predicate::and(wanted.into_iter().chain(admission.condition()));
-    let operations = compiled.arguments.operations.as_ref();
-    let operations = operations.map_or(OperationSet::ALL, |set| set.iter().copied().collect());
+    let operations = admission.operations().map_or(OperationSet::ALL, |set| set.iter().copied().collect());
     Condition { predicate: Arc::new(predicate), operations }
 }
 

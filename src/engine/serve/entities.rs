@@ -10,16 +10,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::admit::{admit_field, refuse_expired, refused};
+use super::admit::{refuse_expired, refused};
 use crate::decode::json::{self as text, Written};
 use crate::engine::deliver::Core;
-use crate::engine::served::{Field, Live};
+use crate::engine::served::Live;
 use crate::failure::Failure;
 use crate::graphql::plan::ColumnValue;
 use crate::graphql::{Entity, EntityRequest, EntityRoot, EntityType};
 use crate::model::{PgType, Principal, Table};
 use crate::predicate::Predicate;
 use crate::probe::{Fetch, Fetched, Probe, ProbeError};
+use crate::security::{AccessRequest, SourceAccess};
 
 /// Rows by their place among the references; each with its columns' text.
 type Rows = HashMap<usize, HashMap<usize, Option<String>>>;
@@ -53,12 +54,15 @@ fn admit_rows(
     of: &EntityType,
     variables: &Map<String, Value>,
 ) -> Result<(), Failure> {
-    let admitted = |field: &Field| admit_field(core, principal, field, variables);
-    let mut outcomes = of.fields.iter().map(|index| admitted(live.field(*index)));
-    let first = outcomes.next().unwrap_or_else(|| Err(Failure::entities_unsupported()));
-    outcomes.fold(first, Result::or)?;
     let reads = columns(of).into_iter().chain(of.table.key.iter().copied()).collect();
-    live.gate.admit_table(principal, &of.table, &reads).map_err(|refusal| refused(core, refusal))?;
+    let source = SourceAccess::Table(&of.table, &reads);
+    let ask = |index: &usize| {
+        let field = &live.field(*index).rules;
+        live.gate.admit(&AccessRequest { principal, field, variables, operations: None, source })
+    };
+    let mut answers = of.fields.iter().map(ask);
+    let first = answers.next().ok_or_else(Failure::entities_unsupported)?;
+    answers.fold(first, Result::or).map_err(|refusal| refused(&core.metrics, &refusal))?;
     Ok(())
 }
 

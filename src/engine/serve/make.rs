@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
-use super::admit::{admit, source};
+use super::admit::{Admitted, admit};
 use crate::config::SlowClient;
 use crate::engine::deliver::{Condition, Core, Grouping, Maker, Sink, Subscription};
 use crate::engine::outbound::Progress;
@@ -16,7 +16,7 @@ use crate::model::{Principal, SubscriptionId};
 use crate::security::Admission;
 
 /// The parts of a subscription that outlive a change of the schema.
-pub(super) struct Draft<'a> {
+pub(super) struct SubscriptionDraft<'a> {
     pub(super) core: &'a Arc<Core>,
     pub(super) id: SubscriptionId,
     pub(super) principal: &'a Arc<Principal>,
@@ -37,17 +37,11 @@ pub(super) struct Made {
     pub(super) condition: Option<Condition>,
 }
 
-impl Draft<'_> {
-    pub(super) fn make(
-        &self,
-        live: &Live,
-        mut compiled: CompiledSubscription,
-        lasting: Lasting,
-    ) -> Result<Made, Failure> {
+impl SubscriptionDraft<'_> {
+    pub(super) fn make(&self, live: &Live, compiled: CompiledSubscription, lasting: Lasting) -> Result<Made, Failure> {
         let core = self.core;
         let field = live.field(compiled.field);
-        admit(core, self.principal, field, &mut compiled)?;
-        let (admission, source, condition) = source(core, live, self.principal, field, &compiled)?;
+        let Admitted { admission, source, condition } = admit(core, live, self.principal, field, &compiled)?;
         let slow_client = field.slow_client.unwrap_or(core.settings.slow_client);
         core.coalesces.fetch_or(slow_client == SlowClient::Coalesce, Ordering::Relaxed);
         let subscription = Arc::new(Subscription {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::make::{Draft, Lasting, Made};
+use super::make::{Lasting, Made, SubscriptionDraft};
 use crate::engine::deliver::{Core, Subscription};
 use crate::engine::served::Live;
 use crate::failure::Failure;
@@ -47,7 +47,7 @@ fn make_again(core: &Arc<Core>, live: &Live, old: &Subscription) -> Result<Made,
         return Err(Failure::new("SCHEMA_CHANGED", "the schema has changed: subscribe again"));
     };
     let sink = old.sink.clone();
-    let draft = Draft { core, id: old.id, principal: &old.principal, request: &old.request, sink };
+    let draft = SubscriptionDraft { core, id: old.id, principal: &old.principal, request: &old.request, sink };
     let (progress, grouping) = (Arc::clone(&old.progress), old.grouping.clone());
     draft.make(live, *compiled, Lasting { progress, grouping, keeps_rows: old.keeps_rows })
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::make::{Draft, Lasting, Made};
+use super::make::{Lasting, Made, SubscriptionDraft};
 use crate::engine::catch_up::{Beginning, CatchUp, check_snapshot};
 use crate::engine::deliver::{Core, Grouping, Sink};
 use crate::engine::outbound::Progress;
-use crate::engine::rate::Key;
+use crate::engine::rate::RateKey;
 use crate::engine::served::Live;
 use crate::failure::Failure;
 use crate::graphql::{CompiledSubscription, EntityRequest, Operation as Compiled, Request};
@@ -20,7 +20,7 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) core: &'a Arc<Core>,
     pub(crate) principal: &'a Arc<Principal>,
     /// Whose rates count.
-    pub(crate) rates: Key,
+    pub(crate) rates: RateKey,
     pub(crate) request: &'a Arc<Request>,
     /// Where results go.
     pub(crate) sink: Sink,
@@ -41,15 +41,18 @@ impl Subscribe<'_> {
     pub(crate) fn begin(self) -> Result<Subscribed, Failure> {
         let Subscribe { core, principal, rates, request, sink } = self;
         let id = SubscriptionId(core.next_id());
-        let operation =
-            Operation { draft: Draft { core, id, principal, request, sink }, rates, progress: Progress::new() };
+        let beginner = Beginner {
+            draft: SubscriptionDraft { core, id, principal, request, sink },
+            rates,
+            progress: Progress::new(),
+        };
         loop {
             let live = core.live()?;
             match live.compile(request)? {
                 Compiled::Query(response) => return Ok(Subscribed::Answer(response)),
                 Compiled::Entities(asked) => return Ok(Subscribed::Entities(id, live, asked)),
                 Compiled::Subscription(compiled) => {
-                    if operation.begin(&live, *compiled)? {
+                    if beginner.begin(&live, *compiled)? {
                         return Ok(Subscribed::Live(id));
                     }
                 }
@@ -59,13 +62,13 @@ impl Subscribe<'_> {
 }
 
 /// A subscription that begins.
-struct Operation<'a> {
-    draft: Draft<'a>,
-    rates: Key,
+struct Beginner<'a> {
+    draft: SubscriptionDraft<'a>,
+    rates: RateKey,
     progress: Arc<Progress>,
 }
 
-impl Operation<'_> {
+impl Beginner<'_> {
     /// False when what it was compiled for has been replaced meanwhile.
     fn begin(&self, live: &Arc<Live>, compiled: CompiledSubscription) -> Result<bool, Failure> {
         let core = self.draft.core;

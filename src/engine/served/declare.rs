@@ -9,6 +9,7 @@ use crate::config::SlowClient;
 use crate::error::Error;
 use crate::graphql::{self, BoundField};
 use crate::model::{Operation, Table, TableName};
+use crate::security::FieldRules;
 use crate::security::scope::FieldScope;
 use crate::store::{ReplicaIdentityChoice, WatchRequest};
 
@@ -71,15 +72,14 @@ impl From<OperationName> for Operation {
 
 /// A field that is served.
 pub(crate) struct Field {
-    pub(crate) source: Source,
-    pub(crate) scope: FieldScope,
-    pub(crate) service: Option<String>,
+    pub(crate) source: FieldSource,
+    pub(crate) rules: FieldRules,
     pub(crate) resolver: Option<graphql::Resolver>,
     pub(crate) slow_client: Option<SlowClient>,
 }
 
 /// What a field's events are made from.
-pub(crate) enum Source {
+pub(crate) enum FieldSource {
     Table(Arc<Table>),
     Topic { name: String, public: bool },
 }
@@ -112,13 +112,12 @@ impl Declaration {
     pub(crate) fn bind(&self, tables: &Tables) -> Result<(BoundField, Field), Error> {
         let table = self.table.as_deref().map(|name| tables.find(name).cloned()).transpose()?;
         let source = match (&table, &self.topic) {
-            (Some(table), _) => Source::Table(Arc::clone(table)),
-            (None, topic) => Source::Topic { name: topic.clone().unwrap_or_default(), public: self.public },
+            (Some(table), _) => FieldSource::Table(Arc::clone(table)),
+            (None, topic) => FieldSource::Topic { name: topic.clone().unwrap_or_default(), public: self.public },
         };
         let field = Field {
             source,
-            scope: self.scope(),
-            service: self.service.clone(),
+            rules: FieldRules { service: self.service.clone(), scope: self.scope() },
             resolver: self.resolver.clone(),
             slow_client: self.slow_client,
         };

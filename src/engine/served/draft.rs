@@ -63,7 +63,7 @@ pub(crate) struct Drafted {
 }
 
 /// Fields that shall make one schema.
-pub(crate) struct Draft<'a> {
+pub(crate) struct SchemaDraft<'a> {
     tables: &'a Tables,
     naming: Naming,
     options: Options,
@@ -73,11 +73,11 @@ pub(crate) struct Draft<'a> {
     schema: Option<GraphSchema>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> SchemaDraft<'a> {
     pub(crate) fn new(tables: &'a Tables, settings: &Settings) -> Self {
         let (introspection, service) = (settings.introspection, settings.service.clone());
         let options = Options { introspection, service, limits: settings.request };
-        Draft { tables, naming: settings.naming, options, bound: Vec::new(), aside: Vec::new(), schema: None }
+        SchemaDraft { tables, naming: settings.naming, options, bound: Vec::new(), aside: Vec::new(), schema: None }
     }
 
     /// Adds a declared field, or sets it aside when its table cannot be served.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
-use super::draft::{Aside, Draft, Drafted};
+use super::draft::{Aside, Drafted, SchemaDraft};
 use crate::capture::{CatalogError, Tables};
 use crate::config::Settings;
 use crate::error::Error;
@@ -25,19 +25,19 @@ impl Live {
     /// Binds the declarations to the tables. One that does not fit into the schema is an error; a watched table that
     /// cannot be served is set aside.
     pub(crate) fn build(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let mut draft = Draft::new(&tables, settings);
+        let mut draft = SchemaDraft::new(&tables, settings);
         for declaration in declared {
             draft.bind(declaration)?;
         }
         draft.make()?;
         let drafted = draft.finish(settings.serve_watched)?;
-        Ok(Self::of(tables, drafted))
+        Ok(Self::of(tables, drafted, settings))
     }
 
     /// The same for a catalog that has changed: a declared table that is gone or does not fit any more takes its field
     /// with it and nothing else.
     pub(crate) fn rebuild(tables: Tables, declared: &[Declaration], settings: &Settings) -> Result<Live, Error> {
-        let mut draft = Draft::new(&tables, settings);
+        let mut draft = SchemaDraft::new(&tables, settings);
         for declaration in declared {
             match draft.bind(declaration) {
                 Err(Error::Catalog(CatalogError::UnknownTable(name))) => {
@@ -48,12 +48,13 @@ impl Live {
         }
         draft.settle();
         let drafted = draft.finish(settings.serve_watched)?;
-        Ok(Self::of(tables, drafted))
+        Ok(Self::of(tables, drafted, settings))
     }
 
-    fn of(tables: Tables, drafted: Drafted) -> Live {
+    fn of(tables: Tables, drafted: Drafted, settings: &Settings) -> Live {
         let Drafted { schema, served, fields, aside } = drafted;
-        let gate = Gate::new(&served, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
+        let gate =
+            Gate::new(settings.gate_rules(), &served, Arc::clone(&tables.roles), Arc::clone(&tables.setting_defaults));
         Live { schema, tables: Arc::new(tables), gate, fields, aside }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::super::{Bound, Close, Lane, Limits, Overflow, Pushed, Queue, RowNews};
+use super::super::{Bound, Close, Limits, Overflow, Pushed, Queue, Route, RowNews};
 use super::delivery::is_leeway;
 use super::{position, seconds, text};
 use crate::model::{Datum, Lsn, Operation, OperationId, Position, RowChange, RowKey, Tuple};
@@ -223,7 +223,7 @@ fn a_row_that_is_told_again_and_again_is_never_too_old_and_one_that_is_not_ends_
 #[test]
 fn a_client_that_reads_nothing_is_found_by_the_ping_that_waits_although_its_rows_are_never_old() {
     let (mut queue, now) = queue(1_000_000);
-    let _ = queue.transmit(Lane::Control, Frame::whole(super::PING), now);
+    let _ = queue.transmit(Route::Control, Frame::whole(super::PING), now);
     let found = (0..60).find(|second| {
         let at = u32::try_from(*second).unwrap() + 1;
         let _ = push(&mut queue, "a", at, News::Stays(1), 10, now + seconds(*second));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::{Bound, Close, Lane, Limits, Overflow, Pushed, Queue};
+use super::super::{Bound, Close, Limits, Overflow, Pushed, Queue, Route};
 use super::{cursor, position, seconds, text};
 use crate::model::{OperationId, Position};
 use crate::payload::Frame;
@@ -47,10 +47,10 @@ fn overflow(queue: &mut Queue, now: Instant, positions: impl IntoIterator<Item =
 fn only_the_first_frame_wakes_the_sender() {
     let (mut queue, now) = queue(10_000);
     assert_eq!(queue.push(&id("a"), frame("1"), None, now), Pushed::First);
-    assert_eq!(queue.transmit(Lane::Control, frame("2"), now), Pushed::More);
+    assert_eq!(queue.transmit(Route::Control, frame("2"), now), Pushed::More);
     assert_eq!(queue.push(&id("a"), frame("3"), None, now), Pushed::More);
     assert_eq!(take(&mut queue, 10, 1000), ["2", "1", "3"]);
-    assert_eq!(queue.transmit(Lane::Control, frame("4"), now), Pushed::First);
+    assert_eq!(queue.transmit(Route::Control, frame("4"), now), Pushed::First);
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn control_overtakes_data_and_each_lane_keeps_its_order() {
         let _ = queue.push(&id("a"), frame(n), None, now);
     }
     for n in ["c1", "c2"] {
-        let _ = queue.transmit(Lane::Control, frame(n), now);
+        let _ = queue.transmit(Route::Control, frame(n), now);
     }
-    let _ = queue.transmit(Lane::Operation(id("b")), frame("d3"), now);
+    let _ = queue.transmit(Route::Operation(id("b")), frame("d3"), now);
     assert_eq!(take(&mut queue, 10, 1000), ["c1", "c2", "d1", "d2", "d3"]);
 }
 
@@ -87,7 +87,7 @@ fn at_the_bound_in_bytes_everything_is_freed_at_once_and_nothing_more_comes_in()
     assert_eq!((overflow.bound, overflow.resume_after), (Bound::Bytes, None));
     assert_eq!((queue.len(), queue.bytes(), queue.closing()), (0, 0, None));
     assert_eq!(queue.push(&id("a"), frame("x"), None, now), Pushed::Shut);
-    assert_eq!(queue.transmit(Lane::Control, frame("x"), now), Pushed::Shut);
+    assert_eq!(queue.transmit(Route::Control, frame("x"), now), Pushed::Shut);
     queue.finish(Close::slow_client(None));
     assert_eq!(queue.closing(), Some(&Close::slow_client(None)));
 }
@@ -247,7 +247,7 @@ fn a_purge_takes_one_operation_s_frames_and_their_bytes() {
     for operation in ["a", "b", "a"] {
         let _ = queue.push(&id(operation), frame(operation), None, now);
     }
-    let _ = queue.transmit(Lane::Control, frame("pong"), now);
+    let _ = queue.transmit(Route::Control, frame("pong"), now);
     let before = queue.bytes();
     assert_eq!((queue.purge("a"), queue.purge("a"), queue.len()), (2, 0, 2));
     assert!(queue.bytes() < before);

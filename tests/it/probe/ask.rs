@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use rowcast::capture::Conninfo;
 use rowcast::model::TableName;
-use rowcast::probe::{Ask, Probe, ProbeError, Verdict};
+use rowcast::probe::{Ask, Probe, ProbeError, RowVerdict};
 use rowcast::security::{Question, Reads};
 use tokio_postgres::Client;
 
@@ -62,13 +62,13 @@ fn images(ids: impl IntoIterator<Item = usize>) -> Vec<Arc<str>> {
 }
 
 /// One letter for each verdict.
-fn letters(verdicts: &[Verdict]) -> String {
-    let letter = |verdict: &Verdict| match verdict {
-        Verdict::Visible => 'v',
-        Verdict::Hidden => 'h',
-        Verdict::Raised(_) => 'R',
-        Verdict::TimedOut => 'T',
-        Verdict::Unasked => '-',
+fn letters(verdicts: &[RowVerdict]) -> String {
+    let letter = |verdict: &RowVerdict| match verdict {
+        RowVerdict::Visible => 'v',
+        RowVerdict::Hidden => 'h',
+        RowVerdict::Raised(_) => 'R',
+        RowVerdict::TimedOut => 'T',
+        RowVerdict::Unasked => '-',
     };
     verdicts.iter().map(letter).collect()
 }
@@ -124,9 +124,9 @@ async fn rows_that_raise_hide_only_themselves() {
     let verdicts = probe.ask(&raises, &images(1..=512)).await.unwrap();
     for (id, verdict) in (1..=512).zip(&verdicts) {
         let expected = match id % 100 {
-            0 => Verdict::Raised("22012".into()),
-            1..=10 => Verdict::Visible,
-            _ => Verdict::Hidden,
+            0 => RowVerdict::Raised("22012".into()),
+            1..=10 => RowVerdict::Visible,
+            _ => RowVerdict::Hidden,
         };
         assert_eq!(*verdict, expected, "{id}");
     }

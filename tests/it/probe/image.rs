@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rowcast::capture::{Conninfo, Tables};
 use rowcast::model::{Datum, Table, TableName, Tuple};
-use rowcast::probe::{Probe, Verdict, image};
+use rowcast::probe::{Probe, RowVerdict, image};
 use rowcast::security::{Question, Reads};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -131,7 +131,7 @@ impl Fixture {
         })
     }
 
-    async fn asked(&self, condition: &str, images: &[Arc<str>]) -> Vec<Verdict> {
+    async fn asked(&self, condition: &str, images: &[Arc<str>]) -> Vec<RowVerdict> {
         self.probe.ask(&self.question(condition), images).await.unwrap()
     }
 }
@@ -157,7 +157,7 @@ async fn every_type_comes_back_as_it_was() {
         let images: Vec<Arc<str>> =
             tuples.iter().map(|tuple| image(&fixture.table, tuple, &Reads::Row).unwrap().into()).collect();
         let verdicts = fixture.asked(&condition, &images).await;
-        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Visible), "{columns}: {verdicts:?} {images:?}");
+        assert!(verdicts.iter().all(|verdict| *verdict == RowVerdict::Visible), "{columns}: {verdicts:?} {images:?}");
     }
 }
 
@@ -171,7 +171,7 @@ async fn the_null_of_json_is_not_the_null_of_sql() {
     let tuples = rows(&fixture.client, &fixture.table).await;
     let images: Vec<Arc<str>> =
         tuples.iter().map(|tuple| image(&fixture.table, tuple, &Reads::Row).unwrap().into()).collect();
-    let (yes, no) = (Verdict::Visible, Verdict::Hidden);
+    let (yes, no) = (RowVerdict::Visible, RowVerdict::Hidden);
     assert_eq!(fixture.asked("jb is null", &images).await, [yes.clone(), no.clone(), no.clone()]);
     assert_eq!(fixture.asked("j is null", &images).await, [no.clone(), yes.clone(), no.clone()]);
     assert_eq!(
@@ -190,7 +190,7 @@ async fn a_condition_is_evaluated_as_a_policy_is() {
     let condition = "(id in (select null::int) and 1 / (id - 1) > 0) or id = 1";
     assert_eq!(
         fixture.asked(condition, &[r#"{"id":"1","required":"1","worded":""}"#.into()]).await,
-        [Verdict::Visible]
+        [RowVerdict::Visible]
     );
 }
 

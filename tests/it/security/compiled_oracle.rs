@@ -11,7 +11,7 @@ use std::time::Duration;
 use rowcast::capture::{Conninfo, Tables};
 use rowcast::model::{Datum, Principal, Role, Table, Tuple};
 use rowcast::predicate::{Predicate, RowImage, Truth};
-use rowcast::probe::{Probe, Verdict, image};
+use rowcast::probe::{Probe, RowVerdict, image};
 use rowcast::security::{PolicyRefusal, Question, RowRule, TablePolicies};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -211,10 +211,10 @@ impl Oracle {
         let images: Vec<Arc<str>> = tuples.iter().map(image).collect();
         let Ok(verdicts) = self.probe.ask(question, &images).await else { return vec![None; tuples.len()] };
         let answer = |verdict| match verdict {
-            Verdict::Visible => Some(true),
-            Verdict::Hidden => Some(false),
-            Verdict::Raised(_) => None,
-            Verdict::TimedOut | Verdict::Unasked => panic!("{verdict:?}"),
+            RowVerdict::Visible => Some(true),
+            RowVerdict::Hidden => Some(false),
+            RowVerdict::Raised(_) => None,
+            RowVerdict::TimedOut | RowVerdict::Unasked => panic!("{verdict:?}"),
         };
         verdicts.into_iter().map(answer).collect()
     }

@@ -8,7 +8,7 @@ use crate::graphql::Request;
 use crate::journal::Cursor;
 use crate::model::OperationId;
 use crate::payload::Frame;
-use crate::session::{Admission, Dialect, Input, Lane};
+use crate::session::{Admission, Dialect, Input, Route};
 
 impl SessionHandle {
     /// Begins an operation. A failure is the answer to the request that asked for it; of a stream that has but one
@@ -74,7 +74,7 @@ impl SessionHandle {
         });
         if subscription.is_some_and(|subscription| subscription.progress.last_told().is_none()) {
             let frame = Frame::whole(format!("id: {here}\n\n"));
-            self.mailbox.transmit(Lane::Control, frame, self.core().clock.now());
+            self.mailbox.transmit(Route::Control, frame, self.core().clock.now());
         }
     }
 

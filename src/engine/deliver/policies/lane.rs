@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::Teller;
-use super::policy::{Pace, Policy, Standing, Streak, Turn};
+use super::policy::{Policy, PolicyState, Speed, Streak, Turn};
 use super::ready::Ready;
 use crate::engine::deliver::{Stamp, Subscription};
 use crate::failure::Failure;
@@ -27,19 +27,19 @@ pub(crate) struct Candidate {
 }
 
 /// What the policies say of one image: known, or to be asked.
-pub(crate) struct Image {
+pub(crate) struct AskedImage {
     json: Option<Arc<str>>,
     truth: OnceLock<Truth>,
 }
 
-impl Image {
+impl AskedImage {
     pub(crate) fn known(truth: Truth) -> Self {
-        Image { json: None, truth: truth.into() }
+        AskedImage { json: None, truth: truth.into() }
     }
 
     /// JSON as `probe::image` makes it.
     pub(crate) fn asked(json: Arc<str>) -> Self {
-        Image { json: Some(json), truth: OnceLock::new() }
+        AskedImage { json: Some(json), truth: OnceLock::new() }
     }
 
     /// `Unavailable` while nobody has answered.
@@ -57,8 +57,8 @@ pub(crate) struct Judgement {
     pub(crate) event: Arc<Event>,
     pub(crate) stamp: Stamp,
     pub(crate) audience: Vec<Candidate>,
-    pub(crate) old: Image,
-    pub(crate) new: Image,
+    pub(crate) old: AskedImage,
+    pub(crate) new: AskedImage,
     /// Nothing is asked: the transaction of the event is over.
     pub(crate) is_commit: bool,
 }
@@ -67,11 +67,11 @@ impl Judgement {
     /// Keeps its place behind what the transaction changed.
     pub(crate) fn of_commit(event: Arc<Event>, stamp: Stamp, subscription: Arc<Subscription>) -> Self {
         let audience = vec![Candidate { subscription, old: Truth::False, new: Truth::False }];
-        let (old, new) = (Image::known(Truth::False), Image::known(Truth::False));
+        let (old, new) = (AskedImage::known(Truth::False), AskedImage::known(Truth::False));
         Judgement { event, stamp, audience, old, new, is_commit: true }
     }
 
-    fn images(&self) -> [&Image; 2] {
+    fn images(&self) -> [&AskedImage; 2] {
         [&self.old, &self.new]
     }
 
@@ -118,7 +118,7 @@ struct Ticket {
 }
 
 impl Ticket {
-    fn image(&self) -> &Image {
+    fn image(&self) -> &AskedImage {
         if self.is_new { &self.judgement.new } else { &self.judgement.old }
     }
 }
@@ -169,7 +169,7 @@ impl PolicyLane {
         &self.policy
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> PolicyState {
         self.policy.standing()
     }
 
@@ -247,7 +247,7 @@ impl PolicyLane {
     }
 
     /// Whether the lane, or its policy for everybody, persistently fails.
-    pub(super) fn note(&self, turn: Turn, pace: Pace, now: Instant) -> bool {
+    pub(super) fn note(&self, turn: Turn, pace: Speed, now: Instant) -> bool {
         let policy = self.policy.note(turn, pace, now);
         let lane = self.queue.lock().streak.note(turn, now);
         policy || lane
@@ -270,7 +270,7 @@ impl PolicyLane {
         self.metrics.policy_waiting.sub(waiting);
     }
 
-    fn decide(&self, image: &Image, truth: Truth) {
+    fn decide(&self, image: &AskedImage, truth: Truth) {
         if image.truth.set(truth).is_ok() {
             self.metrics.policy_waiting.sub(1);
         }

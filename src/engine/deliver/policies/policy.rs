@@ -42,7 +42,7 @@ impl PolicyKey {
 
 /// What may be expected of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum PolicyState {
     /// Nothing is known: it is asked alone. Entered at birth, and by a trip of several that took long.
     #[default]
     Unknown,
@@ -74,27 +74,27 @@ pub(super) struct Policy(Mutex<Behaviour>);
 
 #[derive(Debug)]
 struct Behaviour {
-    standing: Standing,
+    standing: PolicyState,
     images_max: usize,
     streak: Streak,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Behaviour { standing: Standing::default(), images_max: IMAGES_MAX, streak: Streak::default() }
+        Behaviour { standing: PolicyState::default(), images_max: IMAGES_MAX, streak: Streak::default() }
     }
 }
 
 /// How many images were asked by the whole trip, by this batch, and how long the trip took.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Speed {
     pub(super) batch: usize,
     pub(super) trip: usize,
     pub(super) took: Duration,
 }
 
 impl Policy {
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> PolicyState {
         self.0.lock().standing
     }
 
@@ -104,11 +104,11 @@ impl Policy {
     }
 
     /// Whether it persistently fails.
-    pub(super) fn note(&self, turn: Turn, pace: Pace, now: Instant) -> bool {
+    pub(super) fn note(&self, turn: Turn, pace: Speed, now: Instant) -> bool {
         let mut behaviour = self.0.lock();
         let persists = behaviour.streak.note(turn, now);
         behaviour.standing = match turn {
-            Turn::Failed if behaviour.streak.is_long() => Standing::Slow,
+            Turn::Failed if behaviour.streak.is_long() => PolicyState::Slow,
             _ => behaviour.standing.after(turn, pace),
         };
         behaviour.images_max = after(behaviour.images_max, turn, pace);
@@ -116,7 +116,7 @@ impl Policy {
     }
 
     /// How long to leave it alone after this turn.
-    pub(super) fn pause(&self, pace: Pace) -> Duration {
+    pub(super) fn pause(&self, pace: Speed) -> Duration {
         let pause = if self.0.lock().streak.is_long() { pace.took * SHARE } else { Duration::ZERO };
         pause.min(PAUSE_MAX)
     }
@@ -132,21 +132,21 @@ impl Policy {
     }
 }
 
-impl Standing {
-    fn after(self, turn: Turn, pace: Pace) -> Standing {
+impl PolicyState {
+    fn after(self, turn: Turn, pace: Speed) -> PolicyState {
         let alone = pace.batch == pace.trip;
         let slow = pace.took > SLOW * u32::try_from(pace.trip.max(1)).unwrap_or(u32::MAX);
         match turn {
-            Turn::TimedOut | Turn::Disconnected => Standing::Slow,
+            Turn::TimedOut | Turn::Disconnected => PolicyState::Slow,
             Turn::Passed => self,
-            Turn::Answered | Turn::Failed if !slow => Standing::Fast,
-            Turn::Answered | Turn::Failed if alone => Standing::Slow,
-            Turn::Answered | Turn::Failed => Standing::Unknown,
+            Turn::Answered | Turn::Failed if !slow => PolicyState::Fast,
+            Turn::Answered | Turn::Failed if alone => PolicyState::Slow,
+            Turn::Answered | Turn::Failed => PolicyState::Unknown,
         }
     }
 }
 
-fn after(images_max: usize, turn: Turn, pace: Pace) -> usize {
+fn after(images_max: usize, turn: Turn, pace: Speed) -> usize {
     let next = match turn {
         Turn::TimedOut => pace.batch / SHRINK,
         Turn::Answered | Turn::Failed if pace.took > TRIP && pace.batch == pace.trip => pace.batch / 2,
@@ -190,42 +190,42 @@ impl Streak {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{IMAGES_MAX, Pace, Policy, Standing, Streak, Turn};
+    use super::{IMAGES_MAX, Policy, PolicyState, Speed, Streak, Turn};
 
-    fn pace(batch: usize, trip: usize, ms: u64) -> Pace {
-        Pace { batch, trip, took: Duration::from_millis(ms) }
+    fn pace(batch: usize, trip: usize, ms: u64) -> Speed {
+        Speed { batch, trip, took: Duration::from_millis(ms) }
     }
 
     #[test]
     fn a_slow_policy_is_set_apart_until_it_answers_quickly() {
         let (policy, now) = (Policy::default(), Instant::now());
         policy.note(Turn::Answered, pace(10, 10, 2), now);
-        assert_eq!(policy.standing(), Standing::Fast);
+        assert_eq!(policy.standing(), PolicyState::Fast);
         policy.note(Turn::TimedOut, pace(10, 10, 1000), now);
-        assert_eq!((policy.standing(), policy.images_max()), (Standing::Slow, 1));
+        assert_eq!((policy.standing(), policy.images_max()), (PolicyState::Slow, 1));
         policy.note(Turn::Answered, pace(1, 1, 51), now);
-        assert_eq!(policy.standing(), Standing::Slow);
+        assert_eq!(policy.standing(), PolicyState::Slow);
         policy.note(Turn::Answered, pace(1, 1, 2), now);
-        assert_eq!((policy.standing(), policy.images_max()), (Standing::Fast, 2));
+        assert_eq!((policy.standing(), policy.images_max()), (PolicyState::Fast, 2));
     }
 
     #[test]
     fn a_policy_that_keeps_raising_is_set_apart_and_asked_less_until_it_answers() {
         let (policy, now) = (Policy::default(), Instant::now());
         (0..4).for_each(|_| assert!(!policy.note(Turn::Failed, pace(10, 10, 2), now)));
-        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Fast, Duration::ZERO));
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (PolicyState::Fast, Duration::ZERO));
         policy.note(Turn::Failed, pace(10, 10, 2), now);
-        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Slow, Duration::from_millis(16)));
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (PolicyState::Slow, Duration::from_millis(16)));
         assert_eq!(policy.pause(pace(1, 1, 1000)), Duration::from_millis(250));
         policy.note(Turn::Answered, pace(10, 10, 2), now);
-        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (Standing::Fast, Duration::ZERO));
+        assert_eq!((policy.standing(), policy.pause(pace(10, 10, 2))), (PolicyState::Fast, Duration::ZERO));
     }
 
     #[test]
     fn nobody_is_called_slow_for_the_company_it_was_in() {
         let policy = Policy::default();
         policy.note(Turn::Answered, pace(1, 3, 200), Instant::now());
-        assert_eq!((policy.standing(), policy.images_max()), (Standing::Unknown, IMAGES_MAX));
+        assert_eq!((policy.standing(), policy.images_max()), (PolicyState::Unknown, IMAGES_MAX));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::lane::PolicyLane;
-use super::policy::Standing;
+use super::policy::PolicyState;
 
 /// Lanes that share one trip at most: each costs the server some 60 us, so others wait a few milliseconds.
 const LANES_MAX: usize = 64;
@@ -38,7 +38,7 @@ struct Queues {
 impl Ready {
     /// By whoever has the lane in hand: it is here once.
     pub(super) fn push(&self, lane: Arc<PolicyLane>) {
-        if lane.standing() == Standing::Slow {
+        if lane.standing() == PolicyState::Slow {
             self.queues.lock().slow.push_back(lane);
             self.slow.notify_one();
         } else {
@@ -51,7 +51,7 @@ impl Ready {
     pub(super) fn promote(&self) {
         let mut queues = self.queues.lock();
         let (slow, fast) =
-            std::mem::take(&mut queues.slow).into_iter().partition(|lane| lane.standing() == Standing::Slow);
+            std::mem::take(&mut queues.slow).into_iter().partition(|lane| lane.standing() == PolicyState::Slow);
         queues.slow = slow;
         queues.fast.extend::<VecDeque<_>>(fast);
         if !queues.fast.is_empty() {
@@ -85,7 +85,7 @@ impl Ready {
         let slow = if worker == Worker::Slow { queues.slow.pop_front() } else { None };
         let Some(first) = slow.or_else(|| queues.fast.pop_front()) else { return Vec::new() };
         let mut lanes = vec![first];
-        if lanes[0].standing() == Standing::Fast {
+        if lanes[0].standing() == PolicyState::Fast {
             queues.join(&mut lanes);
         }
         // A ring may have been for several lanes, and whoever heard it takes only some.
@@ -102,7 +102,7 @@ impl Queues {
         let mut left = Vec::new();
         while lanes.len() < LANES_MAX && left.len() < LANES_MAX {
             let Some(lane) = self.fast.pop_front() else { break };
-            if lane.standing() == Standing::Fast { lanes.push(lane) } else { left.push(lane) }
+            if lane.standing() == PolicyState::Fast { lanes.push(lane) } else { left.push(lane) }
         }
         left.into_iter().rev().for_each(|lane| self.fast.push_front(lane));
     }

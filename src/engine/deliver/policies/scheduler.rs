@@ -8,17 +8,17 @@ use tokio::task::JoinSet;
 
 use super::Teller;
 use super::lane::{Batch, PolicyLane};
-use super::policy::{IMAGES_MAX, Pace, Standing, Turn};
+use super::policy::{IMAGES_MAX, PolicyState, Speed, Turn};
 use super::ready::{Ready, Worker};
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::predicate::Truth;
-use crate::probe::{Ask, Probe, ProbeError, Verdict};
+use crate::probe::{Ask, Probe, ProbeError, RowVerdict};
 
 /// Bytes of JSON in one trip, unless a single image is larger.
 const TRIP_BYTES_MAX: usize = 1024 * 1024;
 
-type Answer = Result<Vec<Verdict>, ProbeError>;
+type Answer = Result<Vec<RowVerdict>, ProbeError>;
 
 /// Who is asked.
 pub(crate) trait Asker: Send + Sync + 'static {
@@ -80,7 +80,7 @@ impl Office {
             tokio::time::sleep(batches[0].lane.policy().backoff()).await;
         }
         for (batch, answer) in batches.iter().zip(answers) {
-            self.conclude(batch, &answer, Pace { batch: batch.len(), trip: images, took });
+            self.conclude(batch, &answer, Speed { batch: batch.len(), trip: images, took });
         }
     }
 
@@ -107,7 +107,7 @@ impl Office {
         batches
     }
 
-    fn conclude(&self, batch: &Batch, answer: &Answer, pace: Pace) {
+    fn conclude(&self, batch: &Batch, answer: &Answer, pace: Speed) {
         let lane = &batch.lane;
         let (turn, was) = (turn(answer), lane.standing());
         self.count(answer, turn);
@@ -117,7 +117,7 @@ impl Office {
             tracing::warn!(code = failure.code(), "subscriptions end: {failure}");
             lane.fail(&failure);
         }
-        if was == Standing::Slow && lane.standing() != Standing::Slow {
+        if was == PolicyState::Slow && lane.standing() != PolicyState::Slow {
             self.ready.promote();
         }
         if lane.settle(batch, &truths(answer, batch.len()), &*self.teller) {
@@ -127,7 +127,7 @@ impl Office {
 
     fn count(&self, answer: &Answer, turn: Turn) {
         let errors = match answer {
-            Ok(verdicts) => verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Raised(_))).count(),
+            Ok(verdicts) => verdicts.iter().filter(|verdict| matches!(verdict, RowVerdict::Raised(_))).count(),
             Err(_) => 1,
         };
         self.metrics.policy_errors_total.add(errors as u64);
@@ -153,13 +153,13 @@ fn ask(batch: &Batch) -> Ask {
 }
 
 fn turn(answer: &Answer) -> Turn {
-    let any = |wanted: fn(&Verdict) -> bool| answer.as_ref().is_ok_and(|verdicts| verdicts.iter().any(wanted));
+    let any = |wanted: fn(&RowVerdict) -> bool| answer.as_ref().is_ok_and(|verdicts| verdicts.iter().any(wanted));
     match answer {
         Err(error) if error.is_transient() => Turn::Disconnected,
         Err(_) => Turn::Failed,
-        Ok(_) if any(|verdict| matches!(verdict, Verdict::TimedOut)) => Turn::TimedOut,
-        Ok(_) if any(|verdict| matches!(verdict, Verdict::Visible | Verdict::Hidden)) => Turn::Answered,
-        Ok(_) if any(|verdict| matches!(verdict, Verdict::Raised(_))) => Turn::Failed,
+        Ok(_) if any(|verdict| matches!(verdict, RowVerdict::TimedOut)) => Turn::TimedOut,
+        Ok(_) if any(|verdict| matches!(verdict, RowVerdict::Visible | RowVerdict::Hidden)) => Turn::Answered,
+        Ok(_) if any(|verdict| matches!(verdict, RowVerdict::Raised(_))) => Turn::Failed,
         Ok(_) => Turn::Passed,
     }
 }
@@ -169,10 +169,10 @@ fn turn(answer: &Answer) -> Turn {
 /// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
 /// silence. One that persists ends the subscription.
 pub(crate) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
-    let truth = |verdict: &Verdict| match verdict {
-        Verdict::Visible => Some(Truth::True),
-        Verdict::Hidden | Verdict::Raised(_) => Some(Truth::False),
-        Verdict::TimedOut | Verdict::Unasked => None,
+    let truth = |verdict: &RowVerdict| match verdict {
+        RowVerdict::Visible => Some(Truth::True),
+        RowVerdict::Hidden | RowVerdict::Raised(_) => Some(Truth::False),
+        RowVerdict::TimedOut | RowVerdict::Unasked => None,
     };
     match answer {
         Ok(verdicts) => verdicts.iter().map(truth).collect(),
@@ -193,8 +193,8 @@ fn failure(lane: &PolicyLane, answer: &Answer) -> Failure {
 }
 
 fn reason(answer: &Answer) -> String {
-    let raised = |verdict: &Verdict| match verdict {
-        Verdict::Raised(sqlstate) => Some(format!("they raise SQLSTATE {sqlstate}")),
+    let raised = |verdict: &RowVerdict| match verdict {
+        RowVerdict::Raised(sqlstate) => Some(format!("they raise SQLSTATE {sqlstate}")),
         _ => None,
     };
     match answer {

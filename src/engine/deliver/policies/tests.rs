@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::scheduler::{Asker, run};
-use super::{Candidate, Image, Judgement, PolicyLane, PolicyLanes, Teller};
+use super::{AskedImage, Candidate, Judgement, PolicyLane, PolicyLanes, Teller};
 use crate::config::Settings;
 use crate::engine::clock::Clock;
 use crate::engine::deliver::{Core, Sink, Stamp, Subscription};
@@ -19,7 +19,7 @@ use crate::engine::serve::Subscribe;
 use crate::graphql::Request;
 use crate::model::{Change, Event, Lsn, Message, Position, TableName, Timestamp};
 use crate::predicate::Truth;
-use crate::probe::{Ask, ProbeError, Verdict};
+use crate::probe::{Ask, ProbeError, RowVerdict};
 use crate::security::{Question, Reads};
 
 /// Real subscriptions (of a topic: lanes do not look at what they are to), and what became of them.
@@ -96,7 +96,7 @@ impl Asker for Oracle {
     fn ask_all<'a>(
         &'a self,
         asks: &'a [Ask],
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<Vec<Verdict>, ProbeError>>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Vec<Result<Vec<RowVerdict>, ProbeError>>> + Send + 'a>> {
         Box::pin(async move {
             self.trips.fetch_add(1, Ordering::Relaxed);
             self.largest.fetch_max(asks.iter().map(|ask| ask.images.len()).max().unwrap_or(0), Ordering::Relaxed);
@@ -114,13 +114,13 @@ impl Asker for Oracle {
     }
 }
 
-fn verdicts(ask: &Ask) -> Vec<Verdict> {
+fn verdicts(ask: &Ask) -> Vec<RowVerdict> {
     let condition = &*ask.question.condition;
     let verdict = |image: &Arc<str>| match image.starts_with('y') {
-        _ if condition.starts_with("slow") => Verdict::TimedOut,
-        _ if condition.starts_with("raising") => Verdict::Raised("22P02".into()),
-        true => Verdict::Visible,
-        false => Verdict::Hidden,
+        _ if condition.starts_with("slow") => RowVerdict::TimedOut,
+        _ if condition.starts_with("raising") => RowVerdict::Raised("22P02".into()),
+        true => RowVerdict::Visible,
+        false => RowVerdict::Hidden,
     };
     ask.images.iter().map(verdict).collect()
 }
@@ -159,11 +159,11 @@ impl Office {
         }))
     }
 
-    fn enqueue(&self, lane: &Arc<PolicyLane>, number: u64, new: Image) {
+    fn enqueue(&self, lane: &Arc<PolicyLane>, number: u64, new: AskedImage) {
         self.enqueue_for(&self.subscription, lane, number, new);
     }
 
-    fn enqueue_for(&self, subscription: &Arc<Subscription>, lane: &Arc<PolicyLane>, number: u64, new: Image) {
+    fn enqueue_for(&self, subscription: &Arc<Subscription>, lane: &Arc<PolicyLane>, number: u64, new: AskedImage) {
         let position = Position { commit_lsn: Lsn(number), ordinal: 0 };
         let subscription = Arc::clone(subscription);
         let message = Message { topic: "t".into(), tenant: None, payload: bytes::Bytes::new() };
@@ -171,7 +171,7 @@ impl Office {
             event: Arc::new(Event { position, committed_at: Timestamp(0), xid: 0, change: Change::Message(message) }),
             stamp: Stamp { position: Some(position), cursor: "".into(), row: None, committed_at: Timestamp::default() },
             audience: vec![Candidate { subscription, old: Truth::False, new: Truth::True }],
-            old: Image::known(Truth::False),
+            old: AskedImage::known(Truth::False),
             new,
             is_commit: false,
         };
@@ -190,8 +190,8 @@ impl Drop for Office {
     }
 }
 
-fn asked(text: &str) -> Image {
-    Image::asked(text.into())
+fn asked(text: &str) -> AskedImage {
+    AskedImage::asked(text.into())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -203,7 +203,7 @@ async fn everything_is_told_once_in_order_with_its_truth() {
         let image = match number % 3 {
             0 => asked("yes"),
             1 => asked("no"),
-            _ => Image::known(Truth::Unknown),
+            _ => AskedImage::known(Truth::Unknown),
         };
         office.enqueue(&lane, number, image);
     }
@@ -219,9 +219,9 @@ async fn everything_is_told_once_in_order_with_its_truth() {
 async fn what_is_known_waits_for_what_is_not() {
     let mut office = Office::new(usize::MAX);
     let lane = office.lane("quick", 0);
-    office.enqueue(&lane, 1, Image::known(Truth::True));
+    office.enqueue(&lane, 1, AskedImage::known(Truth::True));
     office.enqueue(&lane, 2, asked("yes"));
-    office.enqueue(&lane, 3, Image::known(Truth::True));
+    office.enqueue(&lane, 3, AskedImage::known(Truth::True));
     assert_eq!((office.told.numbers(), office.waiting()), (vec![1], 1));
     office.open();
     office.told.wait_for(3).await;
