@@ -43,7 +43,9 @@ pub(super) struct Opened {
 
 /// Opens the stream, or tells why it cannot be.
 pub(super) async fn open(info: &Conninfo, settings: &WalSettings, purpose: Purpose) -> Result<Opened, CaptureError> {
-    let link = startup::connect(info, settings.connect_timeout).await?;
+    let mut link = startup::connect(info, settings.connect_timeout).await?;
+    // A server on a busy disk writes a slot slowly: that is not yet silence.
+    link.patience = settings.liveness;
     Opening { info, settings, purpose, link }.run().await
 }
 

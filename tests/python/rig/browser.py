@@ -89,7 +89,7 @@ async def page(address: str) -> AsyncIterator[Page]:
     profile = Path(tempfile.mkdtemp(prefix="rowcast-chromium-"))
     process = _launch(profile, address)
     try:
-        target = await asyncio.to_thread(until, partial(_tab, profile, address), "Chromium to open the page")
+        target = await asyncio.to_thread(until, partial(_tab, profile, address), "Chromium to open the page", 120)
         async with connect(target, max_size=None, proxy=None) as connection:
             yield Page(connection)
     finally:
