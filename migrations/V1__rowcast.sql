@@ -253,7 +253,7 @@ comment on view rowcast.missing_trigger is 'Triggers that watched tables need an
 revoke all on table rowcast.missing_trigger from public;
 
 -- The watched tables as the catalog has them now; tables that were dropped are not in it.
--- Read by src/capture/catalog.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
+-- Read by src/catalog/mod.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
 -- Served by pg_class_oid_index and the other catalogs' indexes for each row of rowcast.watched. It reads catalogs alone and
 -- locks no table of the user, so it answers while one is altered: pg_publication_tables (16 and newer) and pg_partition_tree
 -- would wait behind ACCESS EXCLUSIVE.
@@ -459,7 +459,7 @@ group by c.relation;
 comment on view rowcast.coverage is 'What decides which changes of each watched table are captured; rowcast.note_coverage compares it.';
 revoke all on table rowcast.coverage from public;
 
--- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/capture/catalog.rs.
+-- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/catalog/mod.rs.
 create or replace function rowcast.problem_hint(problem text)
 returns text
 language sql
@@ -1072,11 +1072,11 @@ revoke all on function rowcast.open_writers(regclass, jsonb) from public;
 --
 -- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
 -- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
--- there, and cursors from before it have expired as well (src/engine/losses.rs).
+-- there, and cursors from before it have expired as well (src/engine/deliver/losses.rs).
 --
 -- ALTER PUBLICATION does not wait for transactions that write. What one of them wrote while the table was not published is not
 -- in the stream, although it commits when all is published again. So those that are open are noted (rowcast.open_writers), and
--- when one has ended, changes were lost once more. Engines poll for that (src/capture/catalog/fingerprint.rs). What alters
+-- when one has ended, changes were lost once more. Engines poll for that (src/catalog/fingerprint.rs). What alters
 -- triggers waits for transactions that write: none is captured in part by an outbox.
 --
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.
@@ -2060,7 +2060,7 @@ $function$;
 comment on function rowcast.close_window() is 'Gives positions to the captured transactions that have ended since the last window.';
 revoke all on function rowcast.close_window() from public;
 
--- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/outbox_watch.rs every
+-- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/follow/outbox_watch.rs every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written
@@ -2418,7 +2418,7 @@ revoke all on function rowcast.grant_revoker(regrole) from public;
 select rowcast.ensure_publication();
 
 -- Event trigger: reports to every engine, at this point of the transaction, that a statement may have changed the visibility
--- of a watched table. See install_event_trigger for when it runs, and src/engine/policy_watch.rs for what happens without it.
+-- of a watched table. See install_event_trigger for when it runs, and src/engine/follow/policy_watch.rs for what happens without it.
 --
 -- It reads catalogs and calls nothing of schema rowcast: it runs as its owner, a superuser, in the statements of all
 -- roles, and schema rowcast may belong to another role. For the same reason it writes to the outbox only if that belongs

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::capture::{CaptureMode, Naming, WrittenTable};
+use crate::catalog::{CaptureMode, WrittenTable};
+use crate::graphql::Naming;
 use crate::graphql::{self, DEPTH_MOST};
 use crate::journal::Window;
 use crate::model::Timestamp;

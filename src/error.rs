@@ -1,9 +1,11 @@
 //! Everything that can go wrong at the engine's rim, with a stable code and the kind that decides what is done about it.
 
-use crate::capture::{CaptureError, CatalogError, hidden_error};
+use crate::capture::CaptureError;
+use crate::catalog::CatalogError;
 use crate::config::ConfigError;
 use crate::failure::Failure;
 use crate::graphql::SchemaError;
+use crate::postgres::{ConnectionError, hidden_error};
 use crate::store::StoreError;
 
 /// What went wrong.
@@ -23,6 +25,9 @@ pub enum Error {
     /// The server cannot be reached or cannot stream.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// There is no session with the server.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
     /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -106,8 +111,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Config(_) | Error::Declaration { .. } | Error::StartedBefore | Error::Io(_) => Kind::Configuration,
-            Error::Capture(CaptureError::AuthenticationFailed { .. }) => Kind::Authentication,
-            Error::Capture(error) if is_connection(error) => Kind::Connection,
+            Error::Connection(error) | Error::Capture(CaptureError::Connection(error)) => kind_of_connection(error),
             Error::Pool(_) | Error::PoolBuild(_) | Error::Migrate(StoreError::ConnectionLost(_)) => Kind::Connection,
             Error::Publish(_) => Kind::Publish,
             Error::Capture(_) => Kind::Capture,
@@ -126,6 +130,7 @@ impl Error {
         match self {
             Error::Config(_) => "SETTINGS_INVALID",
             Error::Declaration { code, .. } | Error::Ended { code, .. } => code,
+            Error::Connection(error) => error.code(),
             Error::Capture(error) => error.code(),
             Error::Catalog(error) => error.code(),
             Error::Store(error) | Error::Migrate(error) | Error::Publish(error) => error.code(),
@@ -160,19 +165,25 @@ fn kind_of_store(error: &StoreError) -> Kind {
 }
 
 /// Reaching the server, as opposed to what it can do.
-fn is_connection(error: &CaptureError) -> bool {
-    matches!(
-        error,
-        CaptureError::ConninfoInvalid { .. }
-            | CaptureError::ServerUnreachable { .. }
-            | CaptureError::ServerUnavailable { .. }
-            | CaptureError::TlsFailed { .. }
-            | CaptureError::TlsRequired { .. }
-            | CaptureError::ConnectionsExhausted { .. }
-            | CaptureError::DatabaseMissing { .. }
-            | CaptureError::PoolerBetween { .. }
-            | CaptureError::EncodingNotSupported { .. }
-    )
+fn kind_of_connection(error: &ConnectionError) -> Kind {
+    match error {
+        ConnectionError::AuthenticationFailed { .. } => Kind::Authentication,
+        ConnectionError::ConninfoInvalid { .. }
+        | ConnectionError::ServerUnreachable { .. }
+        | ConnectionError::ServerUnavailable { .. }
+        | ConnectionError::TlsFailed { .. }
+        | ConnectionError::TlsRequired { .. }
+        | ConnectionError::ConnectionsExhausted { .. }
+        | ConnectionError::DatabaseMissing { .. }
+        | ConnectionError::PoolerBetween { .. }
+        | ConnectionError::EncodingNotSupported { .. } => Kind::Connection,
+        ConnectionError::ServerIsStandby { .. }
+        | ConnectionError::ReplicationNotPermitted { .. }
+        | ConnectionError::SendersExhausted { .. }
+        | ConnectionError::ConnectionLost { .. }
+        | ConnectionError::ProtocolViolation { .. }
+        | ConnectionError::Server { .. } => Kind::Capture,
+    }
 }
 
 impl From<deadpool_postgres::PoolError> for Error {
@@ -180,7 +191,7 @@ impl From<deadpool_postgres::PoolError> for Error {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match &error {
             deadpool_postgres::PoolError::Backend(opening) => match hidden_error(opening) {
-                Some(reason) => Error::Capture(reason.clone()),
+                Some(reason) => Error::Connection(reason.clone()),
                 None => Error::Pool(error),
             },
             _ => Error::Pool(error),

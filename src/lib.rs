@@ -7,8 +7,9 @@
 //! # Rooms, in reading order
 //!
 //! * [`model`]: the nouns that every stage uses. They keep every fact that the wire keeps.
-//! * [`capture`]: reads committed changes from the WAL or the outbox, reconnects without a gap or ends with a reason; and
-//!   reads the catalog.
+//! * [`postgres`]: sessions with a server: connection strings, sockets, TLS, and the settings that each session pins.
+//! * [`catalog`]: the watched tables, with their policies, roles and grants, as PostgreSQL's catalog describes them.
+//! * [`capture`]: reads committed changes from the WAL or the outbox, reconnects without a gap or ends with a reason.
 //! * [`decode`]: turns `pgoutput` messages into shared events, and a value's text into its JSON.
 //! * [`journal`]: decides which events are new and which are repeats, makes cursors, and keeps the replay window. Only it
 //!   makes a [`Durable`](journal::Durable), the LSN that a capture may confirm to the server.
@@ -31,6 +32,7 @@
 
 pub mod adapter;
 pub mod capture;
+pub mod catalog;
 pub mod config;
 pub mod decode;
 pub mod engine;
@@ -42,6 +44,7 @@ pub mod matcher;
 pub mod metrics;
 pub mod model;
 pub mod payload;
+pub mod postgres;
 pub mod predicate;
 pub mod probe;
 #[cfg(feature = "python")]

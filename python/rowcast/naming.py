@@ -1,4 +1,4 @@
-"""From Python's and the catalog's names to GraphQL's, by one rule: that of ``src/capture/naming.rs``.
+"""From Python's and the catalog's names to GraphQL's, by one rule: that of ``src/graphql/naming.rs``.
 
 ``order_items`` becomes ``orderItems``; what GraphQL does not allow in a name becomes ``_``, and a leading digit gets
 ``_`` in front. With ``naming="database"`` only the second half applies. It holds for tables, columns, functions and

@@ -4,11 +4,11 @@
 --
 -- Every engine learns it from rowcast.watched: subscribers of the table get GAP, and cursors from before whole_since have
 -- expired. That is before this transaction commits, which is where the announcement is in the stream: engines read the catalog
--- there, and cursors from before it have expired as well (src/engine/losses.rs).
+-- there, and cursors from before it have expired as well (src/engine/deliver/losses.rs).
 --
 -- ALTER PUBLICATION does not wait for transactions that write. What one of them wrote while the table was not published is not
 -- in the stream, although it commits when all is published again. So those that are open are noted (rowcast.open_writers), and
--- when one has ended, changes were lost once more. Engines poll for that (src/capture/catalog/fingerprint.rs). What alters
+-- when one has ended, changes were lost once more. Engines poll for that (src/catalog/fingerprint.rs). What alters
 -- triggers waits for transactions that write: none is captured in part by an outbox.
 --
 -- Security definer: an engine's role writes rowcast.watched through this alone. The lock is on the rows that differ.

@@ -1,4 +1,4 @@
--- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/capture/catalog.rs.
+-- What a word in rowcast.tables.problems means and what to do. Called by rowcast.status and src/catalog/mod.rs.
 create or replace function rowcast.problem_hint(problem text)
 returns text
 language sql

@@ -1,5 +1,5 @@
 -- Event trigger: reports to every engine, at this point of the transaction, that a statement may have changed the visibility
--- of a watched table. See install_event_trigger for when it runs, and src/engine/policy_watch.rs for what happens without it.
+-- of a watched table. See install_event_trigger for when it runs, and src/engine/follow/policy_watch.rs for what happens without it.
 --
 -- It reads catalogs and calls nothing of schema rowcast: it runs as its owner, a superuser, in the statements of all
 -- roles, and schema rowcast may belong to another role. For the same reason it writes to the outbox only if that belongs

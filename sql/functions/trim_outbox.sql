@@ -1,4 +1,4 @@
--- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/outbox_watch.rs every
+-- Keeps for a reader the changes after `confirmed`, and empties segments that no reader needs. Called by src/engine/follow/outbox_watch.rs every
 -- few seconds. Security definer, so that engines need not write rowcast's tables.
 --
 -- The segment that is written changes when it has 64 MiB or is a minute old, if another is empty. One that is not written

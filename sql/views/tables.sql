@@ -1,5 +1,5 @@
 -- The watched tables as the catalog has them now; tables that were dropped are not in it.
--- Read by src/capture/catalog.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
+-- Read by src/catalog/mod.rs at each load, by rowcast.watch for its verdict and by rowcast.status.
 -- Served by pg_class_oid_index and the other catalogs' indexes for each row of rowcast.watched. It reads catalogs alone and
 -- locks no table of the user, so it answers while one is altered: pg_publication_tables (16 and newer) and pg_partition_tree
 -- would wait behind ACCESS EXCLUSIVE.

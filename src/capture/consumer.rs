@@ -14,6 +14,7 @@ use super::handover::{self, Taker};
 use super::supervisor::{Line, Supervisor};
 use crate::journal::Durable;
 use crate::model::Lsn;
+use crate::postgres::ConnectionError;
 
 /// What a capture hands over, in the order of commits.
 #[derive(Clone, Debug)]
@@ -249,7 +250,7 @@ impl Capture {
 
     fn ended(&self) -> Captured {
         let reason = "the task that reads it was ended with its runtime".to_owned();
-        Captured::Failed(CaptureError::ConnectionLost { place: self.begins.place.clone(), reason })
+        Captured::Failed(ConnectionError::ConnectionLost { place: self.begins.place.clone(), reason }.into())
     }
 }
 
@@ -262,7 +263,9 @@ pub(super) async fn first<O, F: Future<Output = Result<O, CaptureError>>>(
     let started = tokio::time::Instant::now();
     loop {
         match open().await {
-            Err(CaptureError::ServerUnavailable { .. }) if started.elapsed() < patience => {
+            Err(CaptureError::Connection(ConnectionError::ServerUnavailable { .. }))
+                if started.elapsed() < patience =>
+            {
                 tokio::time::sleep(backoff.next(rand::random())).await;
             }
             decided => return decided,

@@ -22,30 +22,15 @@
 //! sockets and the same TLS.
 
 mod backoff;
-mod catalog;
-mod certificate;
-mod conninfo;
 mod consumer;
 mod error;
 mod handover;
-mod mode;
-mod naming;
 mod outbox;
-mod pinned;
-mod refusal;
-mod socket;
-mod sql;
 mod supervisor;
-mod tls;
 mod wal;
 mod wire;
 
-pub use catalog::{CatalogError, Coverage, FACTS, Fact, Fingerprint, Notice, TableProblem, Tables, WrittenTable};
-pub use conninfo::{Conninfo, SslMode};
 pub use consumer::{Capture, Captured, ServerIdentity};
-pub use error::{CaptureError, ServerError};
-pub use mode::CaptureMode;
-pub use naming::Naming;
+pub use error::CaptureError;
 pub use outbox::OutboxSettings;
-pub use sql::hidden_error;
 pub use wal::{IdleSlots, SlotPool, WalSettings, pool_slots};

@@ -7,11 +7,13 @@ use deadpool_postgres::{Pool, Runtime};
 use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
-use crate::capture::{CaptureMode, Conninfo, SlotPool, pool_slots};
+use crate::capture::{SlotPool, pool_slots};
+use crate::catalog::CaptureMode;
 use crate::config::{Bus, PostgreSqlBus};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::model::{Change, Disconnect, Event, Lsn, Message, Position, Selector};
+use crate::postgres::Conninfo;
 use crate::store::{self, StatusLine, Uninstall, WatchRequest};
 
 /// Publishing takes a session for one round trip.

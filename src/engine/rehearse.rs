@@ -16,7 +16,7 @@ use super::Engine;
 use super::client;
 use super::clock::Clock;
 use super::explain::carried;
-use crate::capture::{CatalogError, Tables};
+use crate::catalog::{CatalogError, Tables};
 use crate::config::{Bus, Rehearsal};
 use crate::decode::json;
 use crate::engine::deliver::Core;

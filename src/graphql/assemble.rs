@@ -5,8 +5,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Operation, PgType, Table, Transition};
-
 use super::columns;
 use super::declare::{BoundField, Enum, Object, Returns};
 use super::error::SchemaError;
@@ -15,6 +13,7 @@ use super::name;
 use super::scalar::Scalar;
 use super::sdl::{Definition, Definitions, Kind, Member};
 use super::type_ref::TypeRef;
+use crate::model::{Operation, PgType, Table, Transition};
 
 /// What a schema is made of before it is parsed.
 pub(super) struct Assembled {

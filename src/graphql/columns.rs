@@ -2,12 +2,11 @@
 //!
 //! A filter offers exactly the operators that the predicate language has for the column's type.
 
-use crate::model::PgType;
-
 use super::name;
 use super::scalar::Scalar;
 use super::sdl::{Definition, Kind, Member};
 use super::type_ref::TypeRef;
+use crate::model::PgType;
 
 /// A column's output type, nullable, with the definition it needs if it is not built in.
 pub(super) fn output(pg_type: &PgType, enums: &dyn Fn(&str) -> String) -> TypeRef {

@@ -22,6 +22,7 @@ mod federation;
 mod intern;
 mod limits;
 mod name;
+mod naming;
 mod one_of;
 pub mod plan;
 mod planner;
@@ -40,6 +41,7 @@ pub use declare::{BoundField, Enum, Field, Object, ObjectField, Resolver, Return
 pub use entities::{Entity, EntityRequest, EntityRoot, EntityType};
 pub use error::{Location, RequestError, RequestErrorKind, SchemaError};
 pub use limits::{DEPTH_MOST, Limits};
+pub use naming::Naming;
 pub use plan::Plan;
 pub use scalar::Scalar;
 pub use schema::{Arguments, CompiledSubscription, GraphSchema, Operation, Options};

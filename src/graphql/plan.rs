@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::Table;
-
 use super::scalar::Scalar;
+use crate::model::Table;
 
 /// What one subscription writes for each event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

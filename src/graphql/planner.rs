@@ -7,8 +7,6 @@ use apollo_compiler::ast::Type;
 use apollo_compiler::executable::SelectionSet;
 use apollo_compiler::schema::ExtendedType;
 
-use crate::model::Table;
-
 use super::assemble::{Attributes, RootSource, SubscriptionField, key_name};
 use super::error::{RequestError, RequestErrorKind};
 use super::plan::{
@@ -18,6 +16,7 @@ use super::plan::{
 };
 use super::scalar::Scalar;
 use super::select::{Collector, Selected};
+use crate::model::Table;
 
 pub(super) struct Planner<'d> {
     pub schema: &'d Schema,

@@ -10,9 +10,6 @@ use apollo_compiler::{ExecutableDocument, Name, Schema};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::model;
-use crate::model::{Request, Table};
-
 use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
 use super::coerce;
 use super::declare::BoundField;
@@ -27,6 +24,8 @@ use super::plan::Plan;
 use super::planner::Planner;
 use super::query;
 use super::select::Collector;
+use crate::model;
+use crate::model::{Request, Table};
 
 /// What the developer may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]

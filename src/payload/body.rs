@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::json;
 use crate::graphql::Plan;
 use crate::model::{Event, Timestamp};
-
-use super::json;
 
 /// How every body of an event ends: `extensions.rowcast`, `extensions`, the body.
 pub(super) const EXTENSIONS_END: &[u8] = b"}}}";

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::graphql::RequestError;
-
 use super::Frame;
+use crate::graphql::RequestError;
 
 /// `{"id":…,"type":"error","payload":[…]}`: the operation failed before or instead of its next event. It ends with it.
 pub fn error_frame(operation_id: &str, errors: &[RequestError]) -> Frame {

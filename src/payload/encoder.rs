@@ -5,15 +5,14 @@
 
 use bytes::Bytes;
 
+use super::body::{Body, FieldError, Meta, PathSegment, close, open_data};
+use super::json;
 use crate::graphql::Plan;
 use crate::graphql::plan::{
     ColumnValue, EventSelection, EventValue, PlanRoot, PlannedTable, RowSelection, TopicSelection, TopicValue,
 };
 use crate::model::{Change, Datum, Message, PgType, RowChange, Tuple};
 use crate::security::{Image, Visible};
-
-use super::body::{Body, FieldError, Meta, PathSegment, close, open_data};
-use super::json;
 
 /// Writes a column's text as JSON. A function pointer, so that this stage need not know the decoder.
 pub type WriteValue = fn(&PgType, &[u8], &mut Vec<u8>) -> ValueForm;

@@ -6,12 +6,11 @@
 
 use bytes::Bytes;
 
+use super::body::{Body, FieldError, Meta, PathSegment, close, open_data};
+use super::json;
 use crate::graphql::Plan;
 use crate::graphql::plan::{TransactionSelection, TransactionValue};
 use crate::model::Timestamp;
-
-use super::body::{Body, FieldError, Meta, PathSegment, close, open_data};
-use super::json;
 
 /// The operation of `extensions.rowcast`.
 const OPERATION: &str = "TRANSACTION";

@@ -3,10 +3,11 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::capture::{CaptureMode, Conninfo};
+use crate::catalog::CaptureMode;
 use crate::config::{Bus, PostgreSqlBus, Rehearsal};
 use crate::error::Error;
 use crate::model::Timestamp;
+use crate::postgres::Conninfo;
 
 /// See `_engine.pyi`.
 #[pyclass(frozen, from_py_object, module = "rowcast._engine")]

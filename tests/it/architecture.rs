@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and what it may name of others: a whole room, or an item of it where that is all it needs.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("decode", &["model"]),
     ("predicate", &["model"]),
@@ -21,9 +21,11 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ),
     ("session", &["model", "payload::Frame"]),
     ("store", &["model"]),
-    // The catalog reads the view that the store's migrations made: it fails as the store's own calls do. What is
-    // confirmed to the server is the journal's word alone.
-    ("capture", &["model", "store::StoreError", "journal::Durable"]),
+    ("postgres", &[]),
+    // The catalog reads the view that the store's migrations made: it fails as the store's own calls do.
+    ("catalog", &["model", "graphql::Naming", "store::StoreError"]),
+    // What is confirmed to the server is the journal's word alone.
+    ("capture", &["model", "postgres", "store::StoreError", "journal::Durable"]),
     ("probe", &["model", "security::Question", "security::Reads", "security::Binding"]),
     ("adapter", &[]),
     // What clients receive: a refused request or condition, or the end of the history that they followed.

@@ -4,11 +4,11 @@ use super::reader::Reading;
 use super::session::{self, Opened};
 use super::settings::OutboxSettings;
 use crate::capture::backoff::Backoff;
-use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::{Begins, Capture, ServerIdentity, first};
 use crate::capture::error::CaptureError;
 use crate::capture::supervisor::{ConnectionEnd, Ends, Line, Purpose};
 use crate::model::Lsn;
+use crate::postgres::Conninfo;
 
 impl Capture {
     /// Reads the outbox, which `rowcast.start_outbox` has to have made. With `resume_from`, transactions before that

@@ -12,13 +12,14 @@ use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 use super::TIMELINE;
 use super::scribe::{Change, Window, behind};
 use super::settings::OutboxSettings;
-use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::ServerIdentity;
-use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::refusal::classify;
-use crate::capture::sql::Bell;
+use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::model::Lsn;
+use crate::postgres::Conninfo;
+use crate::postgres::ServerError;
+use crate::postgres::classify;
+use crate::postgres::{Bell, ConnectionError};
 
 /// A position that was told must not be lost in a crash, so the disk is waited for; a standby is not: writers wait for it
 /// themselves, and a position that a promoted one does not know is known to be lost. Windows
@@ -165,7 +166,7 @@ impl OutboxSession {
         let standby = client.query_one(IS_STANDBY, &[]).await.and_then(|row| row.try_get(0));
         // Where nobody may listen.
         if standby.map_err(|error| explain(&error))? {
-            return Err(CaptureError::ServerIsStandby { place });
+            return Err(ConnectionError::ServerIsStandby { place }.into());
         }
         client.batch_execute(SETUP).await.map_err(|error| explain(&error))?;
         let prepare =
@@ -233,7 +234,7 @@ impl OutboxSession {
     }
 
     fn lost(&self, reason: String) -> CaptureError {
-        CaptureError::ConnectionLost { place: self.place.clone(), reason }
+        ConnectionError::ConnectionLost { place: self.place.clone(), reason }.into()
     }
 
     fn explain(&self, error: &Error) -> CaptureError {
@@ -307,16 +308,20 @@ fn explain(conninfo: &Conninfo, place: &str, error: &Error) -> CaptureError {
         let is_io = source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
         return if is_io || error.is_closed() {
-            CaptureError::ConnectionLost { place, reason }
+            ConnectionError::ConnectionLost { place, reason }.into()
         } else {
             CaptureError::OutboxMalformed { place, reason }
         };
     };
     match classify(place, &conninfo.user, &conninfo.database, ServerError::from(server)) {
-        CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
-        CaptureError::Server { place, server } if ["42883", "42P01", "3F000"].contains(&server.sqlstate.as_str()) => {
+        ConnectionError::ReplicationNotPermitted { place, server, .. } => {
+            ConnectionError::Server { place, server }.into()
+        }
+        ConnectionError::Server { place, server }
+            if ["42883", "42P01", "3F000"].contains(&server.sqlstate.as_str()) =>
+        {
             CaptureError::OutboxMissing { place }
         }
-        other => other,
+        other => other.into(),
     }
 }

@@ -11,11 +11,11 @@ use super::settings::WalSettings;
 use super::slot::{self, Opened};
 use super::watch::Watch;
 use crate::capture::backoff::Backoff;
-use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::{Begins, Capture, ServerIdentity, first};
 use crate::capture::error::CaptureError;
 use crate::capture::supervisor::{ConnectionEnd, Ends, Line, Purpose};
 use crate::model::Lsn;
+use crate::postgres::Conninfo;
 
 impl Capture {
     /// Opens a replication stream. With `resume_from` the slot has to exist, and transactions that committed before that

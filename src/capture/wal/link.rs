@@ -9,12 +9,12 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::capture::conninfo::Endpoint;
-use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::refusal::classify;
-use crate::capture::socket::Stream;
 use crate::capture::wire::{self, Frames, Incoming};
 use crate::model::Lsn;
+use crate::postgres::Endpoint;
+use crate::postgres::Stream;
+use crate::postgres::classify;
+use crate::postgres::{ConnectionError, ServerError};
 
 /// A row of a plain query, in text.
 pub(super) type Row = Vec<Option<String>>;
@@ -50,7 +50,7 @@ impl Link {
     }
 
     /// Runs one statement by the simple protocol.
-    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, CaptureError> {
+    pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Row>, ConnectionError> {
         let patience = self.patience;
         let answer = tokio::time::timeout(patience, async {
             self.ask(sql).await?;
@@ -63,14 +63,14 @@ impl Link {
     }
 
     /// Sends a statement and waits for nothing.
-    pub(super) async fn ask(&mut self, sql: &str) -> Result<(), CaptureError> {
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<(), ConnectionError> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).map_err(|error| self.session.violation(error.to_string()))?;
         self.send(&out).await
     }
 
     /// The rows of a statement, or its error once the server is ready again.
-    pub(super) async fn answer(&mut self) -> Result<Vec<Row>, CaptureError> {
+    pub(super) async fn answer(&mut self) -> Result<Vec<Row>, ConnectionError> {
         let mut rows = Vec::new();
         let mut failed = None;
         loop {
@@ -88,7 +88,7 @@ impl Link {
     }
 
     /// The next message, whichever it is.
-    pub(super) async fn receive(&mut self) -> Result<Incoming, CaptureError> {
+    pub(super) async fn receive(&mut self) -> Result<Incoming, ConnectionError> {
         loop {
             match self.next_frame()? {
                 Some(incoming) => return Ok(incoming),
@@ -98,12 +98,12 @@ impl Link {
     }
 
     /// The next message of those that are already read.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Incoming>, CaptureError> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<Incoming>, ConnectionError> {
         self.frames.next().map_err(|reason| self.session.violation(reason))
     }
 
     /// Reads what is there, at least one byte. Dropping the future loses nothing.
-    pub(super) async fn read(&mut self) -> Result<usize, CaptureError> {
+    pub(super) async fn read(&mut self) -> Result<usize, ConnectionError> {
         match self.stream.read_buf(&mut self.frames.buffer).await {
             Ok(0) => Err(self.session.lost("the server closed the connection".to_owned())),
             Ok(size) => Ok(size),
@@ -111,7 +111,7 @@ impl Link {
         }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), CaptureError> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         let sent = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
@@ -120,14 +120,14 @@ impl Link {
     }
 
     /// Tells the server how far everything is safe with us.
-    pub(super) async fn send_status(&mut self, lsn: Lsn, ask: bool) -> Result<(), CaptureError> {
+    pub(super) async fn send_status(&mut self, lsn: Lsn, ask: bool) -> Result<(), ConnectionError> {
         let mut out = BytesMut::new();
         wire::status_update(lsn, ask, SystemTime::now(), &mut out);
         self.send(&out).await
     }
 
     /// Takes leave in the middle of the stream: the last position, the end of our side, the end of theirs.
-    pub(super) async fn finish(&mut self, lsn: Lsn) -> Result<(), CaptureError> {
+    pub(super) async fn finish(&mut self, lsn: Lsn) -> Result<(), ConnectionError> {
         let mut out = BytesMut::new();
         wire::status_update(lsn, false, SystemTime::now(), &mut out);
         frontend::copy_done(&mut out);
@@ -141,23 +141,23 @@ impl Link {
 }
 
 impl ReplicationSession {
-    pub(super) fn lost(&self, reason: String) -> CaptureError {
-        CaptureError::ConnectionLost { place: self.place.clone(), reason }
+    pub(super) fn lost(&self, reason: String) -> ConnectionError {
+        ConnectionError::ConnectionLost { place: self.place.clone(), reason }
     }
 
-    pub(super) fn violation(&self, reason: String) -> CaptureError {
-        CaptureError::ProtocolViolation { place: self.place.clone(), reason }
+    pub(super) fn violation(&self, reason: String) -> ConnectionError {
+        ConnectionError::ProtocolViolation { place: self.place.clone(), reason }
     }
 
-    pub(super) fn broken(&self, error: &io::Error) -> CaptureError {
+    pub(super) fn broken(&self, error: &io::Error) -> ConnectionError {
         self.lost(error.to_string())
     }
 
-    pub(super) fn refused(&self, server: ServerError) -> CaptureError {
+    pub(super) fn refused(&self, server: ServerError) -> ConnectionError {
         classify(self.place.clone(), &self.user, &self.database, server)
     }
 
-    fn read_row(&self, row: &DataRowBody) -> Result<Row, CaptureError> {
+    fn read_row(&self, row: &DataRowBody) -> Result<Row, ConnectionError> {
         let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&row.buffer()[range]).into_owned();
         let columns: io::Result<Row> = row.ranges().map(|range| Ok(range.map(text))).collect();
         columns.map_err(|error| self.violation(format!("a data row that cannot be read ({error})")))

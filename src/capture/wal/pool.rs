@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::settings::WalSettings;
-use crate::capture::conninfo::Conninfo;
 use crate::capture::consumer::Capture;
 use crate::capture::error::CaptureError;
+use crate::postgres::{ConnectionError, Conninfo};
 use crate::store::StoreError;
 
 /// Processes that start at the same time choose the same slot, and all but one choose again.
@@ -105,9 +105,10 @@ impl SlotPool {
             let settings = WalSettings { slot: name, ..self.settings.clone() };
             match Capture::wal(self.conninfo.clone(), settings.clone(), None).await {
                 Err(CaptureError::SlotActive { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(CaptureError::SlotsExhausted { .. } | CaptureError::SendersExhausted { .. })
-                    if began.elapsed() < CROWDED =>
-                {
+                Err(
+                    CaptureError::SlotsExhausted { .. }
+                    | CaptureError::Connection(ConnectionError::SendersExhausted { .. }),
+                ) if began.elapsed() < CROWDED => {
                     tokio::time::sleep(GLANCE).await;
                 }
                 started => return started.map(|capture| (capture, settings)),

@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 
 use super::feedback::{Feedback, Step};
 use super::link::Link;
-use crate::capture::error::{CaptureError, ServerError};
+use crate::capture::error::CaptureError;
 use crate::capture::handover::Parcel;
 use crate::capture::supervisor::{ConnectionEnd, Ends};
 use crate::capture::wire::{Incoming, Replication};
 use crate::model::Lsn;
+use crate::postgres::{ConnectionError, ServerError};
 
 /// What the pump works with; all of it outlives the connection.
 pub(super) struct Pump<'a> {
@@ -31,7 +32,7 @@ pub(super) struct Pump<'a> {
 enum Woken {
     Stop,
     Alarm(CaptureError),
-    Read(Result<usize, CaptureError>),
+    Read(Result<usize, ConnectionError>),
     Handed(Result<(), crate::capture::handover::Gone>),
     Moved,
     Time,
@@ -53,22 +54,25 @@ impl Pump<'_> {
             let until = match feedback.step(waiting.is_none(), Instant::now()) {
                 Step::WaitUntil(until) => until,
                 Step::GiveUp => {
-                    return ConnectionEnd::Broken(link.session.lost("the server was silent for too long".to_owned()));
+                    return ConnectionEnd::Broken(
+                        link.session.lost("the server was silent for too long".to_owned()).into(),
+                    );
                 }
                 Step::GiveWay => {
-                    return ConnectionEnd::Broken(link.session.lost("the server is shutting down".to_owned()));
+                    return ConnectionEnd::Broken(link.session.lost("the server is shutting down".to_owned()).into());
                 }
                 Step::Tell { ask } => {
                     let lsn = feedback.tell(ask, Instant::now());
                     match link.send_status(lsn, ask).await {
                         Ok(()) => continue,
-                        Err(error) => return ConnectionEnd::Broken(error),
+                        Err(error) => return ConnectionEnd::Broken(error.into()),
                     }
                 }
             };
             match self.wait(link, &mut waiting, &feedback, until).await {
                 Woken::Stop | Woken::Handed(Err(_)) => return ConnectionEnd::Stopped,
-                Woken::Alarm(error) | Woken::Read(Err(error)) => return ConnectionEnd::Broken(error),
+                Woken::Alarm(error) => return ConnectionEnd::Broken(error),
+                Woken::Read(Err(error)) => return ConnectionEnd::Broken(error.into()),
                 // The engine paused reading, so the server was not silent.
                 Woken::Read(Ok(_)) | Woken::Handed(Ok(())) => feedback.heard(Instant::now()),
                 Woken::Moved | Woken::Time => {}
@@ -129,11 +133,14 @@ impl Pump<'_> {
                 }
                 Incoming::Other(Message::NoticeResponse(body)) => self.heed(link, &ServerError::read(body.fields()))?,
                 Incoming::Other(Message::CopyDone | Message::CommandComplete(_)) => {
-                    return Err(link.session.lost("the server ended the stream; it is shutting down".to_owned()));
+                    return Err(link
+                        .session
+                        .lost("the server ended the stream; it is shutting down".to_owned())
+                        .into());
                 }
                 Incoming::Other(Message::ParameterStatus(_)) => {}
                 Incoming::Other(_) | Incoming::CopyBoth => {
-                    return Err(link.session.violation("an unexpected message came in the stream".to_owned()));
+                    return Err(link.session.violation("an unexpected message came in the stream".to_owned()).into());
                 }
             }
         }
@@ -142,7 +149,7 @@ impl Pump<'_> {
 
     /// Before version 18 a missing publication is an error at the first change.
     fn explain(&self, link: &Link, server: ServerError) -> CaptureError {
-        if server.sqlstate == "42704" { self.publication_missing(link) } else { link.session.refused(server) }
+        if server.sqlstate == "42704" { self.publication_missing(link) } else { link.session.refused(server).into() }
     }
 
     fn heed(&self, link: &Link, notice: &ServerError) -> Result<(), CaptureError> {

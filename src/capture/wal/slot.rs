@@ -13,13 +13,14 @@ use tokio::io::AsyncWriteExt;
 use super::link::{Link, Row};
 use super::settings::WalSettings;
 use super::startup;
-use crate::capture::conninfo::{Conninfo, Endpoint};
 use crate::capture::consumer::ServerIdentity;
-use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::socket::{Found, Stream};
+use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::capture::wire::Incoming;
 use crate::model::Lsn;
+use crate::postgres::{ConnectionError, ServerError};
+use crate::postgres::{Conninfo, Endpoint};
+use crate::postgres::{Found, Stream};
 
 /// Logical messages are an option of the output plugin since this version.
 const OLDEST: u32 = 14;
@@ -96,7 +97,7 @@ impl Opening<'_> {
         let row = self.one_row("IDENTIFY_SYSTEM").await?;
         let number = |at: usize| row.get(at).and_then(Option::as_deref).and_then(|text| text.parse::<u64>().ok());
         let (Some(system_id), Some(timeline)) = (number(0), number(1)) else {
-            return Err(self.link.session.violation("IDENTIFY_SYSTEM names no system and timeline".to_owned()));
+            return Err(self.link.session.violation("IDENTIFY_SYSTEM names no system and timeline".to_owned()).into());
         };
         let left = if timeline > 1 { self.history(timeline).await? } else { Vec::new() };
         let now = ServerIdentity { system_id, database, timeline: timeline as u32, left: left.into() };
@@ -122,7 +123,7 @@ impl Opening<'_> {
         let row = self.one_row(settings).await?;
         let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         if text(2) == "t" {
-            return Err(CaptureError::ServerIsStandby { place: self.place() });
+            return Err(ConnectionError::ServerIsStandby { place: self.place() }.into());
         }
         if text(0) != "logical" {
             return Err(CaptureError::WalLevelNotLogical { place: self.place(), wal_level: text(0) });
@@ -180,7 +181,7 @@ impl Opening<'_> {
             Err(_) => return Err(self.give_up_creation(limit).await),
         };
         let position = rows.first().and_then(|row| row.get(1)).and_then(|text| text.as_deref()?.parse().ok());
-        position.ok_or_else(|| self.link.session.violation("a new slot came without a position".to_owned()))
+        position.ok_or_else(|| self.link.session.violation("a new slot came without a position".to_owned()).into())
     }
 
     /// A copy of a slot, and one that an older version has made, are not yet kept by standbys.
@@ -190,7 +191,7 @@ impl Opening<'_> {
         }
         let name = escape_identifier(&self.settings.slot);
         match self.link.query(&format!("ALTER_REPLICATION_SLOT {name} (FAILOVER true)")).await {
-            Err(CaptureError::Server { server, .. }) if server.sqlstate != "55006" => {
+            Err(ConnectionError::Server { server, .. }) if server.sqlstate != "55006" => {
                 tracing::warn!(slot = self.settings.slot, %server, "the slot will not survive a failover");
                 Ok(())
             }
@@ -222,10 +223,10 @@ impl Opening<'_> {
     }
 
     /// The slot may have been taken or invalidated since we looked; the view says which in every language.
-    async fn explain_start(&mut self, error: CaptureError) -> CaptureError {
-        let CaptureError::Server { server, .. } = &error else { return error };
+    async fn explain_start(&mut self, error: ConnectionError) -> CaptureError {
+        let ConnectionError::Server { server, .. } = &error else { return error.into() };
         if !["55006", "55000", "42704"].contains(&server.sqlstate.as_str()) {
-            return error;
+            return error.into();
         }
         match self.find_slot().await {
             Ok(Some(slot)) => self.check_slot(&slot).err().unwrap_or_else(|| self.explain(error)),
@@ -235,21 +236,21 @@ impl Opening<'_> {
     }
 
     /// What the SQLSTATE means when it is about a slot.
-    fn explain(&self, error: CaptureError) -> CaptureError {
+    fn explain(&self, error: ConnectionError) -> CaptureError {
         match error {
-            CaptureError::Server { place, server } => match server.sqlstate.as_str() {
+            ConnectionError::Server { place, server } => match server.sqlstate.as_str() {
                 "53400" => CaptureError::SlotsExhausted { place, slot: self.settings.slot.clone(), server },
                 // In use, or made by another process since we looked.
                 "55006" | "42710" => self.active(None),
-                _ => CaptureError::Server { place, server },
+                _ => ConnectionError::Server { place, server }.into(),
             },
-            other => other,
+            other => other.into(),
         }
     }
 
     async fn one_row(&mut self, sql: &str) -> Result<Row, CaptureError> {
         let row = self.link.query(sql).await?.into_iter().next();
-        row.ok_or_else(|| self.link.session.violation(format!("no row came in answer to {sql:?}")))
+        row.ok_or_else(|| self.link.session.violation(format!("no row came in answer to {sql:?}")).into())
     }
 
     fn place(&self) -> String {
@@ -270,7 +271,7 @@ impl Opening<'_> {
 }
 
 /// Asks the same server, over a connection of its own, to cancel what a session is doing.
-async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Duration) -> Result<(), CaptureError> {
+async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Duration) -> Result<(), ConnectionError> {
     let mut request = BytesMut::new();
     frontend::cancel_request(key.0, key.1, &mut request);
     let (request, there) = (&request, Conninfo { endpoints: vec![at.clone()], ..info.clone() });
@@ -278,7 +279,7 @@ async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Durat
         let place = info.place(endpoint);
         async move {
             let sent = stream.write_all(request).await;
-            sent.map_err(|error| CaptureError::ConnectionLost { place, reason: error.to_string() })?;
+            sent.map_err(|error| ConnectionError::ConnectionLost { place, reason: error.to_string() })?;
             Ok(Found { session: (), is_standby: false })
         }
     };
@@ -286,7 +287,7 @@ async fn cancel(info: &Conninfo, at: &Endpoint, key: (i32, i32), patience: Durat
 }
 
 impl Link {
-    async fn receive_start(&mut self) -> Result<(), CaptureError> {
+    async fn receive_start(&mut self) -> Result<(), ConnectionError> {
         let mut failed = None;
         loop {
             match self.receive().await? {

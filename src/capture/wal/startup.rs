@@ -12,19 +12,19 @@ use postgres_protocol::message::backend::{AuthenticationSaslBody, Message};
 use postgres_protocol::message::frontend;
 
 use super::link::{Link, ReplicationSession};
-use crate::capture::conninfo::{ChannelBinding, Conninfo, Endpoint};
-use crate::capture::error::{CaptureError, ServerError};
-use crate::capture::pinned::{LATER, STARTUP};
-use crate::capture::refusal::check_encoding;
-use crate::capture::socket::{Found, Stream};
 use crate::capture::wire::{Frames, Incoming};
+use crate::postgres::check_encoding;
+use crate::postgres::{ChannelBinding, Conninfo, Endpoint};
+use crate::postgres::{ConnectionError, ServerError};
+use crate::postgres::{Found, Stream};
+use crate::postgres::{LATER, STARTUP};
 
 /// Beside what every session pins: the walsender prints values by its session's settings.
 const REPLICATION: [(&str, &str); 3] =
     [("replication", "database"), ("client_encoding", "UTF8"), ("search_path", "pg_catalog, pg_temp")];
 
 /// Connects in replication mode and authenticates.
-pub(super) async fn connect(info: &Conninfo, usual_timeout: Duration) -> Result<Link, CaptureError> {
+pub(super) async fn connect(info: &Conninfo, usual_timeout: Duration) -> Result<Link, ConnectionError> {
     let patience = info.connect_timeout.unwrap_or(usual_timeout);
     info.establish(usual_timeout, |stream, endpoint| start(info, endpoint, stream, patience)).await
 }
@@ -34,7 +34,7 @@ async fn start(
     at: &Endpoint,
     stream: Stream,
     patience: Duration,
-) -> Result<Found<Link>, CaptureError> {
+) -> Result<Found<Link>, ConnectionError> {
     let session =
         ReplicationSession { place: info.place(at), user: info.user.clone(), database: info.database.clone() };
     let mut link = Link {
@@ -61,7 +61,7 @@ async fn start(
 
 impl Link {
     /// Whether it is a standby.
-    async fn become_ready(&mut self) -> Result<bool, CaptureError> {
+    async fn become_ready(&mut self) -> Result<bool, ConnectionError> {
         let mut is_standby = false;
         loop {
             match self.receive().await? {
@@ -81,10 +81,10 @@ impl Link {
         }
     }
 
-    async fn pin(&mut self) -> Result<(), CaptureError> {
+    async fn pin(&mut self) -> Result<(), ConnectionError> {
         match self.query(LATER).await?.last().and_then(|row| row.first()?.as_deref()) {
             Some("on") => Ok(()),
-            _ => Err(CaptureError::PoolerBetween {
+            _ => Err(ConnectionError::PoolerBetween {
                 place: self.session.place.clone(),
                 reason: "it drops startup parameters".to_owned(),
             }),
@@ -94,7 +94,7 @@ impl Link {
 
 impl ReplicationSession {
     /// Messages that may come at any time; an error ends what we were about.
-    fn expect_chatter(&self, incoming: Incoming) -> Result<(), CaptureError> {
+    fn expect_chatter(&self, incoming: Incoming) -> Result<(), ConnectionError> {
         match incoming {
             Incoming::Other(Message::ErrorResponse(body)) => Err(self.refused(ServerError::read(body.fields()))),
             Incoming::Other(Message::NoticeResponse(_) | Message::ParameterStatus(_)) => Ok(()),
@@ -102,8 +102,12 @@ impl ReplicationSession {
         }
     }
 
-    fn unauthenticated(&self, reason: impl Into<String>) -> CaptureError {
-        CaptureError::AuthenticationFailed { place: self.place.clone(), user: self.user.clone(), reason: reason.into() }
+    fn unauthenticated(&self, reason: impl Into<String>) -> ConnectionError {
+        ConnectionError::AuthenticationFailed {
+            place: self.place.clone(),
+            user: self.user.clone(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -115,7 +119,7 @@ struct Login<'a> {
 }
 
 impl Login<'_> {
-    async fn run(mut self) -> Result<(), CaptureError> {
+    async fn run(mut self) -> Result<(), ConnectionError> {
         let mut bound = false;
         loop {
             match self.link.receive().await? {
@@ -147,13 +151,13 @@ impl Login<'_> {
         }
     }
 
-    fn password(&self) -> Result<&str, CaptureError> {
+    fn password(&self) -> Result<&str, ConnectionError> {
         let missing = "it asks for a password and none is given (connection string, PGPASSWORD or ~/.pgpass)";
         self.password.ok_or_else(|| self.link.session.unauthenticated(missing))
     }
 
     /// `channel_binding=require` is not satisfied by anything that a server in the middle could pass on.
-    fn check_unbound(&self) -> Result<(), CaptureError> {
+    fn check_unbound(&self) -> Result<(), ConnectionError> {
         match self.info.channel_binding {
             ChannelBinding::Disable | ChannelBinding::Prefer => Ok(()),
             ChannelBinding::Require => Err(self.link.session.unauthenticated(
@@ -162,7 +166,7 @@ impl Login<'_> {
         }
     }
 
-    async fn send_password(&mut self, mut password: Vec<u8>) -> Result<(), CaptureError> {
+    async fn send_password(&mut self, mut password: Vec<u8>) -> Result<(), ConnectionError> {
         password.retain(|byte| *byte != 0);
         let mut out = BytesMut::new();
         frontend::password_message(&password, &mut out).map_err(|error| self.link.session.broken(&error))?;
@@ -170,7 +174,7 @@ impl Login<'_> {
     }
 
     /// Returns whether the exchange was bound to the TLS connection.
-    async fn scram(&mut self, offered: &AuthenticationSaslBody) -> Result<bool, CaptureError> {
+    async fn scram(&mut self, offered: &AuthenticationSaslBody) -> Result<bool, ConnectionError> {
         let (mechanism, binding, bound) = self.choose(offered)?;
         let mut exchange = sasl::ScramSha256::new(self.password()?.as_bytes(), binding);
         let mut out = BytesMut::new();
@@ -199,7 +203,7 @@ impl Login<'_> {
     fn choose(
         &self,
         offered: &AuthenticationSaslBody,
-    ) -> Result<(&'static str, sasl::ChannelBinding, bool), CaptureError> {
+    ) -> Result<(&'static str, sasl::ChannelBinding, bool), ConnectionError> {
         let mechanisms: Vec<&str> = offered.mechanisms().collect().unwrap_or_default();
         let channel = self.link.stream.channel.clone();
         let channel = channel.filter(|_| self.info.channel_binding != ChannelBinding::Disable);

@@ -11,8 +11,8 @@ use tokio_postgres::Client;
 
 use super::settings::WalSettings;
 use super::slot::publication_query;
-use crate::capture::conninfo::Conninfo;
 use crate::capture::error::CaptureError;
+use crate::postgres::Conninfo;
 
 /// Ends with its owner.
 pub(super) struct Watch(JoinHandle<()>);

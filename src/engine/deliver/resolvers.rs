@@ -8,9 +8,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use crate::engine::clock::Clock;
-
 use crate::adapter::{RESOLVERS, Wake};
+use crate::engine::clock::Clock;
 use crate::metrics::Metrics;
 use crate::security::Columns;
 pub use lane::{Call, Outcome};

@@ -3,7 +3,8 @@
 
 use tokio_postgres::Client;
 
-use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
+use crate::catalog::{CaptureMode, CatalogError, Tables};
+use crate::graphql::Naming;
 use crate::probe;
 
 /// A caller that drops this future half-way must drop the client too.

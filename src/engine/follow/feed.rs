@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use deadpool_postgres::{Pool, PoolError};
 
-use crate::capture::{Capture, CaptureError, CaptureMode, Conninfo, OutboxSettings, SlotPool, WalSettings};
+use crate::capture::{Capture, CaptureError, OutboxSettings, SlotPool, WalSettings};
+use crate::catalog::CaptureMode;
 use crate::config::PostgreSqlBus;
 use crate::engine::deliver::Horizon;
 use crate::model::Lsn;
+use crate::postgres::Conninfo;
 
 /// How long between two attempts to take up a stream.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! The catalog is looked at every [`INTERVAL`] (2 s): for what no message of the stream tells (roles, memberships, dropped
 //! partitions), and for everything else where the event trigger is not installed (see `sql/functions/install_event_trigger.sql`)
-//! or did not fire. What is looked at is listed in `src/capture/catalog/facts.rs`.
+//! or did not fire. What is looked at is listed in `src/catalog/facts.rs`.
 //!
 //! One statement over the catalog gives a [`Fingerprint`], over a session of the engine's pool, beside the stream. The
 //! bound: a change is noticed [`INTERVAL`] after its commit at the latest, plus the time of that statement; in force
@@ -14,7 +14,7 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::Notify;
 
-use crate::capture::Fingerprint;
+use crate::catalog::Fingerprint;
 use crate::engine::deliver::Core;
 use crate::error::Error;
 use crate::store;

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::catalog;
-use crate::capture::{CaptureMode, CatalogError, Naming, Tables};
+use crate::catalog::{CaptureMode, CatalogError, Tables};
 use crate::decode;
 use crate::engine::client::Clients;
 use crate::engine::deliver::{Core, Source, Subscription};
@@ -21,6 +21,7 @@ use crate::engine::serve::{Renewal, renew};
 use crate::engine::served::{Declaration, Live};
 use crate::error::Error;
 use crate::failure::Failure;
+use crate::graphql::Naming;
 use crate::model::{Lsn, Seen, Table};
 use crate::store;
 

@@ -16,7 +16,8 @@ use super::policy_watch;
 use super::refresh::Refresher;
 use super::slot_watch;
 use super::stream::{Stream, history};
-use crate::capture::{CaptureMode, Conninfo, SlotPool, Tables};
+use crate::capture::SlotPool;
+use crate::catalog::{CaptureMode, Tables};
 use crate::config::PostgreSqlBus;
 use crate::decode::Decoder;
 use crate::engine::client::{self, Clients};
@@ -26,6 +27,7 @@ use crate::engine::served::{Declaration, Live};
 use crate::error::Error;
 use crate::journal::{History, Journal, Origin, Ring};
 use crate::model::Lsn;
+use crate::postgres::Conninfo;
 use crate::probe::Probe;
 use crate::store::{self, StoreError};
 

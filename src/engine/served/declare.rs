@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::capture::Tables;
+use crate::catalog::Tables;
 use crate::config::SlowClient;
 use crate::error::Error;
 use crate::graphql::{self, BoundField};

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
-use crate::capture::{CatalogError, Naming, TableProblem, Tables};
+use crate::catalog::{CatalogError, TableProblem, Tables};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::failure::Failure;
+use crate::graphql::Naming;
 use crate::graphql::{BoundField, GraphSchema, Options, SchemaError};
 use crate::model::{Table, TableName};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::declare::{Declaration, Field};
 use super::draft::{Aside, Drafted, SchemaDraft};
-use crate::capture::{CatalogError, Tables};
+use crate::catalog::{CatalogError, Tables};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::failure::Failure;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::Tables;
+use rowcast::catalog::Tables;
 use rowcast::model::{PUBLIC, Policy, Role, Table};
 use tokio_postgres::Client;
 

@@ -1,7 +1,8 @@
 //! `Tables::load`: what may be served, under which names.
 
-use rowcast::capture::{CaptureMode, Naming};
-use rowcast::capture::{CatalogError, Tables};
+use rowcast::catalog::CaptureMode;
+use rowcast::catalog::{CatalogError, Tables};
+use rowcast::graphql::Naming;
 use rowcast::model::{Column, ReplicaIdentity, Table};
 use tokio_postgres::Client;
 

@@ -1,9 +1,8 @@
 //! Column types, from `create type` to `PgType`.
 
-use rowcast::capture::Tables;
-use rowcast::model::{Column, PgType};
-
 use crate::postgres::Database;
+use rowcast::catalog::Tables;
+use rowcast::model::{Column, PgType};
 
 const TYPES: &str = "
     create type mood as enum ('sad', 'ok');

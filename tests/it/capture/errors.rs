@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{Capture, CaptureError, Conninfo, WalSettings};
-use rowcast::model::Lsn;
-
 use crate::capture::reader::{Reader, prepared, settings, start};
 use crate::postgres::Server;
+use rowcast::capture::{Capture, CaptureError, WalSettings};
+use rowcast::model::Lsn;
+use rowcast::postgres::Conninfo;
 
 async fn refused(url: &str) -> CaptureError {
     let error = start(url).await.expect_err("it is refused");
@@ -78,7 +78,7 @@ async fn a_wrong_password_by_every_method() {
         tells(&refused(&place("")).await, "AUTHENTICATION_FAILED", &["none is given"]);
         start(&place(":geheim")).await.unwrap_or_else(|error| panic!("{user}: {error}")).stop().await;
         let sql = Conninfo::resolve(Some(&place(":hunter2"))).unwrap().connect().await.unwrap_err();
-        tells(&sql, "AUTHENTICATION_FAILED", &[user, "28P01"]);
+        tells(&sql.into(), "AUTHENTICATION_FAILED", &[user, "28P01"]);
     }
     let error = refused(&server.url_as("stranger", "postgres")).await;
     tells(&error, "AUTHENTICATION_FAILED", &["stranger", "pg_hba.conf"]);
@@ -101,7 +101,7 @@ async fn a_database_that_does_not_exist() {
     let server = prepared(&[]).await;
     tells(&refused(&server.url_as("postgres", "nowhere")).await, "DATABASE_MISSING", &["nowhere"]);
     let sql = Conninfo::resolve(Some(&server.url_as("postgres", "nowhere"))).unwrap().connect().await.unwrap_err();
-    tells(&sql, "DATABASE_MISSING", &["nowhere"]);
+    tells(&sql.into(), "DATABASE_MISSING", &["nowhere"]);
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn no_connection_is_free() {
             Err(error) => break error,
         }
     };
-    tells(&error, "CONNECTIONS_EXHAUSTED", &["max_connections"]);
+    tells(&error.into(), "CONNECTIONS_EXHAUSTED", &["max_connections"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Walks the list of everything that events depend on: each fact is changed, and each change is noticed as the list says.
 
-use rowcast::capture::{FACTS, Fact, Notice, Tables};
+use rowcast::catalog::{FACTS, Fact, Notice, Tables};
 use tokio_postgres::Client;
 
 use crate::postgres::Server;

@@ -1,9 +1,9 @@
 //! Several hosts in one connection string: which of them is used.
 
-use rowcast::capture::{CaptureError, Conninfo};
-
 use crate::capture::reader::{prepared, settings};
 use crate::postgres::{Server, Stop};
+use rowcast::capture::CaptureError;
+use rowcast::postgres::Conninfo;
 
 /// A server that stays in recovery.
 fn standby() -> Server {

@@ -100,7 +100,7 @@ async fn every_setting_that_a_session_can_have_is_pinned_or_judged_harmless() {
     let is_judged =
         |name: &String| HOSTILE.iter().any(|(pinned, ..)| pinned == name) || harmless().any(|known| known == name);
     let open: Vec<&String> = settable.iter().filter(|name| !is_judged(name)).collect();
-    assert!(open.is_empty(), "pin these in src/capture/pinned.rs, or say here why not: {open:?}");
+    assert!(open.is_empty(), "pin these in src/postgres/pinned.rs, or say here why not: {open:?}");
     let both: Vec<&str> = harmless().filter(|name| HOSTILE.iter().any(|(pinned, ..)| pinned == name)).collect();
     assert!(both.is_empty(), "pinned and judged harmless: {both:?}");
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rowcast::capture::{Capture, Conninfo, WalSettings};
+use rowcast::capture::{Capture, WalSettings};
+use rowcast::postgres::Conninfo;
 use tokio_postgres::Client;
 
 use crate::capture::reader::{Reader, prepared, settings, start};

@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rowcast::capture::{Capture, Captured, Conninfo, OutboxSettings};
+use rowcast::capture::{Capture, Captured, OutboxSettings};
+use rowcast::postgres::Conninfo;
 use tokio_postgres::Client;
 
 use crate::capture::reader::{PATIENCE, Reader};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rowcast::capture::{Capture, Conninfo};
+use rowcast::capture::Capture;
+use rowcast::postgres::Conninfo;
 use tokio_postgres::Client;
 
 use crate::capture::reader::{Reader, prepared, settings};

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{Capture, CaptureError, Captured, Conninfo, WalSettings};
+use crate::postgres::Server;
+use rowcast::capture::{Capture, CaptureError, Captured, WalSettings};
 use rowcast::journal::Journal;
 use rowcast::model::Lsn;
-
-use crate::postgres::Server;
+use rowcast::postgres::Conninfo;
 
 /// Long enough for a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

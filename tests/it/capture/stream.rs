@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rowcast::capture::{Capture, Captured, Conninfo, WalSettings};
-use rowcast::model::Lsn;
-
 use crate::capture::reader::{PATIENCE, Reader, prepared, settings, start};
 use crate::postgres::{Server, Stop};
+use rowcast::capture::{Capture, Captured, WalSettings};
+use rowcast::model::Lsn;
+use rowcast::postgres::Conninfo;
 
 async fn confirmed(server: &Server) -> Lsn {
     let text = server.value("select confirmed_flush_lsn from pg_replication_slots where slot_name = 'feed'").await;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rowcast::capture::{CaptureError, Conninfo};
-
 use crate::capture::reader::{Reader, start};
 use crate::postgres::Server;
+use rowcast::capture::CaptureError;
+use rowcast::postgres::{ConnectionError, Conninfo};
 
 struct Certificates(tempfile::TempDir);
 
@@ -136,7 +136,7 @@ fn with_root(mode: &str, root: &Path) -> String {
 async fn outcome(url: &str) -> Result<(), CaptureError> {
     let streamed = start(url).await;
     let sql = Conninfo::resolve(Some(url)).unwrap().connect().await.map(drop);
-    let codes = (streamed.as_ref().err().map(CaptureError::code), sql.as_ref().err().map(CaptureError::code));
+    let codes = (streamed.as_ref().err().map(CaptureError::code), sql.as_ref().err().map(ConnectionError::code));
     assert_eq!(codes.0, codes.1, "{url}");
     streamed?.stop().await;
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast::adapter::Wake;
-use rowcast::capture::CaptureMode;
+use rowcast::catalog::CaptureMode;
 use rowcast::config::{Bus, PostgreSqlBus, Settings};
 use rowcast::engine::{Engine, SessionHandle};
 use rowcast::graphql::Request;

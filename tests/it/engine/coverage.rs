@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowcast::capture::CaptureMode;
+use rowcast::catalog::CaptureMode;
 use rowcast::engine::Engine;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rowcast::capture::CaptureMode;
+use rowcast::catalog::CaptureMode;
 use rowcast::config::{Bus, PostgreSqlBus, Settings};
 use rowcast::engine::Engine;
 use rowcast::model::Principal;

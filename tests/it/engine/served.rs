@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rowcast::capture::Naming;
 use rowcast::config::Settings;
 use rowcast::engine::Engine;
+use rowcast::graphql::Naming;
 use serde_json::{Value, json};
 
 use crate::engine::client::{Client, PATIENCE, bus, patient, serving, serving_with, until};

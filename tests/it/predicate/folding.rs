@@ -1,6 +1,6 @@
 //! `ilike` on a column without a collation of its own: PostgreSQL folds as the database does, and so does rowcast.
 
-use rowcast::capture::Tables;
+use rowcast::catalog::Tables;
 use rowcast::model::{Datum, Tuple};
 use rowcast::predicate::{Predicate, RowImage};
 use serde_json::json;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rowcast::capture::Tables;
+use rowcast::catalog::Tables;
 use rowcast::model::{Datum, Table, Tuple};
 use rowcast::predicate::{Operator, Predicate, RowImage, Truth, offered};
 use serde_json::{Value, json};

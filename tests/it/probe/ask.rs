@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rowcast::capture::Conninfo;
 use rowcast::model::TableName;
+use rowcast::postgres::Conninfo;
 use rowcast::probe::{Ask, Probe, ProbeError, RowVerdict};
 use rowcast::security::{Question, Reads};
 use tokio_postgres::Client;

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rowcast::capture::{Conninfo, Tables};
+use rowcast::catalog::Tables;
 use rowcast::model::{Datum, Table, TableName, Tuple};
+use rowcast::postgres::Conninfo;
 use rowcast::probe::{Probe, RowVerdict, image};
 use rowcast::security::{Question, Reads};
 use tokio_postgres::{Client, SimpleQueryMessage};

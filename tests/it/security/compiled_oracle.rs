@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowcast::capture::{Conninfo, Tables};
+use rowcast::catalog::Tables;
 use rowcast::model::{Datum, Principal, Role, Table, Tuple};
+use rowcast::postgres::Conninfo;
 use rowcast::predicate::{Predicate, RowImage, Truth};
 use rowcast::probe::{Probe, RowVerdict, image};
 use rowcast::security::{PolicyRefusal, Question, RowRule, TablePolicies};

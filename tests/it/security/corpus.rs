@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::predicate::corpus::{column, table};
 use rowcast::model::{Access, ArrayType, Collation, Column, EnumType, PUBLIC, PgType, Policy, Table, TableName};
 use rowcast::security::{PolicyClass, TablePolicies};
-
-use crate::predicate::corpus::{column, table};
 
 #[derive(serde::Deserialize)]
 struct Corpus {

@@ -1,10 +1,9 @@
 //! Least privilege: the engine and the application do their work as ordinary roles, and no more than that.
 
-use rowcast::capture::Tables;
-use rowcast::store::{self, WatchRequest};
-
 use crate::postgres::Database;
 use crate::store::watch::request;
+use rowcast::catalog::Tables;
+use rowcast::store::{self, WatchRequest};
 
 #[tokio::test]
 async fn an_engine_role_does_all_that_the_engine_does() {

@@ -1,10 +1,9 @@
 //! `rowcast.publish`: a message commits or vanishes with its transaction.
 
-use rowcast::model::Lsn;
-use rowcast::store;
-
 use crate::postgres::Database;
 use crate::store::watch::text;
+use rowcast::model::Lsn;
+use rowcast::store;
 
 #[tokio::test]
 async fn a_message_is_sent_on_commit_and_only_then() {

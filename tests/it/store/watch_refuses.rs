@@ -1,9 +1,8 @@
 //! `rowcast.watch` refuses before it could harm the table's owner or promise what the stream cannot hold.
 
-use rowcast::store::{self, ReplicaIdentityChoice, WatchRequest};
-
 use crate::postgres::Database;
 use crate::store::watch::request;
+use rowcast::store::{self, ReplicaIdentityChoice, WatchRequest};
 
 #[tokio::test]
 async fn what_is_not_in_the_wal_is_refused() {

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use rowcast::capture::CaptureMode;
-use rowcast::engine::Engine;
-use rowcast::model::Principal;
-use rowcast::session::Dialect;
-
 use super::{IDS, authenticating, code_of, fields, prepared, subscribed, until_closed, user};
 use crate::engine::client::{Client, PATIENCE, capture, metric, request, serving, until};
 use crate::engine::slots::DROP_SLOT;
 use crate::postgres::Server;
+use rowcast::catalog::CaptureMode;
+use rowcast::engine::Engine;
+use rowcast::model::Principal;
+use rowcast::session::Dialect;
 
 const KEPT: &str = "subscription { t(snapshot: true) { operation row { id } } }";
 const REVOKE: &str = "select rowcast.revoke(user_id => 'ann')";

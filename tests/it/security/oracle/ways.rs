@@ -1,6 +1,6 @@
 //! How the engine comes to a decision, for the figures: whether its policies were compiled, asked, or both.
 
-use rowcast::capture::Tables;
+use rowcast::catalog::Tables;
 use rowcast::predicate::Predicate;
 use rowcast::security::{RowRule, TablePolicies};
 use tokio_postgres::Client;

@@ -1,7 +1,7 @@
 //! What is watched while others plant: a table for each policy, one that is divided by tenants whose type has an owner, and
 //! one whose key has a type with operators of its own.
 
-use rowcast::capture::CaptureMode;
+use rowcast::catalog::CaptureMode;
 use serde_json::{Value, json};
 
 /// Each is the policy of a table of its own, and whether it still means what is stored once everything is planted.

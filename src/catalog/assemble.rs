@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::CaptureMode;
 use super::queries::{Catalog, ColumnRow, TableRow};
 use super::types::Types;
 use super::{CatalogError, TableProblem, Tables, access};
-use crate::capture::mode::CaptureMode;
-use crate::capture::naming::Naming;
+use crate::graphql::Naming;
 use crate::model::{Access, Collation, Column, Folding, ReplicaIdentity, Table, TableName};
 
 /// What a problem means where changes are captured in one way.

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
+use super::CaptureMode;
 use super::queries::{Catalog, ColumnRow, TableRow, TypeRow};
 use super::{CatalogError, Coverage, Fingerprint, Tables, assemble};
-use crate::capture::mode::CaptureMode;
-use crate::capture::naming::Naming;
+use crate::graphql::Naming;
 use crate::model::{Access, PUBLIC, Policy, Role, Roles, TableName};
 
 /// The built-in types that are known by name, each with what else SQL calls it.

@@ -21,16 +21,16 @@ use super::certificate::Certificate;
 
 /// What the connection string says about certificates. Files are read at each connect, so renewed ones are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TlsSettings {
-    pub(super) roots: Roots,
-    pub(super) client: Option<ClientCertificate>,
+pub(crate) struct TlsSettings {
+    pub(crate) roots: Roots,
+    pub(crate) client: Option<ClientCertificate>,
     /// Whether the server's name is sent in the clear with the handshake.
-    pub(super) sni: bool,
+    pub(crate) sni: bool,
 }
 
 /// The roots that may certify the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Roots {
+pub(crate) enum Roots {
     None,
     /// The operating system's authorities.
     System,
@@ -39,21 +39,21 @@ pub(super) enum Roots {
 
 /// What we show when the server asks who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientCertificate {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// How much of the server's certificate is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Check {
+pub(crate) enum Check {
     Nothing,
     Chain,
     ChainAndName,
 }
 
 /// A connector that checks that much. Errors name the file.
-pub(super) fn connector(settings: &TlsSettings, check: Check) -> Result<TlsConnector, String> {
+pub(crate) fn connector(settings: &TlsSettings, check: Check) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match check {
         Check::Nothing => Arc::new(Unchecked(provider.signature_verification_algorithms)),

@@ -11,7 +11,7 @@ use super::pgpass::{self, Wanted};
 use super::surroundings::Surroundings;
 use super::syntax;
 use super::{ChannelBinding, Conninfo, Endpoint, Host, Keepalive, Secret, SslMode, Target, socket_path};
-use crate::capture::tls::{ClientCertificate, Roots, TlsSettings};
+use crate::postgres::tls::{ClientCertificate, Roots, TlsSettings};
 
 /// Keys that are honoured, with the variable that stands in for each.
 const HONOURED: [(&str, Option<&str>); 23] = [

@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use super::conninfo::Conninfo;
 
 /// Of every session, replication sessions included.
-pub(super) const STARTUP: [(&str, &str); 35] = [
+pub(crate) const STARTUP: [(&str, &str); 35] = [
     // A pooler that drops startup parameters drops this one as well.
     ("rowcast.pinned", "on"),
     // What would end a session or a statement.
@@ -65,7 +65,7 @@ pub(super) const STARTUP: [(&str, &str); 35] = [
 
 /// The last row says whether the startup message has arrived. It begins as no command of the replication protocol does, and
 /// what runs before `search_path` is set is qualified. A role that may not set what is a superuser's keeps what it has.
-pub(super) const LATER: &str = "
+pub(crate) const LATER: &str = "
     select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
     select pg_catalog.set_config(p.name, p.value, false)
     from (values ('transaction_timeout', '0'), ('restrict_nonsystem_relation_kind', ''), ('session_replication_role', 'origin'),
@@ -75,7 +75,7 @@ pub(super) const LATER: &str = "
     select pg_catalog.current_setting('rowcast.pinned', true)";
 
 /// The value of `options` for an ordinary session: what the user gives, and behind it what is pinned.
-pub(super) fn options(info: &Conninfo) -> String {
+pub(crate) fn options(info: &Conninfo) -> String {
     let pinned = STARTUP.iter().map(|(name, value)| format!("-c {name}={}", escaped(value)));
     info.options.iter().cloned().chain(pinned).collect::<Vec<_>>().join(" ")
 }
@@ -86,7 +86,7 @@ fn escaped(value: &str) -> String {
 }
 
 /// Pins the rest; whether the startup message has arrived.
-pub(super) async fn pin(client: &Client) -> Result<bool, Error> {
+pub(crate) async fn pin(client: &Client) -> Result<bool, Error> {
     let answers = client.simple_query(LATER).await?;
     let last = answers.iter().rev().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row.get(0) == Some("on")),
@@ -98,7 +98,7 @@ pub(super) async fn pin(client: &Client) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use super::{STARTUP, escaped, options};
-    use crate::capture::conninfo::Conninfo;
+    use crate::postgres::conninfo::Conninfo;
 
     #[test]
     fn what_is_pinned_goes_behind_what_the_user_gives() {

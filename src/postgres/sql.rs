@@ -18,7 +18,7 @@ use tokio_postgres::tls::{ChannelBinding as Channel, TlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::conninfo::{ChannelBinding, Conninfo, Endpoint, Host};
-use super::error::{CaptureError, ServerError};
+use super::error::{ConnectionError, ServerError};
 use super::pinned;
 use super::refusal::{check_encoding, classify};
 use super::socket::{Found, Stream};
@@ -54,17 +54,17 @@ impl Conninfo {
     }
 
     /// An ordinary session. The task drives it and ends when the client is dropped or the connection is lost.
-    pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), CaptureError> {
+    pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), ConnectionError> {
         let login = |stream, endpoint| self.log_in(stream, endpoint, Arc::default());
         self.establish(CONNECT_TIMEOUT, login).await
     }
 
     /// The same, and where it was found; `bell` rings when another session notifies.
-    pub(super) async fn connect_listening(
+    pub(crate) async fn connect_listening(
         &self,
         usual_timeout: Duration,
         bell: Arc<Bell>,
-    ) -> Result<(Client, JoinHandle<()>, String), CaptureError> {
+    ) -> Result<(Client, JoinHandle<()>, String), ConnectionError> {
         let login = |stream, endpoint| {
             let bell = Arc::clone(&bell);
             async move {
@@ -74,7 +74,7 @@ impl Conninfo {
         };
         let (client, driver, place) = self.establish(usual_timeout, login).await?;
         let own = client.query_one("select pg_catalog.pg_backend_pid()", &[]).await.and_then(|row| row.try_get(0));
-        let lost = |error: tokio_postgres::Error| CaptureError::ConnectionLost {
+        let lost = |error: tokio_postgres::Error| ConnectionError::ConnectionLost {
             place: place.clone(),
             reason: error.to_string(),
         };
@@ -93,7 +93,7 @@ impl Conninfo {
         stream: Stream,
         endpoint: &Endpoint,
         bell: Arc<Bell>,
-    ) -> Result<Found<(Client, JoinHandle<()>)>, CaptureError> {
+    ) -> Result<Found<(Client, JoinHandle<()>)>, ConnectionError> {
         let (client, connection) = self.open(stream, endpoint).await?;
         let place = self.place(endpoint);
         check_encoding(&place, connection.parameter("server_encoding"))?;
@@ -101,12 +101,14 @@ impl Conninfo {
         let driver = drive(connection, place.clone(), bell);
         match pinned::pin(&client).await {
             Ok(true) => Ok(Found { session: (client, driver), is_standby }),
-            Ok(false) => Err(CaptureError::PoolerBetween { place, reason: "it drops startup parameters".to_owned() }),
+            Ok(false) => {
+                Err(ConnectionError::PoolerBetween { place, reason: "it drops startup parameters".to_owned() })
+            }
             Err(error) => Err(self.describe(endpoint, &error)),
         }
     }
 
-    async fn open(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), CaptureError> {
+    async fn open(&self, stream: Stream, endpoint: &Endpoint) -> Result<(Client, SqlConnection), ConnectionError> {
         let mut config = self.sql_config();
         // "Direct" leaves out the request for TLS, which is long answered.
         config.ssl_mode(config::SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
@@ -117,34 +119,36 @@ impl Conninfo {
         opened.map_err(|error| self.describe(endpoint, &error))
     }
 
-    fn describe(&self, endpoint: &Endpoint, error: &tokio_postgres::Error) -> CaptureError {
+    fn describe(&self, endpoint: &Endpoint, error: &tokio_postgres::Error) -> ConnectionError {
         let place = self.place(endpoint);
         if let Some(server) = error.as_db_error() {
             return match classify(place, &self.user, &self.database, ServerError::from(server)) {
                 // An ordinary session needs no right to replicate; report the server's own error instead.
-                CaptureError::ReplicationNotPermitted { place, server, .. } => CaptureError::Server { place, server },
+                ConnectionError::ReplicationNotPermitted { place, server, .. } => {
+                    ConnectionError::Server { place, server }
+                }
                 error => error,
             };
         }
         let source = std::error::Error::source(error);
         if source.is_some_and(<dyn std::error::Error>::is::<io::Error>) || error.is_closed() {
-            return CaptureError::ConnectionLost { place, reason: error.to_string() };
+            return ConnectionError::ConnectionLost { place, reason: error.to_string() };
         }
         let reason = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-        CaptureError::AuthenticationFailed { place, user: self.user.clone(), reason }
+        ConnectionError::AuthenticationFailed { place, user: self.user.clone(), reason }
     }
 }
 
 type SqlConnection = tokio_postgres::Connection<Stream, Stream>;
 
 /// What [`as_sql_error`] has hidden in an error of a pool.
-pub fn hidden_error(error: &tokio_postgres::Error) -> Option<&CaptureError> {
+pub fn hidden_error(error: &tokio_postgres::Error) -> Option<&ConnectionError> {
     std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// Rings when another session notifies.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(crate) struct Bell {
     /// The backend's own process: what it notifies itself is not heard.
     own: AtomicI32,
     rung: Notify,
@@ -152,7 +156,7 @@ pub(super) struct Bell {
 
 impl Bell {
     /// Returns once it has rung since the last time.
-    pub(super) async fn rung(&self) {
+    pub(crate) async fn rung(&self) {
         self.rung.notified().await;
     }
 
@@ -209,7 +213,7 @@ impl deadpool_postgres::Connect for Connector {
 
 /// deadpool wants an error of `tokio-postgres`, which has no public constructor: a session over a stream that fails
 /// with our error has that error as its source.
-async fn as_sql_error(error: CaptureError) -> tokio_postgres::Error {
+async fn as_sql_error(error: ConnectionError) -> tokio_postgres::Error {
     let mut config = Config::new();
     config.user("nobody").ssl_mode(config::SslMode::Disable);
     loop {
@@ -220,7 +224,7 @@ async fn as_sql_error(error: CaptureError) -> tokio_postgres::Error {
 }
 
 /// Every use of it fails.
-struct Broken(CaptureError);
+struct Broken(ConnectionError);
 
 impl Broken {
     fn fail<T>(&self) -> Poll<io::Result<T>> {

@@ -16,6 +16,7 @@ mod coverage;
 mod facts;
 mod fingerprint;
 mod lookup;
+mod mode;
 mod queries;
 mod roles;
 mod settings;
@@ -27,14 +28,14 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
-use super::mode::CaptureMode;
-use super::naming::Naming;
+use crate::graphql::Naming;
 use crate::model::{Lsn, Roles, Seen, Table, TableName};
 use crate::store::StoreError;
 
 pub use coverage::Coverage;
 pub use facts::{FACTS, Fact, Notice};
 pub use fingerprint::Fingerprint;
+pub use mode::CaptureMode;
 pub use written::WrittenTable;
 
 /// The tables that can be served, and what is wrong with the watched tables. Frozen: a change in the catalog makes a

@@ -16,18 +16,18 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::certificate::Certificate;
 use super::conninfo::{Conninfo, Endpoint, Host, SslMode, Target, socket_path};
-use super::error::CaptureError;
+use super::error::ConnectionError;
 use super::tls::{self, Check, Roots};
 
 /// Everything the layers above want of a stream.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// An open connection, before the first message of PostgreSQL's own protocol.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     io: Box<dyn Io>,
     /// What SCRAM can be bound to: the hash of the server's certificate.
-    pub(super) channel: Option<Vec<u8>>,
+    pub(crate) channel: Option<Vec<u8>>,
 }
 
 /// How one attempt treats encryption.
@@ -64,13 +64,13 @@ impl Conninfo {
     /// Tries each place and each kind of encryption until `open` succeeds on a stream of a primary. Where there is none, a
     /// standby will do if `target` allows it; else what one said that refused us is more to the point than that another could
     /// not be reached.
-    pub(super) async fn establish<'a, T, Opening>(
+    pub(crate) async fn establish<'a, T, Opening>(
         &'a self,
         usual_timeout: Duration,
         open: impl Fn(Stream, &'a Endpoint) -> Opening,
-    ) -> Result<T, CaptureError>
+    ) -> Result<T, ConnectionError>
     where
-        Opening: Future<Output = Result<Found<T>, CaptureError>>,
+        Opening: Future<Output = Result<Found<T>, ConnectionError>>,
     {
         let (mut refusal, mut last, mut standby) = (None, None, None);
         for endpoint in &self.endpoints {
@@ -79,10 +79,10 @@ impl Conninfo {
                 Err(error) => refusal = refusal.or(Some(error)),
                 Ok(Found { session, is_standby: false }) => return Ok(session),
                 Ok(Found { session, .. }) if self.target == Target::Any => standby = standby.or(Some(session)),
-                Ok(_) => last = Some(CaptureError::ServerIsStandby { place: self.place(endpoint) }),
+                Ok(_) => last = Some(ConnectionError::ServerIsStandby { place: self.place(endpoint) }),
             }
         }
-        let reason = || CaptureError::ConninfoInvalid { reason: "it names no host".to_owned() };
+        let reason = || ConnectionError::ConninfoInvalid { reason: "it names no host".to_owned() };
         standby.ok_or_else(|| refusal.or(last).unwrap_or_else(reason))
     }
 
@@ -91,9 +91,9 @@ impl Conninfo {
         endpoint: &'a Endpoint,
         limit: Duration,
         open: &impl Fn(Stream, &'a Endpoint) -> Opening,
-    ) -> Result<Found<T>, CaptureError>
+    ) -> Result<Found<T>, ConnectionError>
     where
-        Opening: Future<Output = Result<Found<T>, CaptureError>>,
+        Opening: Future<Output = Result<Found<T>, ConnectionError>>,
     {
         let attempts = match endpoint.host {
             Host::Tcp { .. } => self.sslmode.attempts(),
@@ -108,10 +108,10 @@ impl Conninfo {
                 Err(_) => self.unreachable(endpoint, silence(limit)),
             };
             let is_refusal =
-                matches!(error, CaptureError::AuthenticationFailed { .. } | CaptureError::TlsFailed { .. });
+                matches!(error, ConnectionError::AuthenticationFailed { .. } | ConnectionError::TlsFailed { .. });
             match (error, refusal.take()) {
                 // `allow` came here because the plain attempt was refused; that there is no TLS explains nothing.
-                (CaptureError::TlsRequired { .. }, Some(earlier)) => return Err(earlier),
+                (ConnectionError::TlsRequired { .. }, Some(earlier)) => return Err(earlier),
                 (error, _) if is_refusal => refusal = Some(error),
                 (error, _) => return Err(error),
             }
@@ -119,7 +119,7 @@ impl Conninfo {
         Err(refusal.unwrap_or_else(|| self.unreachable(endpoint, silence(limit))))
     }
 
-    async fn dial(&self, endpoint: &Endpoint, attempt: Attempt) -> Result<Stream, CaptureError> {
+    async fn dial(&self, endpoint: &Endpoint, attempt: Attempt) -> Result<Stream, ConnectionError> {
         let unreachable = |error| self.unreachable(endpoint, error);
         match &endpoint.host {
             Host::Unix(directory) => {
@@ -157,7 +157,7 @@ impl Conninfo {
         endpoint: &Endpoint,
         name: &str,
         attempt: Attempt,
-    ) -> Result<Stream, CaptureError> {
+    ) -> Result<Stream, ConnectionError> {
         if attempt == Attempt::Plain {
             return Ok(Stream { io: Box::new(socket), channel: None });
         }
@@ -166,17 +166,17 @@ impl Conninfo {
             (b'S', _) => self.handshake(socket, endpoint, name).await,
             (b'N', Attempt::TlsIfOffered) => Ok(Stream { io: Box::new(socket), channel: None }),
             (b'N', _) => {
-                Err(CaptureError::TlsRequired { place: self.place(endpoint), sslmode: self.sslmode.to_string() })
+                Err(ConnectionError::TlsRequired { place: self.place(endpoint), sslmode: self.sslmode.to_string() })
             }
-            (other, _) => Err(CaptureError::ProtocolViolation {
+            (other, _) => Err(ConnectionError::ProtocolViolation {
                 place: self.place(endpoint),
                 reason: format!("the byte {other:#04x} came in answer to the request for TLS"),
             }),
         }
     }
 
-    async fn handshake(&self, socket: TcpStream, endpoint: &Endpoint, name: &str) -> Result<Stream, CaptureError> {
-        let failed = |reason: String| CaptureError::TlsFailed { place: self.place(endpoint), reason };
+    async fn handshake(&self, socket: TcpStream, endpoint: &Endpoint, name: &str) -> Result<Stream, ConnectionError> {
+        let failed = |reason: String| ConnectionError::TlsFailed { place: self.place(endpoint), reason };
         let check = self.sslmode.check(&self.tls.roots);
         let server = match ServerName::try_from(name.to_owned()) {
             Ok(server) => server,
@@ -195,28 +195,28 @@ impl Conninfo {
         Ok(Stream { io: Box::new(stream), channel })
     }
 
-    fn unreachable(&self, endpoint: &Endpoint, error: io::Error) -> CaptureError {
-        CaptureError::ServerUnreachable { place: self.place(endpoint), source: Arc::new(error) }
+    fn unreachable(&self, endpoint: &Endpoint, error: io::Error) -> ConnectionError {
+        ConnectionError::ServerUnreachable { place: self.place(endpoint), source: Arc::new(error) }
     }
 
-    fn lost(&self, endpoint: &Endpoint, error: &io::Error) -> CaptureError {
-        CaptureError::ConnectionLost { place: self.place(endpoint), reason: error.to_string() }
+    fn lost(&self, endpoint: &Endpoint, error: &io::Error) -> ConnectionError {
+        ConnectionError::ConnectionLost { place: self.place(endpoint), reason: error.to_string() }
     }
 }
 
 /// A session, and what it was found at.
-pub(super) struct Found<T> {
-    pub(super) session: T,
+pub(crate) struct Found<T> {
+    pub(crate) session: T,
     /// As the server says before it is ready for queries (`in_hot_standby`).
-    pub(super) is_standby: bool,
+    pub(crate) is_standby: bool,
 }
 
-fn gives_way(error: &CaptureError) -> bool {
+fn gives_way(error: &ConnectionError) -> bool {
     matches!(
         error,
-        CaptureError::ServerUnreachable { .. }
-            | CaptureError::ServerUnavailable { .. }
-            | CaptureError::ConnectionLost { .. }
+        ConnectionError::ServerUnreachable { .. }
+            | ConnectionError::ServerUnavailable { .. }
+            | ConnectionError::ConnectionLost { .. }
     )
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::surroundings::Surroundings;
 use super::{ChannelBinding, Conninfo, Host, SslMode};
-use crate::capture::tls::Roots;
+use crate::postgres::tls::Roots;
 
 type Pairs = &'static [(&'static str, &'static str)];
 

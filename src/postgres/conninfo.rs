@@ -19,36 +19,36 @@ use std::time::Duration;
 use parameters::Parameters;
 use surroundings::{Machine, Surroundings};
 
-use super::error::CaptureError;
+use super::error::ConnectionError;
 use super::tls::TlsSettings;
 
 /// The server, the transport and the user of a connection.
 #[derive(Clone, Debug)]
 pub struct Conninfo {
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) user: String,
-    pub(super) database: String,
-    pub(super) application_name: String,
-    pub(super) options: Option<String>,
-    pub(super) sslmode: SslMode,
-    pub(super) tls: TlsSettings,
-    pub(super) channel_binding: ChannelBinding,
-    pub(super) target: Target,
-    pub(super) connect_timeout: Option<Duration>,
-    pub(super) keepalive: Keepalive,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) application_name: String,
+    pub(crate) options: Option<String>,
+    pub(crate) sslmode: SslMode,
+    pub(crate) tls: TlsSettings,
+    pub(crate) channel_binding: ChannelBinding,
+    pub(crate) target: Target,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) keepalive: Keepalive,
 }
 
 /// One place to try; several are tried in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    pub(super) host: Host,
-    pub(super) port: u16,
-    pub(super) password: Option<Secret>,
+pub(crate) struct Endpoint {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    pub(crate) password: Option<Secret>,
 }
 
 /// A name or a socket directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     /// `address` spares the look-up; the name is still what a certificate is checked against.
     Tcp {
         name: String,
@@ -59,7 +59,7 @@ pub(super) enum Host {
 
 /// A password, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(pub(super) String);
+pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ pub enum SslMode {
 
 /// Which server of several will do (`target_session_attrs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A primary if there is one.
     Any,
     /// Nothing else.
@@ -95,7 +95,7 @@ pub(super) enum Target {
 
 /// Whether SCRAM has to be bound to the TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChannelBinding {
+pub(crate) enum ChannelBinding {
     Disable,
     Prefer,
     Require,
@@ -103,28 +103,28 @@ pub(super) enum ChannelBinding {
 
 /// TCP's own liveness. The defaults find a peer that vanished in about a minute, where the kernel takes hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Keepalive {
-    pub(super) enabled: bool,
-    pub(super) idle: Duration,
-    pub(super) interval: Duration,
-    pub(super) count: u32,
-    pub(super) user_timeout: Option<Duration>,
+pub(crate) struct Keepalive {
+    pub(crate) enabled: bool,
+    pub(crate) idle: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) count: u32,
+    pub(crate) user_timeout: Option<Duration>,
 }
 
 impl Conninfo {
     /// Resolves a connection string (or none) with the environment of this process, as libpq would.
-    pub fn resolve(url: Option<&str>) -> Result<Self, CaptureError> {
+    pub fn resolve(url: Option<&str>) -> Result<Self, ConnectionError> {
         Self::resolve_in(url, &Machine)
     }
 
-    fn resolve_in(url: Option<&str>, around: &dyn Surroundings) -> Result<Self, CaptureError> {
+    fn resolve_in(url: Option<&str>, around: &dyn Surroundings) -> Result<Self, ConnectionError> {
         Parameters::gather(url.unwrap_or_default(), around)
             .and_then(|parameters| parameters.build(around))
-            .map_err(|reason| CaptureError::ConninfoInvalid { reason })
+            .map_err(|reason| ConnectionError::ConninfoInvalid { reason })
     }
 
     /// Where an endpoint is, for people.
-    pub(super) fn place(&self, endpoint: &Endpoint) -> String {
+    pub(crate) fn place(&self, endpoint: &Endpoint) -> String {
         format!("{endpoint}/{}", self.database)
     }
 }
@@ -148,7 +148,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// The name of the socket in its directory.
-pub(super) fn socket_path(directory: &Path, port: u16) -> PathBuf {
+pub(crate) fn socket_path(directory: &Path, port: u16) -> PathBuf {
     directory.join(format!(".s.PGSQL.{port}"))
 }
 
