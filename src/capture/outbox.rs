@@ -1,4 +1,4 @@
-//! The outbox: what triggers have written down, for databases without logical replication (`sql/tables/outbox*.sql`).
+//! The outbox: what triggers have written down, for databases without logical replication (`sql/outbox/`).
 //!
 //! It reads the rows of `rowcast.outbox` in the order that `rowcast.outbox_window` gives to their transactions, and yields
 //! the messages of a replication stream: each transaction between Begin and Commit, tables described before their rows.

@@ -126,7 +126,7 @@ const FINGERPRINT: &str = "
         join pg_catalog.pg_operator o on o.oprname = n.oprname and o.oprnamespace = n.oprnamespace
         where named.class = 'pg_catalog.pg_operator'::pg_catalog.regclass
         union all
-        -- Transactions that have ended since an engine noted them: see sql/functions/note_coverage.sql.
+        -- Transactions that have ended since an engine noted them: see sql/watch/note_coverage.sql.
         select 24, w.relation::oid, 0, t.xid::pg_catalog.xid8::pg_catalog.xid
         from rowcast.watched w
         cross join pg_catalog.jsonb_array_elements_text(w.coverage -> 'open') t (xid)

@@ -12,7 +12,7 @@ use crate::model::{Access, Roles, Seen};
 /// For [`read`]: one snapshot for all questions, since a table may change its shape between two. Where only
 /// `pg_catalog` is searched, and temporary relations last, PostgreSQL prints a policy's expression with every other name
 /// qualified, and nobody's objects get in between.
-/// No jit: see `sql/functions/watch.sql`.
+/// No jit: see `sql/watch/watch.sql`.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local jit = off; \
                      set local search_path = pg_catalog, pg_temp";
 
@@ -23,7 +23,7 @@ const OPEN: &str = "
     select pg_catalog.pg_current_snapshot()::text,
            array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
 
-/// For [`read`]: by `rowcast.watched_pkey`, see `sql/views/tables.sql`; the tables of `$1` by `pg_class_oid_index` as they
+/// For [`read`]: by `rowcast.watched_pkey`, see `sql/watch/tables.sql`; the tables of `$1` by `pg_class_oid_index` as they
 /// would be if they were watched.
 const TABLES: &str = "
     select t.oid, t.schema, t.name, t.identity, t.key_attnums, t.tenant_attnum, t.public, t.comment,

@@ -1,4 +1,4 @@
-//! The SQL functions of schema `rowcast`, as Rust functions. The rules live in `sql/functions/`; this only converts.
+//! The SQL functions of schema `rowcast`, as Rust functions. The rules are in `sql/`; this only converts.
 
 use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, IsolationLevel};

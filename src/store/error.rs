@@ -1,5 +1,5 @@
-//! What can go wrong between rowcast and its schema, sorted by who must act. The SQLSTATEs `RC…` are raised by
-//! `sql/functions/`.
+//! What can go wrong between rowcast and its schema, sorted by who must act. The functions in `sql/` raise the SQLSTATEs
+//! `RC…`.
 
 use tokio_postgres::error::{DbError, SqlState};
 

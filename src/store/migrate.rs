@@ -47,7 +47,7 @@ const SCHEMA_EXISTS: &str = "select pg_catalog.to_regnamespace('rowcast') is not
 const CREATE_SCHEMA: &str = include_str!("../../sql/schema.sql");
 
 /// For [`prepare`].
-const CREATE_HISTORY: &str = include_str!("../../sql/tables/migration.sql");
+const CREATE_HISTORY: &str = include_str!("../../sql/migration.sql");
 
 /// For [`apply`]: the row as refinery writes it, time in RFC 3339.
 const RECORD: &str = "insert into rowcast.migration (version, name, applied_on, checksum) \

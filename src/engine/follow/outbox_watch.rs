@@ -17,7 +17,7 @@ use crate::store::StoreError;
 
 /// How often. Nothing is kept for a reader that was silent for a minute.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// See `sql/functions/trim_outbox.sql`.
+/// See `sql/outbox/read/trim_outbox.sql`.
 const TRIM: &str = "select rowcast.trim_outbox($1, $2)";
 
 const BYTES: &str = "
@@ -32,7 +32,7 @@ const MISSING: &str = "
     group by m.relation
     order by m.relation";
 
-/// One engine at a time, see `sql/functions/watch.sql`.
+/// One engine at a time, see `sql/watch/watch.sql`.
 const IS_FREE: &str = "select pg_catalog.pg_try_advisory_xact_lock(1919907683, 1)";
 const INSTALL: &str = "select rowcast.install_outbox_triggers($1::oid::regclass)";
 /// Each attempt that finds a table in use has its writers wait for a moment, so the pause doubles up to this.

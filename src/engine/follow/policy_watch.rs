@@ -1,5 +1,5 @@
 //! The catalog is looked at every [`INTERVAL`] (2 s): for what no message of the stream tells (roles, memberships, dropped
-//! partitions), and for everything else where the event trigger is not installed (see `sql/functions/install_event_trigger.sql`)
+//! partitions), and for everything else where the event trigger is not installed (see `sql/ddl/install_event_trigger.sql`)
 //! or did not fire. What is looked at is listed in `src/catalog/facts.rs`.
 //!
 //! One statement over the catalog gives a [`Fingerprint`], over a session of the engine's pool, beside the stream. The

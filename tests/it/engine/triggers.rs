@@ -253,7 +253,7 @@ async fn an_engine_with_its_grants_alone_starts_although_a_partition_came_later(
 }
 
 /// What triggers that come later have it lack, until the engine has seen to it. The lock is the engine's own, see
-/// `sql/functions/watch.sql`: it does not look before a test has done what it wants to do meanwhile.
+/// `sql/watch/watch.sql`: it does not look before a test has done what it wants to do meanwhile.
 async fn accompanied(server: &Server, tables: &[&str]) -> Session {
     let before_anybody_looks = server.admin().await;
     before_anybody_looks

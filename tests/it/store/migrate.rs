@@ -45,7 +45,7 @@ fn sql_folder() -> std::path::PathBuf {
 /// The files of `sql/` in the order in which they are applied. The migrator itself applies the first two.
 fn canonical() -> Vec<std::path::PathBuf> {
     let order = std::fs::read_to_string(sql_folder().join("order.txt")).unwrap();
-    let names = ["schema", "tables/migration"].into_iter().chain(order.split_whitespace());
+    let names = ["schema", "migration"].into_iter().chain(order.split_whitespace());
     names.map(|name| sql_folder().join(name).with_extension("sql")).collect()
 }
 
