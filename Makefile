@@ -22,9 +22,9 @@ export CARGO_TERM_COLOR ?= always
 NATIVE_SOURCES := $(shell find src sql migrations -type f 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test docs fmt migration clean \
+.PHONY: help build demo test test-rest test-all docs fmt migration clean \
 	lint rust-fmt rust-clippy rust-clippy-python rust-deny python-ruff python-mypy python-stubtest \
-	rust-test policy-oracle schema-test python-test outbox-test client-test browser-test chaos
+	rust-test policy-oracle schema-test python-test outbox-test outbox-rust outbox-python client-test browser-test chaos chaos-everywhere
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,13 @@ help: ## this list
 build: $(VENV)/built ## the virtual environment in .venv with the native module in it
 demo: $(VENV)/built ## two tenants' orders, live, on http://127.0.0.1:8000 (PORT, DEMO_WRITER=off, ROWCAST_DATABASE_URL)
 	@exec $(BIN)/python examples/demo/run.py
-test: ## everything: lint, Rust, Python on PostgreSQL 15 and 18, stock clients, browser; ends with the counts
-	@$(PYTHON) scripts/suite.py
+test: ## lint, Rust, Python, stock clients, browser; each promise on PostgreSQL 15 or 18, over an outbox on the other
+	@ROWCAST_TEST_MAJORS=one $(PYTHON) scripts/suite.py
+test-rest: ## what `make test` leaves out: each promise on the other version of PostgreSQL, and chaos
+	@ROWCAST_TEST_MAJORS=other CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(PYTHON) scripts/suite.py python-test outbox-python chaos-everywhere
+test-all: ## both, with five minutes of chaos for each version and capture
+	@$(MAKE) --no-print-directory test
+	@CHAOS_SECONDS=300 $(MAKE) --no-print-directory test-rest
 docs: $(VENV)/docs-tools ## the documentation's site in target/site; fails on a broken link
 	$(BIN)/zensical build --strict
 fmt: $(VENV)/tools ## format Rust and Python
@@ -77,13 +82,18 @@ policy-oracle: $(VENV)/demo-tools ## the gate and planted objects beside Postgre
 python-test: $(VENV)/built $(VENV)/tools $(if $(shell command -v npm),$(CLIENTS)/node_modules) ## Python and end-to-end tests on PostgreSQL 15 and 18 (ARGS='-k name')
 	@mkdir -p $(REPORTS)
 	$(PYTEST) tests/python -m 'not browser' --junitxml=$(REPORTS)/python.xml $(ARGS)
-outbox-test: $(VENV)/built $(VENV)/tools ## the same promises over the other way to capture, and without logical replication
-	@mkdir -p $(REPORTS)
+outbox-test: outbox-rust outbox-python ## the same promises over the other way to capture, and without logical replication
+outbox-rust:
 	ROWCAST_TEST_CAPTURE=outbox cargo test --locked --test it engine:: -- --skip engine::outbox --skip engine::triggers
+outbox-python: $(VENV)/built $(VENV)/tools
+	@mkdir -p $(REPORTS)
 	ROWCAST_TEST_CAPTURE=outbox $(PYTEST) tests/python/e2e tests/python/chaos -m 'not browser' \
 	  --junitxml=$(REPORTS)/outbox.xml $(ARGS)
 chaos: $(VENV)/built $(VENV)/tools ## kill and cut everything for five minutes and compare (CHAOS_SECONDS, CHAOS_SEED, CHAOS_PG, CHAOS_ONLY, …)
 	@cd tests/python && CHAOS_SECONDS=$${CHAOS_SECONDS:-300} ../../$(BIN)/python -m chaos.run
+chaos-everywhere: ## the same on PostgreSQL 15 and 18, from the replication stream and from an outbox
+	@for capture in wal outbox; do for major in 15 18; do \
+	  ROWCAST_TEST_CAPTURE=$$capture CHAOS_PG=$$major $(MAKE) --no-print-directory chaos || exit 1; done; done
 browser-test: $(VENV)/built $(VENV)/tools ## headless Chromium looks at the demo page and follows an event stream
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest tests/python -m browser --junitxml=$(REPORTS)/browser.xml $(ARGS)

@@ -9,6 +9,7 @@ import inspect
 import os
 import signal
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,36 @@ from rig.postgres import Cluster, Database, bindir, running
 
 VERSIONS = (15, 18)
 
+MAJORS = os.environ.get("ROWCAST_TEST_MAJORS", "both")
+"""``one``: each test runs on one version, and over an outbox on the other. ``other``: on the version that ``one`` left
+out. ``both``: on both."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Markers that the command line of the suite selects by."""
     config.addinivalue_line("markers", "browser: looks at a page with headless Chromium")
+    config.addinivalue_line("markers", "both_majors: depends on the version of PostgreSQL, so it always runs on both")
     # A shell starts background jobs with Ctrl-C ignored, and every server under test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``ROWCAST_TEST_MAJORS`` does not ask for."""
+    if MAJORS == "both":
+        return
+    assert MAJORS in ("one", "other"), f"ROWCAST_TEST_MAJORS is one, other or both, not {MAJORS}"
+    left_out = [item for item in items if _is_of_one(item) != (MAJORS == "one")]
+    items[:] = [item for item in items if _is_of_one(item) == (MAJORS == "one")]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_of_one(item: pytest.Item) -> bool:
+    major = getattr(item, "callspec", None) and item.callspec.params.get("postgres")
+    if major is None or item.get_closest_marker("both_majors"):
+        return True
+    over_outbox = os.environ.get("ROWCAST_TEST_CAPTURE") == "outbox"
+    turn = zlib.crc32(item.nodeid.replace(f"pg{major}", "").encode()) + over_outbox
+    return bool(major == VERSIONS[turn % len(VERSIONS)])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,7 +19,7 @@ from rig.server import CAPTURE
 from rig.shop import ORDERS, Shop, ids
 from rig.wait import until, until_async
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.both_majors]
 
 FAILOVER_SLOTS = 17
 """PostgreSQL copies logical slots to standbys since this version."""

@@ -8,7 +8,7 @@ from rig.lab import Lab, served
 from rig.postgres import Database
 from rig.shop import Shop
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.both_majors]
 
 HAS_VIRTUAL = 18
 """The first version with columns that are computed when they are read."""

@@ -111,6 +111,7 @@ def served(database: Database) -> Iterator[Workers]:
         yield served
 
 
+@pytest.mark.both_majors
 async def test_every_worker_tells_its_own_sockets_and_a_cursor_is_good_at_all_of_them_also_after_a_restart(
     served: Workers,
 ) -> None:
