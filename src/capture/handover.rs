@@ -8,7 +8,7 @@ use std::vec;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::consumer::Captured;
+use super::captured::Captured;
 use super::wire::Replication;
 
 /// What a message costs beside its body.
@@ -133,7 +133,7 @@ impl Taker {
 #[cfg(test)]
 mod tests {
     use super::{Parcel, channel};
-    use crate::capture::consumer::{Captured, ServerIdentity};
+    use crate::capture::captured::{Captured, ServerIdentity};
     use crate::capture::wire::Replication;
     use crate::model::Lsn;
     use bytes::Bytes;

@@ -21,7 +21,9 @@
 //! wait for the consumer. `tokio-postgres` has no replication mode; it serves the ordinary sessions, over the same
 //! sockets and the same TLS.
 
+mod acknowledged;
 mod backoff;
+mod captured;
 mod consumer;
 mod error;
 mod handover;
@@ -30,7 +32,8 @@ mod supervisor;
 mod wal;
 mod wire;
 
-pub use consumer::{Capture, Captured, ServerIdentity};
+pub use captured::{Captured, ServerIdentity};
+pub use consumer::Capture;
 pub use error::CaptureError;
 pub use outbox::OutboxSettings;
 pub use wal::{IdleSlots, SlotPool, WalSettings, pool_slots};

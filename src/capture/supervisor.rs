@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::acknowledged::Acknowledged;
 use super::backoff::Backoff;
-use super::consumer::{Acknowledged, Captured, ServerIdentity};
+use super::captured::{Captured, ServerIdentity};
 use super::error::CaptureError;
 use super::handover::Giver;
 use crate::model::Lsn;

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio_postgres::{Client, Row};
 
-use super::queries::{ColumnRow, rows};
+use super::rows::{ColumnRow, rows};
 use crate::model::{Access, PUBLIC, Policy};
 
 /// By `pg_class_oid_index`. Access lists that were never touched are NULL and mean the default. 6181 is

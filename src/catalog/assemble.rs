@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::CaptureMode;
-use super::queries::{Catalog, ColumnRow, TableRow};
+use super::queries::Catalog;
+use super::rows::{ColumnRow, TableRow};
 use super::types::Types;
 use super::{CatalogError, TableProblem, Tables, access};
 use crate::graphql::Naming;

@@ -19,6 +19,7 @@ mod lookup;
 mod mode;
 mod queries;
 mod roles;
+mod rows;
 mod settings;
 mod types;
 mod written;

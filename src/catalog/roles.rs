@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Row};
 
-use super::queries::rows;
+use super::rows::rows;
 use crate::model::{Role, Roles};
 
 /// The judge is `pg_has_role`; the closure over `pg_auth_members` only finds whom to ask it about, so that many roles

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::queries::TypeRow;
+use super::rows::TypeRow;
 use crate::model::{ArrayType, CompositeType, EnumType, PgType};
 
 /// Types nest by domains, arrays and composites. PostgreSQL refuses a type that contains itself, so the depth is that

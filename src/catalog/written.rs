@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::CaptureMode;
-use super::queries::{Catalog, ColumnRow, TableRow, TypeRow};
+use super::queries::Catalog;
+use super::rows::{ColumnRow, TableRow, TypeRow};
 use super::{CatalogError, Coverage, Fingerprint, Tables, assemble};
 use crate::graphql::Naming;
 use crate::model::{Access, PUBLIC, Policy, Role, Roles, TableName};

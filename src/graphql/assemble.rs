@@ -9,6 +9,7 @@ use super::columns;
 use super::declare::{BoundField, Enum, Object, Returns};
 use super::error::SchemaError;
 use super::federation;
+use super::field::{RootSource, SubscriptionField, event_name};
 use super::name;
 use super::scalar::Scalar;
 use super::sdl::{Definition, Definitions, Kind, Member};
@@ -24,39 +25,6 @@ pub(super) struct Assembled {
 
 /// For each object type that a resolver may return: its fields and where their values are found.
 pub(super) type Attributes = HashMap<String, HashMap<String, String>>;
-
-/// A root field.
-#[derive(Clone, Debug)]
-pub(super) struct SubscriptionField {
-    pub name: String,
-    pub source: RootSource,
-    /// What the resolver returns; `None` is the event envelope.
-    pub returns: Option<TypeRef>,
-    /// Whether what one commit changed is told at once.
-    pub transactions: bool,
-}
-
-impl SubscriptionField {
-    /// What is delivered of one event.
-    fn event_type(&self) -> TypeRef {
-        let envelope = || match &self.source {
-            RootSource::Table(table) => event_name(&table.type_name),
-            RootSource::Topic(_) => event_name(&name::pascal_case(&self.name)),
-        };
-        self.returns.clone().unwrap_or_else(|| TypeRef::named(envelope()).non_null())
-    }
-
-    fn transaction_name(&self) -> String {
-        format!("{}Transaction", name::pascal_case(&self.name))
-    }
-}
-
-/// Where a field's events come from.
-#[derive(Clone, Debug)]
-pub(super) enum RootSource {
-    Table(Arc<Table>),
-    Topic(String),
-}
 
 /// What the text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -479,10 +447,6 @@ fn root_member(field: &SubscriptionField) -> Member {
             ..member.described(format!("Publications to topic {topic}."))
         },
     }
-}
-
-pub(super) fn event_name(type_name: &str) -> String {
-    format!("{type_name}Event")
 }
 
 pub(super) fn key_name(table: &Table) -> String {

@@ -12,10 +12,10 @@ use apollo_compiler::Schema;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::assemble::SubscriptionField;
 use super::coerce;
 use super::error::{RequestError, RequestErrorKind, SchemaError};
 use super::federation::{self, ENTITIES, ENTITY};
+use super::field::SubscriptionField;
 use super::plan::{RowSelection, key};
 use super::planner::Planner;
 use super::sdl::Definitions;

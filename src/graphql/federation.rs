@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::assemble::{RootSource, SubscriptionField};
+use super::field::{RootSource, SubscriptionField};
 use super::sdl::Definitions;
 use crate::model::{PgType, Table};
 

@@ -19,6 +19,7 @@ mod document;
 mod entities;
 mod error;
 mod federation;
+mod field;
 mod intern;
 mod limits;
 mod name;

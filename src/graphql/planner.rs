@@ -7,8 +7,9 @@ use apollo_compiler::ast::Type;
 use apollo_compiler::executable::SelectionSet;
 use apollo_compiler::schema::ExtendedType;
 
-use super::assemble::{Attributes, RootSource, SubscriptionField, key_name};
+use super::assemble::{Attributes, key_name};
 use super::error::{RequestError, RequestErrorKind};
+use super::field::{RootSource, SubscriptionField};
 use super::plan::{
     ColumnField, ColumnValue, EventField, EventSelection, EventValue, LeafKind, ObjectShape, Plan, PlanRoot,
     PlannedTable, RowSelection, Shape, TopicField, TopicSelection, TopicValue, TransactionField, TransactionSelection,

@@ -10,13 +10,14 @@ use apollo_compiler::{ExecutableDocument, Name, Schema};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::assemble::{Attributes, Form, OPERATIONS, SubscriptionField, assemble};
+use super::assemble::{Attributes, Form, OPERATIONS, assemble};
 use super::coerce;
 use super::declare::BoundField;
 use super::document::{Cache, parse, root_fields, weight};
 use super::entities::{Entities, EntityRequest};
 use super::error::{RequestError, RequestErrorKind, SchemaError};
 use super::federation;
+use super::field::SubscriptionField;
 use super::intern::Plans;
 use super::limits::Limits;
 use super::one_of;

@@ -1,6 +1,6 @@
 //! How a condition can be found: decided from its conjuncts alone, the same way when it comes and when it goes.
 
-use super::range::Interval;
+use super::interval::Interval;
 use crate::model::Table;
 use crate::predicate::{Comparison, Predicate, Scalar};
 

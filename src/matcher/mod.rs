@@ -19,6 +19,7 @@
 mod access;
 mod entry;
 mod equality;
+mod interval;
 mod operations;
 mod range;
 mod residual;

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// How deep a message may nest. Below `serde_json`'s own limit of 128, so that ours is the reason given, and far below
+/// what Python's `json` can follow.
+pub const DEPTH_MAX: usize = 100;
+
+/// The longest operation id. It is repeated in each frame of its operation.
+pub const ID_BYTES_MAX: usize = 4096;
+
 /// The bounds of one session.
 ///
 /// What a session can hold, at worst, is

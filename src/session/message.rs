@@ -9,15 +9,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::limits::{DEPTH_MAX, ID_BYTES_MAX};
 use super::violation::Violation;
 use crate::model::Request;
-
-/// How deep a message may nest. Below `serde_json`'s own limit of 128, so that ours is the reason given, and far below
-/// what Python's `json` can follow.
-pub const DEPTH_MAX: usize = 100;
-
-/// The longest operation id. It is repeated in each frame of its operation.
-pub const ID_BYTES_MAX: usize = 4096;
 
 /// A message from the client, valid in form. Whether it is welcome depends on the session's state.
 #[derive(Clone, Debug, PartialEq)]

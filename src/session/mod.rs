@@ -94,9 +94,9 @@ mod violation;
 
 pub use close::{ApplicationCode, Close, CloseCode, REASON_BYTES_MAX, Retry};
 pub use coalesce::RowNews;
-pub use limits::Limits;
+pub use limits::{DEPTH_MAX, ID_BYTES_MAX, Limits};
 pub use machine::Session;
-pub use message::{ClientMessage, DEPTH_MAX, ID_BYTES_MAX};
+pub use message::ClientMessage;
 pub use operations::Admission;
 pub use queue::{Bound, Overflow, Pushed, Queue};
 pub use reply::ServerMessage;

@@ -1,7 +1,7 @@
 //! What a client's message can be wrong in. Each closes the socket with 4400 and says which it was.
 
 use super::close::{Close, CloseCode};
-use super::message::{DEPTH_MAX, ID_BYTES_MAX};
+use super::limits::{DEPTH_MAX, ID_BYTES_MAX};
 use crate::model::RequestUnreadable;
 
 /// A message that the protocol does not have. The text names what we expected, and of the client's own words at most

@@ -10,7 +10,7 @@ use super::rhythm::{Rhythm, Wait};
 use super::scribe::{Scribe, Window, behind};
 use super::session::{Opened, OutboxSession};
 use super::settings::OutboxSettings;
-use crate::capture::consumer::Captured;
+use crate::capture::captured::Captured;
 use crate::capture::error::CaptureError;
 use crate::capture::handover::Parcel;
 use crate::capture::supervisor::{ConnectionEnd, Ends};

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 use super::TIMELINE;
 use super::scribe::{Change, Window, behind};
 use super::settings::OutboxSettings;
-use crate::capture::consumer::ServerIdentity;
+use crate::capture::captured::ServerIdentity;
 use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::model::Lsn;

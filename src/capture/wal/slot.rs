@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use super::link::{Link, Row};
 use super::settings::WalSettings;
 use super::startup;
-use crate::capture::consumer::ServerIdentity;
+use crate::capture::captured::ServerIdentity;
 use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::capture::wire::Incoming;

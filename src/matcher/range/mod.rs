@@ -1,13 +1,12 @@
 //! Ranges. Key: a column, then the interval that the condition leaves it (`gt`, `gte`, `lt`, `lte` and their AND).
 
-mod interval;
 mod tree;
 
 use rustc_hash::FxHashMap;
 
 use super::entry::EntryId;
+use super::interval::Interval;
 use crate::predicate::RowImage;
-pub(super) use interval::Interval;
 use tree::IntervalTree;
 
 #[derive(Debug, Default)]

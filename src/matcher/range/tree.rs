@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use super::interval::{Interval, Upper};
 use crate::matcher::entry::EntryId;
+use crate::matcher::interval::{Interval, Upper};
 use crate::matcher::set::Set;
 use crate::predicate::Scalar;
 
@@ -161,7 +161,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::{EntryId, IntervalTree, Link};
-    use crate::matcher::range::Interval;
+    use crate::matcher::interval::Interval;
     use crate::predicate::{Comparison, Scalar};
 
     fn depth(link: &Link) -> usize {

@@ -4,7 +4,7 @@ use crate::predicate::{Comparison, Scalar};
 
 /// Ordered by lower end, then by upper end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::matcher) struct Interval {
+pub(super) struct Interval {
     pub(super) lower: Lower,
     pub(super) upper: Upper,
 }
@@ -32,7 +32,7 @@ type Inclusive = bool;
 
 impl Interval {
     /// Cuts it down to the values for which the comparison holds too.
-    pub(in crate::matcher) fn narrow(&mut self, comparison: Comparison, value: &Scalar) {
+    pub(super) fn narrow(&mut self, comparison: Comparison, value: &Scalar) {
         let lower = |strict| Lower::Bound(value.clone(), strict);
         let upper = |inclusive| Upper::Bound(value.clone(), inclusive);
         match comparison {
@@ -45,7 +45,7 @@ impl Interval {
     }
 
     /// Whether both ends are bounded.
-    pub(in crate::matcher) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.lower != Lower::Open && self.upper != Upper::Open
     }
 }
