@@ -19,15 +19,13 @@
     app = FastAPI(lifespan=manager.lifespan)
     app.include_router(subscription_router(manager, authenticate=authenticate), prefix="/graphql")
 
-Mounts: `rowcast.fastapi`, `rowcast.starlette`, `rowcast.asgi`; other servers: `rowcast.adapter`,
+Mounts: `rowcast.fastapi`, `rowcast.starlette`, `rowcast.asgi`; other servers: `rowcast.WebSocketAdapter`,
 `rowcast.custom_server`.
 """
 
 from rowcast._engine import Event, EventBusConfig, SubscriptionExecutor, __version__
-from rowcast.adapter import WebSocketAdapter
-from rowcast.annotations import BigInt
-from rowcast.connection import Connection
-from rowcast.declaration import subscription
+from rowcast.declare.annotations import BigInt
+from rowcast.declare.declaration import subscription
 from rowcast.engine_log import drain_log
 from rowcast.errors import (
     AuthenticationFailed,
@@ -50,7 +48,9 @@ from rowcast.errors import (
 from rowcast.limits import RequestLimits
 from rowcast.manager import SubscriptionManager
 from rowcast.principal import Principal
-from rowcast.protocol import GraphQLTransportWSHandler
+from rowcast.transport.adapter import WebSocketAdapter
+from rowcast.transport.connection import Connection
+from rowcast.transport.protocol import GraphQLTransportWSHandler
 
 __all__ = [
     "AuthenticationFailed",

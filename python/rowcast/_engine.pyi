@@ -100,7 +100,7 @@ class SubscriptionExecutor:
     def start(self, fields: str = "[]") -> None:
         """Connect, watch the declared tables, build the schema and start the capture. Blocks.
 
-        ``fields`` is a JSON array of subscription fields, see ``rowcast.declaration.Declaration.as_json``::
+        ``fields`` is a JSON array of subscription fields, see ``rowcast.declare.declaration.Declaration.as_json``::
 
             {"name", "table", "topic", "tenant", "public", "replica_identity": "full" | "keep",
              "scopes": [name], "operations": null | ["INSERT" | "UPDATE" | "DELETE" | "TRUNCATE"], "service",

@@ -26,7 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from rowcast.adapter import GRAPHQL_TRANSPORT_WS, Abortable, WebSocketAdapter, pick_subprotocol
+from rowcast.transport.adapter import GRAPHQL_TRANSPORT_WS, Abortable, WebSocketAdapter, pick_subprotocol
 
 Handle = Callable[[WebSocketAdapter], Awaitable[None]]
 Serve = Callable[[Handle], AbstractAsyncContextManager[str]]

@@ -20,11 +20,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from rowcast.adapter import WebSocketAdapter, pick_subprotocol
-from rowcast.connection import Headers, parse_cookies
-from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
-from rowcast.protocol import GraphQLTransportWSHandler
+from rowcast.transport.adapter import WebSocketAdapter, pick_subprotocol
+from rowcast.transport.connection import Headers, parse_cookies
+from rowcast.transport.hook import Authenticate
+from rowcast.transport.protocol import GraphQLTransportWSHandler
 
 MESSAGE_BYTES_MAX = 1 << 20
 

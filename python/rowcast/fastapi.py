@@ -20,10 +20,10 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from rowcast.asgi import ASGIAdapter, ASGIExchange
-from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
-from rowcast.protocol import GraphQLTransportWSHandler
-from rowcast.sse import GraphQLHTTPHandler
+from rowcast.transport.hook import Authenticate
+from rowcast.transport.protocol import GraphQLTransportWSHandler
+from rowcast.transport.sse.handler import GraphQLHTTPHandler
 
 
 def subscription_router(

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rowcast._engine import EventBusConfig, SubscriptionExecutor
-from rowcast.bridge import RESOLVER_CALLS, LoopBridge
-from rowcast.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
+from rowcast.declare.declaration import Declaration, Operation, ReplicaIdentity, Subscription, declarations_in
+from rowcast.declare.fields import Fields
+from rowcast.declare.naming import Naming
 from rowcast.engine_log import ask_level, drain_log
 from rowcast.errors import ConfigurationError, NotStarted, PublishError, RowcastError
-from rowcast.fields import Fields
 from rowcast.limits import RequestLimits
-from rowcast.naming import Naming
 from rowcast.principal import Principal
 from rowcast.resolvers import ResolverPool
 from rowcast.settings import Attribute, Capture, Rate, Settings, SlowClient
 from rowcast.source import Source
+from rowcast.transport.bridge import RESOLVER_CALLS, LoopBridge
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rowcast._engine import Call, SubscriptionExecutor
-from rowcast.deadlines import CancelledWithin, Deadlines, TimedOut
+from rowcast.declare.signature import Resolver
 from rowcast.errors import RowcastError
-from rowcast.signature import Resolver
+from rowcast.transport.deadlines import CancelledWithin, Deadlines, TimedOut
 
 _log = logging.getLogger("rowcast")
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
+from rowcast.declare.naming import Naming
 from rowcast.errors import ConfigurationError
 from rowcast.limits import RequestLimits
-from rowcast.naming import Naming
 
 # A slot's name ends up in a file name: PostgreSQL allows lower case letters, digits and underscores, 63 bytes.
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")

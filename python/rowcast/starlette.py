@@ -12,8 +12,8 @@ from collections.abc import Collection
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from rowcast.asgi import SubscriptionApp
-from rowcast.hook import Authenticate
 from rowcast.manager import SubscriptionManager
+from rowcast.transport.hook import Authenticate
 
 
 def subscription_routes(

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rowcast._engine import Session
-    from rowcast.bridge import LoopBridge
     from rowcast.principal import Principal
     from rowcast.testing.manager import MemoryManager
+    from rowcast.transport.bridge import LoopBridge
 
 WAIT_S = 5.0
 

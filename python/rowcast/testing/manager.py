@@ -15,9 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from rowcast._engine import EventBusConfig
-from rowcast.connection import Connection, Headers, Payload, parse_cookies
 from rowcast.errors import ConfigurationError, Forbidden
-from rowcast.hook import Authenticate, checked, principal_of
 from rowcast.manager import STOP_WAIT_S, SubscriptionManager, json_text
 from rowcast.principal import Principal
 from rowcast.settings import Settings
@@ -26,6 +24,8 @@ from rowcast.testing.client import WAIT_S, Client
 from rowcast.testing.clock import Clock
 from rowcast.testing.errors import ConnectionClosed, PoliciesMissing, Unsettled
 from rowcast.testing.tables import Table
+from rowcast.transport.connection import Connection, Headers, Payload, parse_cookies
+from rowcast.transport.hook import Authenticate, checked, principal_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

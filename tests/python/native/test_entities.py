@@ -11,9 +11,10 @@ from talk import Client, wait_for
 
 from rig.client import ACME, GLOBEX
 from rig.postgres import Database
-from rowcast import Connection, EventBusConfig, Forbidden, Principal, SubscriptionExecutor, SubscriptionManager, http
-from rowcast.connection import Headers
-from rowcast.conversation import Rules
+from rowcast import Connection, EventBusConfig, Forbidden, Principal, SubscriptionExecutor, SubscriptionManager
+from rowcast.transport import http
+from rowcast.transport.connection import Headers
+from rowcast.transport.conversation import Rules
 
 BY_KEY = (
     "query ($r: [_Any!]!) { _entities(representations: $r) { __typename ... on Orders { id total paid at tags } } }"

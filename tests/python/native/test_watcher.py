@@ -11,7 +11,7 @@ from rowcast import (
     Principal,
 )
 from rowcast._engine import Hub
-from rowcast.bridge import _Watcher
+from rowcast.transport.bridge import _Watcher
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,7 +50,7 @@ def test_a_watcher_that_is_stopped_while_it_is_about_to_call_its_loop_ends(monke
             assert self.wait(5)
             super().clear()
 
-    monkeypatch.setattr("rowcast.bridge.threading.Event", Late)
+    monkeypatch.setattr("rowcast.transport.bridge.threading.Event", Late)
     loop = asyncio.new_event_loop()
     hub = Hub()
     session = started().connect(hub)

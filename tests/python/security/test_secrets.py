@@ -18,8 +18,8 @@ from rig.server import serve
 from rig.shop import Shop
 from rig.wait import until
 from rowcast import EventBusConfig, Principal, RowcastError, SubscriptionManager
-from rowcast.connection import Connection, Headers, Payload
 from rowcast.source import Source
+from rowcast.transport.connection import Connection, Headers, Payload
 
 pytestmark = pytest.mark.timeout(120)
 

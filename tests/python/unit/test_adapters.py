@@ -9,10 +9,10 @@ from fastapi import FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
-from rowcast.adapter import WebSocketAdapter
 from rowcast.adapter_suite import PROMISES, run
 from rowcast.asgi import ASGIAdapter
 from rowcast.custom_server import address, serve_adapters
+from rowcast.transport.adapter import WebSocketAdapter
 
 
 def asgi_app(handle):

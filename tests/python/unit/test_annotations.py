@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import NotRequired, Required
 
 from rowcast import BigInt, ConfigurationError
-from rowcast.annotations import returns_of
+from rowcast.declare.annotations import returns_of
 
 
 class Status(enum.Enum):

@@ -3,7 +3,7 @@
 import pytest
 
 from rowcast import Connection, Forbidden
-from rowcast.connection import Headers, Payload, parse_cookies
+from rowcast.transport.connection import Headers, Payload, parse_cookies
 
 
 def test_header_names_have_no_case():

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rowcast.deadlines import CancelledWithin, Deadlines, TimedOut
+from rowcast.transport.deadlines import CancelledWithin, Deadlines, TimedOut
 
 
 def run(scenario):

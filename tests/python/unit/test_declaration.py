@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rowcast import ConfigurationError, subscription
-from rowcast.declaration import Declaration, declarations_in
-from rowcast.fields import Fields
+from rowcast.declare.declaration import Declaration, declarations_in
+from rowcast.declare.fields import Fields
 from rowcast.settings import Settings
 
 if TYPE_CHECKING:

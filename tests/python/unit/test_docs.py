@@ -17,7 +17,7 @@ import pytest
 
 import rowcast
 from rowcast.cli import parser
-from rowcast.declaration import Declaration
+from rowcast.declare.declaration import Declaration
 from rowcast.limits import RequestLimits
 from rowcast.settings import _LIMITED, Settings
 from rowcast.source import CAPTURE_VARIABLE, SLOT_VARIABLE, VARIABLE

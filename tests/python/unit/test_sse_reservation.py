@@ -3,7 +3,7 @@
 import pytest
 
 from rowcast import Principal
-from rowcast.sse_reservation import is_same
+from rowcast.transport.sse.reservation import is_same
 
 RESERVED = {
     "tenant_id": "acme",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rowcast.adapter import close_reason, pick_subprotocol
+from rowcast.transport.adapter import close_reason, pick_subprotocol
 
 
 @pytest.mark.parametrize(

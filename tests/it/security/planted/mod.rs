@@ -7,6 +7,7 @@ mod things;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rowcast::engine::Engine;
 use rowcast::model::Principal;
@@ -154,13 +155,25 @@ fn fields() -> Value {
     json!([{ "table": "docs" }])
 }
 
+const DOCS: &str = "subscription { docs { row { id } } }";
+
+/// Everything is planted before the engine starts, and a reader has subscribed.
+async fn planted(policy: &str) -> (World, Arc<Engine>, Client) {
+    let world = World::new(policy).await;
+    world.plant().await;
+    let engine = serving(&world.server, &fields()).await;
+    let mut client = reader(&engine);
+    client.subscribe("1", DOCS);
+    (world, engine, client)
+}
+
 #[tokio::test]
 async fn what_is_planted_while_the_engine_runs_decides_nothing_and_is_never_called() {
     for policy in POLICIES {
         let world = World::new(policy).await;
         let engine = serving(&world.server, &fields()).await;
         let mut client = reader(&engine);
-        client.subscribe("1", "subscription { docs { row { id } } }");
+        client.subscribe("1", DOCS);
         world.plant().await;
         decides_as_select(&world, &engine, &mut client, policy).await;
         engine.stop(PATIENCE).await;
@@ -170,11 +183,7 @@ async fn what_is_planted_while_the_engine_runs_decides_nothing_and_is_never_call
 #[tokio::test]
 async fn what_is_planted_before_the_start_decides_nothing_and_is_never_called() {
     for policy in POLICIES {
-        let world = World::new(policy).await;
-        world.plant().await;
-        let engine = serving(&world.server, &fields()).await;
-        let mut client = reader(&engine);
-        client.subscribe("1", "subscription { docs { row { id } } }");
+        let (world, engine, mut client) = planted(policy).await;
         decides_as_select(&world, &engine, &mut client, policy).await;
         engine.stop(PATIENCE).await;
     }
@@ -183,19 +192,15 @@ async fn what_is_planted_before_the_start_decides_nothing_and_is_never_called() 
 /// The text of the policy means another cast now.
 #[tokio::test]
 async fn a_policy_that_would_call_a_planted_cast_is_refused_and_so_told_when_it_is_planted_later() {
-    let world = World::new(BY_CAST).await;
-    world.plant().await;
-    let engine = serving(&world.server, &fields()).await;
-    let mut client = reader(&engine);
-    client.subscribe("1", "subscription { docs { row { id } } }");
+    let (world, engine, mut client) = planted(BY_CAST).await;
     world.admin.batch_execute(CAST).await.unwrap();
     assert_eq!(client.error().await.0, "POLICY_UNBOUND");
-    client.subscribe("2", "subscription { docs { row { id } } }");
+    client.subscribe("2", DOCS);
     assert_eq!(client.error().await.0, "POLICY_UNBOUND");
     world.admin.batch_execute("drop cast (text as mood)").await.unwrap();
     let admitted = async {
         loop {
-            client.subscribe("3", "subscription { docs { row { id } } }");
+            client.subscribe("3", DOCS);
             tokio::time::sleep(QUIET).await;
             world.insert_again("blue").await;
             let frame = client.frame().await;
@@ -212,11 +217,7 @@ async fn a_policy_that_would_call_a_planted_cast_is_refused_and_so_told_when_it_
 /// It is immutable, and its argument a constant: to plan the statement would be to call it.
 #[tokio::test]
 async fn what_is_planted_between_two_events_is_not_called_by_the_planner() {
-    let world = World::new("ok(owner) and m = 'red'::text::mood").await;
-    world.plant().await;
-    let engine = serving(&world.server, &fields()).await;
-    let mut client = reader(&engine);
-    client.subscribe("1", "subscription { docs { row { id } } }");
+    let (world, engine, mut client) = planted("ok(owner) and m = 'red'::text::mood").await;
     world.insert().await;
     assert_eq!(delivered(&mut client, 2).await, BTreeSet::from([1, 3]));
     world.admin.batch_execute(&CAST.replace("plpgsql", "plpgsql immutable")).await.unwrap();
@@ -230,11 +231,7 @@ async fn what_is_planted_between_two_events_is_not_called_by_the_planner() {
 
 #[tokio::test]
 async fn a_planted_cast_to_postgresqls_own_function_shows_no_row_that_select_hides() {
-    let world = World::new(BY_TEXT).await;
-    world.plant().await;
-    let engine = serving(&world.server, &fields()).await;
-    let mut client = reader(&engine);
-    client.subscribe("1", "subscription { docs { row { id } } }");
+    let (world, engine, mut client) = planted(BY_TEXT).await;
     world.insert().await;
     assert_eq!(delivered(&mut client, 2).await, BTreeSet::from([1, 3]));
     world.admin.batch_execute(CAST_BY_CONCAT).await.unwrap();
@@ -249,7 +246,7 @@ async fn a_planted_cast_to_postgresqls_own_function_shows_no_row_that_select_hid
 async fn is_refused(world: &World) {
     let engine = serving(&world.server, &fields()).await;
     let mut client = reader(&engine);
-    client.subscribe("1", "subscription { docs { row { id } } }");
+    client.subscribe("1", DOCS);
     assert_eq!(client.error().await.0, "POLICY_UNBOUND");
     assert_eq!(world.called(), Vec::<String>::new());
     engine.stop(PATIENCE).await;

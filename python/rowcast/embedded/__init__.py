@@ -24,9 +24,9 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from rowcast.embedded.programs import Account, Programs
+from rowcast.embedded.shared_lock import SharedLock
 from rowcast.errors import ConnectionFailed
-from rowcast.postgres_programs import Account, Programs
-from rowcast.shared_lock import SharedLock
 
 _log = logging.getLogger("rowcast")
 

@@ -23,7 +23,7 @@ from typing import Protocol, runtime_checkable
 
 from rowcast._engine import Hub
 from rowcast.engine_log import LOG_LINES, LogLines
-from rowcast.server_access import Stopping
+from rowcast.transport.server_access import Stopping
 
 SESSIONS_PER_TURN = 128
 STOP_WAIT_S = 1.0

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rowcast.annotations import Returns, returns_of
+from rowcast.declare.annotations import Returns, returns_of
+from rowcast.declare.naming import Naming
 from rowcast.errors import ConfigurationError
-from rowcast.naming import Naming
 
 _FORM = "async def {name}(event, variables)"
 

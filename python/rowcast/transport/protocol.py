@@ -11,10 +11,10 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from rowcast.adapter import WebSocketAdapter, pick_subprotocol
-from rowcast.conversation import HIDDEN, Conversation, Rules, shut
 from rowcast.errors import ConfigurationError, NotStarted, RateLimited, RowcastError
-from rowcast.hook import Authenticate, checked
+from rowcast.transport.adapter import WebSocketAdapter, pick_subprotocol
+from rowcast.transport.conversation import HIDDEN, Conversation, Rules, shut
+from rowcast.transport.hook import Authenticate, checked
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager

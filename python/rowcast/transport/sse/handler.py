@@ -17,10 +17,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rowcast._engine import GraphQLRequest, Session
-from rowcast.bridge import LoopBridge
-from rowcast.conversation import Rules
 from rowcast.errors import NotStarted, RateLimited, RowcastError
-from rowcast.http import (
+from rowcast.transport.bridge import LoopBridge
+from rowcast.transport.conversation import Rules
+from rowcast.transport.http import (
     EVENT_STREAM,
     FORBIDDEN,
     STOPPED,
@@ -34,8 +34,8 @@ from rowcast.http import (
     refuse_early,
     who_asks,
 )
-from rowcast.sse_reservation import Reservation, Reservations, is_same
-from rowcast.sse_stream import EventStream, Exchange
+from rowcast.transport.sse.reservation import Reservation, Reservations, is_same
+from rowcast.transport.sse.stream import EventStream, Exchange
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager

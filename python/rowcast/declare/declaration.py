@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
+from rowcast.declare.naming import Naming, field_name, is_graphql_name, table_field_name
+from rowcast.declare.signature import Resolver
 from rowcast.errors import ConfigurationError
-from rowcast.naming import Naming, field_name, is_graphql_name, table_field_name
 from rowcast.settings import SlowClient
-from rowcast.signature import Resolver
 
 ReplicaIdentity = Literal["full", "keep"]
 Operation = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE"]

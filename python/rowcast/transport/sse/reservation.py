@@ -10,8 +10,8 @@ import secrets
 from dataclasses import dataclass, field
 
 from rowcast._engine import Session
-from rowcast.bridge import LoopBridge
 from rowcast.principal import Principal
+from rowcast.transport.bridge import LoopBridge
 
 
 @dataclass(eq=False)

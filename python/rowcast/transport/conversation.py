@@ -17,11 +17,11 @@ import logging
 from dataclasses import dataclass
 
 from rowcast._engine import Session
-from rowcast.adapter import Abortable, WebSocketAdapter, close_reason
-from rowcast.connection import Connection, Payload
 from rowcast.errors import Forbidden
-from rowcast.hook import Authenticate, principal_of
 from rowcast.principal import Principal
+from rowcast.transport.adapter import Abortable, WebSocketAdapter, close_reason
+from rowcast.transport.connection import Connection, Payload
+from rowcast.transport.hook import Authenticate, principal_of
 
 _log = logging.getLogger("rowcast")
 

@@ -12,9 +12,9 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable
 
-from rowcast.connection import Connection
 from rowcast.errors import ConfigurationError, Forbidden
 from rowcast.principal import Principal
+from rowcast.transport.connection import Connection
 
 Authenticate = Callable[[Connection], Principal | Awaitable[Principal]]
 

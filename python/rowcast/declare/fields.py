@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rowcast.annotations import EnumType, ObjectType, Returns
-from rowcast.declaration import Declaration
+from rowcast.declare.annotations import EnumType, ObjectType, Returns
+from rowcast.declare.declaration import Declaration
+from rowcast.declare.naming import Naming
 from rowcast.errors import ConfigurationError
-from rowcast.naming import Naming
 from rowcast.resolvers import Task
 from rowcast.settings import Settings
 

@@ -38,9 +38,9 @@ from decimal import Decimal
 from typing import Any, Literal, NewType, Union
 from uuid import UUID
 
+from rowcast.declare.naming import Naming, field_name, is_graphql_name
+from rowcast.declare.records import Member, members_of, type_description
 from rowcast.errors import ConfigurationError
-from rowcast.naming import Naming, field_name, is_graphql_name
-from rowcast.records import Member, members_of, type_description
 
 BigInt = NewType("BigInt", int)
 """A 64-bit integer: GraphQL ``BigInt``, a string in JSON, since JavaScript reads JSON numbers as doubles."""

@@ -12,9 +12,9 @@ import logging
 from typing import Protocol
 
 from rowcast._engine import Session
-from rowcast.conversation import CLOSE_WAIT_S, EVICT_WAIT_S, FRAMES_PER_TURN, HIDDEN
-from rowcast.http import Answer, Request
-from rowcast.sse_departure import watched
+from rowcast.transport.conversation import CLOSE_WAIT_S, EVICT_WAIT_S, FRAMES_PER_TURN, HIDDEN
+from rowcast.transport.http import Answer, Request
+from rowcast.transport.sse.departure import watched
 
 _log = logging.getLogger("rowcast")
 
@@ -33,14 +33,14 @@ _LAST_WORD_S = 0.05
 
 
 class Exchange(Protocol):
-    """One HTTP request and the way to answer it: what a server has to have for `rowcast.sse`."""
+    """One HTTP request and the way to answer it: what a server has to have for `rowcast.transport.sse.handler`."""
 
     @property
     def request(self) -> Request:
         """The head of the request."""
 
     async def body(self) -> bytes | None:
-        """The request's body; ``None`` when it is larger than `rowcast.http.BODY_BYTES_MAX`."""
+        """The request's body; ``None`` when it is larger than `rowcast.transport.http.BODY_BYTES_MAX`."""
 
     async def answer(self, answer: Answer) -> None:
         """Send a complete response."""

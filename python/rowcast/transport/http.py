@@ -1,7 +1,7 @@
 """GraphQL over HTTP for clients without a WebSocket: schema tools and a federated graph's gateway.
 
 The engine alone reads the JSON of a request: Python's would round numbers. Queries are answered here; subscriptions are
-`rowcast.sse`.
+`rowcast.transport.sse.handler`.
 The ``authenticate`` hook runs first, with the request's headers and an empty payload: the schema names tables and
 columns. With ``public_introspection`` it runs only for ``_entities``, which returns rows. Status codes and
 media types follow the GraphQL-over-HTTP draft: ``application/graphql-response+json`` reports errors by status,
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rowcast._engine import GraphQLRequest
-from rowcast.connection import Connection, Headers, Payload, parse_cookies
-from rowcast.conversation import HIDDEN, Rules
 from rowcast.errors import Forbidden, NotStarted, RequestRefused
-from rowcast.hook import principal_of
 from rowcast.principal import Principal
+from rowcast.transport.connection import Connection, Headers, Payload, parse_cookies
+from rowcast.transport.conversation import HIDDEN, Rules
+from rowcast.transport.hook import principal_of
 
 if TYPE_CHECKING:
     from rowcast.manager import SubscriptionManager

@@ -1,0 +1,1 @@
+"""graphql-sse: event streams in both modes, and queries over HTTP."""
