@@ -1,10 +1,10 @@
 -- Why: the first version of the schema. Generated from sql/ by `make migration`: edit the files there, not this one.
 -- The schema itself and rowcast.migration exist already: the migrator needs them before it can record a migration.
 
--- The tables that somebody watches. Written by rowcast.watch and rowcast.unwatch, read through rowcast.tables.
+-- The watched tables. Written by rowcast.watch and rowcast.unwatch, read through rowcast.tables.
 --
 -- `relation` is a regclass: it follows a rename, and pg_dump writes it as a name. `tenant_attnum` follows the rename
--- of a column while the database lives, but a restored dump numbers columns anew: then `relation_oid` differs from
+-- of a column while the database lives, but a restored dump numbers columns again: then `relation_oid` differs from
 -- `relation`, and `tenant_column` decides instead. rowcast.tables holds that rule; when number and name
 -- contradict each other it gives no tenant column at all, and the table is not served until it is watched again.
 create table rowcast.watched (
@@ -395,8 +395,8 @@ revoke all on table rowcast.tables from public;
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
 -- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL and CLUSTER of
--- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
--- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
+-- a partition, which look the same in the catalog. A table's file and columns are new together after an ALTER TABLE that
+-- wrote every row again; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
 -- "open" are the transactions that an engine noted because they may be captured in part, as far as they have not ended; see
 -- rowcast.note_coverage.
@@ -957,20 +957,20 @@ revoke all on function rowcast.announce(text, oid) from public;
 -- Whether rows may have come, gone or changed without events between two values of rowcast.coverage of a table. Called by
 -- rowcast.note_coverage.
 --
--- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION writes each
--- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
+-- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION rewrites the
+-- catalog row of each column, so a column that is as old as the table itself, in transaction and command, says that it was made as
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
 --
 -- A TRUNCATE of the root, which is delivered, gives all partitions new files in one transaction; one that names a partition
 -- gives a new file to that one. Where there is only one partition rows may have gone. A TRUNCATE that names all of several
--- partitions is not told from one of the root.
+-- partitions looks like one of the root.
 --
 -- An ALTER TABLE that rewrites every row may change values (USING, a generation expression): then the file of the table or
 -- partition is new, and so is the catalog row of an old column. One that only adds columns changes no value that was delivered.
 --
--- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
--- WAL need none.
+-- Triggers count within one outbox: a reader notices by itself that an outbox was started again, and captures from the WAL
+-- need no triggers.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql

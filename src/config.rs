@@ -138,7 +138,7 @@ pub enum SlowClient {
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {
     /// Connections of one address. Beyond it: 1013 with the wait. None by default: behind a proxy that hides its clients
-    /// everybody has one address.
+    /// all clients have one address.
     pub connects: Option<Rate>,
     /// Operations that one principal starts. Beyond it: an `error` with the wait.
     pub subscribes: Option<Rate>,

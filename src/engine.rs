@@ -1,14 +1,16 @@
 //! The engine: the one place that knows all stages.
 //!
-//! A committed change is *captured* from the WAL, *decoded* to an event that everybody shares, noted by the *journal*
-//! (is it new? what may be confirmed?), and *matched*: the index proposes whom it may concern, and how. For each of
-//! them the *gate* says what may be seen. The *encoder* writes each distinct payload once, or a *resolver* is asked
-//! once for all who would get the same answer. The finished frame is put into each *session*'s queue, and its event
-//! loop is told to come and take it.
+//! A committed change is *captured*, *decoded* to an event that all subscribers share, noted by the *journal* (is it new?
+//! what may be confirmed?), and *matched*: the index proposes the subscriptions that it may concern, and how. For each of
+//! them the *gate* says what may be seen. The *encoder* writes each distinct payload once, or a *resolver* is called once
+//! for all subscriptions that would get the same answer. The finished frame goes into the *mailbox* of each session, and
+//! the event loop is woken to take it.
 //!
-//! What is promised: a subscription is in force when [`SessionHandle::receive_text`] returns; results come in commit
-//! order, each once; nothing is dropped in silence. What is never done: the engine never waits for a client, a resolver
-//! or Python.
+//! - A subscription is in force when [`SessionHandle::receive_text`] returns.
+//! - Results come in commit order, each once. Nothing is dropped in silence.
+//! - The engine never waits for a client, a resolver or Python.
+//!
+//! Its rooms depend on each other in one direction: `outbound` ◀ `deliver` ◀ `catch_up` ◀ `serve` ◀ `client` ◀ `follow`.
 
 mod catch_up;
 mod client;
@@ -103,7 +105,7 @@ impl Engine {
             Ok(mut tasks) => {
                 tasks.helpers.push(tokio::spawn(client::keep_house(Arc::clone(&self.clients), evicted)));
                 *self.tasks.lock() = tasks;
-                // A stop that came meanwhile has not seen the tasks.
+                // A stop during the start has not seen the tasks.
                 if *self.stop.borrow() {
                     self.shut();
                 }

@@ -25,7 +25,7 @@ pub enum Error {
     /// The server cannot be reached or cannot stream.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// There is no session with the server.
+    /// A session with the server could not be opened, or broke.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The catalog cannot be read.

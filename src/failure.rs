@@ -1,4 +1,4 @@
-//! Why an operation did not start or could not go on, in the form that its client is told.
+//! Why an operation did not start or could not go on, in the form that its client receives.
 
 use serde_json::{Value, json};
 
@@ -26,12 +26,12 @@ pub enum Failure {
     Gap {
         /// What is wrong and what to do.
         message: String,
-        /// The history of what its reader was told, which may not be the one that is followed now.
+        /// The history of what its reader received, which may not be the one that is followed now.
         told_in: Origin,
     },
     /// `RATE_LIMITED`: too much at once.
     RateLimited {
-        /// Of what.
+        /// What came too often.
         message: String,
         /// Whole seconds after which it is worth to try again.
         retry_after_s: u64,

@@ -4,8 +4,8 @@
 --
 -- A row version (xmin) is new after each ALTER, so a change that was taken back is seen as well. A partition's file is new
 -- after a TRUNCATE that named the partition alone, which is not in the replication stream; also after VACUUM FULL and CLUSTER of
--- a partition, which the catalog does not tell from it. A table's file and columns are new together after an ALTER TABLE that
--- wrote every row anew; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
+-- a partition, which look the same in the catalog. A table's file and columns are new together after an ALTER TABLE that
+-- wrote every row again; VACUUM FULL, CLUSTER and TRUNCATE leave the columns alone.
 --
 -- "open" are the transactions that an engine noted because they may be captured in part, as far as they have not ended; see
 -- rowcast.note_coverage.

@@ -1,20 +1,20 @@
 -- Whether rows may have come, gone or changed without events between two values of rowcast.coverage of a table. Called by
 -- rowcast.note_coverage.
 --
--- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION writes each
--- column of a table anew, so a column that is as old as the table itself, in transaction and command, says that it was made as
+-- A partition that was made as one (CREATE TABLE ... PARTITION OF) was empty when it joined. ATTACH PARTITION rewrites the
+-- catalog row of each column, so a column that is as old as the table itself, in transaction and command, says that it was made as
 -- a partition. One that was attached, or is below one that was attached, may have brought rows unless it has no pages. In doubt
 -- rows may have come.
 --
 -- A TRUNCATE of the root, which is delivered, gives all partitions new files in one transaction; one that names a partition
 -- gives a new file to that one. Where there is only one partition rows may have gone. A TRUNCATE that names all of several
--- partitions is not told from one of the root.
+-- partitions looks like one of the root.
 --
 -- An ALTER TABLE that rewrites every row may change values (USING, a generation expression): then the file of the table or
 -- partition is new, and so is the catalog row of an old column. One that only adds columns changes no value that was delivered.
 --
--- Triggers count while it is the same outbox: who reads one that was started anew notices that by itself, and captures from the
--- WAL need none.
+-- Triggers count within one outbox: a reader notices by itself that an outbox was started again, and captures from the WAL
+-- need no triggers.
 create or replace function rowcast.loses_rows(before jsonb, after jsonb)
 returns boolean
 language plpgsql

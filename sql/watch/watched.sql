@@ -1,7 +1,7 @@
--- The tables that somebody watches. Written by rowcast.watch and rowcast.unwatch, read through rowcast.tables.
+-- The watched tables. Written by rowcast.watch and rowcast.unwatch, read through rowcast.tables.
 --
 -- `relation` is a regclass: it follows a rename, and pg_dump writes it as a name. `tenant_attnum` follows the rename
--- of a column while the database lives, but a restored dump numbers columns anew: then `relation_oid` differs from
+-- of a column while the database lives, but a restored dump numbers columns again: then `relation_oid` differs from
 -- `relation`, and `tenant_column` decides instead. rowcast.tables holds that rule; when number and name
 -- contradict each other it gives no tenant column at all, and the table is not served until it is watched again.
 create table rowcast.watched (

@@ -113,7 +113,8 @@ impl Capture {
         self.begins.at
     }
 
-    /// What is before this position was told, or could have been, before this start. `None`: the server's own position says.
+    /// What is before this position was delivered, or could have been, before this start. `None`: the server's own position
+    /// says it.
     pub fn live_from(&self) -> Option<Lsn> {
         self.begins.live_from
     }

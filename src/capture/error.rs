@@ -8,7 +8,7 @@ use crate::postgres::{ConnectionError, ServerError};
 /// Why changes cannot be captured. `place` is `host:port/database` or the socket's path, never a password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// There is no session to capture by.
+    /// The session to capture by could not be opened, or broke.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// A setting is outside of what PostgreSQL or the engine accepts.

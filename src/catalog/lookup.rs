@@ -19,7 +19,7 @@ impl Tables {
     }
 
     /// The table that `written` names. Quoted parts are taken as they are; others are folded to lower case as SQL does,
-    /// and if nothing has that name, taken as they are: who writes `Orders` in Python means the table `Orders`. Without
+    /// and if nothing has that name, taken as they are: `Orders` in Python means the table `Orders`. Without
     /// a schema, `public` comes first, then the only table of that name in any schema. A table that cannot be served is
     /// found as well and is an error: another one of the same name does not take its place.
     pub fn find(&self, written: &str) -> Result<&Arc<Table>, CatalogError> {

@@ -18,7 +18,7 @@ const BEGIN: &str = "begin isolation level repeatable read read only; set local 
 
 /// For [`read`], before its snapshot: what one that is older sees, and the transactions that hold the lock on their own number. One of them may be visible to it
 /// although sessions have not heard yet that their caches of the catalog are stale, from which `pg_get_expr` answers: that is
-/// told before the lock is let go.
+/// reported before the lock is released.
 const OPEN: &str = "
     select pg_catalog.pg_current_snapshot()::text,
            array(select l.transactionid::text from pg_catalog.pg_locks l where l.locktype = 'transactionid' and l.granted)";
@@ -145,8 +145,8 @@ pub(super) struct Catalog {
     pub(super) fingerprint: Fingerprint,
 }
 
-/// Ask everything in one snapshot. The transaction is ended even when a question fails; who drops this future half-way
-/// must drop the client too.
+/// Ask everything in one snapshot. The transaction is ended even when a question fails. A caller that drops this future
+/// half-way must drop the client too.
 pub(super) async fn read(client: &Client, planned: &[u32]) -> Result<Catalog, CatalogError> {
     let open = client.query_one(OPEN, &[]).await?;
     let (snapshot, open): (String, Vec<String>) = (open.try_get(0)?, open.try_get(1)?);

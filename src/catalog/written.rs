@@ -263,7 +263,7 @@ fn enum_row(oid: u32, column: &WrittenColumn) -> TypeRow {
     TypeRow { name, labels, ..type_row(oid, "e") }
 }
 
-/// The catalog tells of every type whether its text compares by a collation.
+/// The catalog says for every type whether its text compares by a collation.
 fn plain_text_row(oid: u32) -> Option<TypeRow> {
     [25, 1043, 19, 1009, 1015].contains(&oid).then(|| type_row(oid, "b"))
 }

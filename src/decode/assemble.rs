@@ -25,7 +25,7 @@ pub type Tables = HashMap<u32, Arc<Table>>;
 /// What one message came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// Nothing to tell: a change of a table that nobody watches, a message for somebody else, a description.
+    /// Nothing to deliver: a change of a table that is not watched, a message with another prefix, a description.
     Nothing,
     /// A transaction begins.
     Begin {

@@ -24,7 +24,7 @@ pub(super) struct Partitions {
 
 #[derive(Clone, Copy, Default)]
 enum Step {
-    /// The last message was no description.
+    /// The last message was not a description.
     #[default]
     Idle,
     /// The last message described this table.

@@ -47,8 +47,8 @@ impl CatchUp {
         }
     }
 
-    /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
-    /// still on its way to `old`, which this subscription was before it was held.
+    /// After a gap between two streams: the rows that are there, behind what of the first stream is still on its way to
+    /// `old`, which this subscription was before it was held.
     pub(crate) fn start_anew(self, old: Arc<Subscription>, gap: Failure) -> Result<(), Failure> {
         self.clone().in_background(async move {
             let deadline = Instant::now() + SETTLED;

@@ -1,4 +1,4 @@
-//! Whoever is connected: sessions, and the registered subscriptions that end as sessions do.
+//! The connected clients: sessions, and the registered subscriptions that end as sessions do.
 //!
 //! A session carries a conversation out: it subscribes in the core and closes its mailbox. What ends clients from outside
 //! comes together here: revokes, tokens that expire, lost changes, slow readers, the engine's stop.
@@ -76,7 +76,7 @@ impl Clients {
         self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
     }
 
-    /// Ends a subscription, and tells its reader the reason.
+    /// Ends a subscription, and sends its reader the reason.
     pub(crate) fn fail(&self, id: SubscriptionId, failure: &Failure) {
         let Some(subscription) = self.core.complete(id) else { return };
         match &subscription.sink {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 /// What runs while the engine serves.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    /// Ends by itself once it is told to stop, after its last word to the server.
+    /// Ends by itself after a stop, once it has confirmed its position to the server.
     pub(crate) stream: Option<JoinHandle<()>>,
     /// Nobody misses them.
     pub(crate) helpers: Vec<JoinHandle<()>>,

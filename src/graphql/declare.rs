@@ -24,7 +24,7 @@ pub struct Field {
     /// The resolver, if the field has one: its results replace the event envelope.
     #[serde(default)]
     pub resolver: Option<Resolver>,
-    /// Whether what one commit changed is told at once.
+    /// Whether the changes of one commit are delivered as one message.
     #[serde(default)]
     pub transactions: bool,
 }

@@ -59,7 +59,7 @@ pub struct Entity {
 pub struct EntityType {
     /// The table.
     pub table: Arc<Table>,
-    /// The declared fields, as indexes, that give this table's rows as they are: who may use one of them may have rows.
+    /// The declared fields, as indexes, that give this table's rows unchanged: a principal that may use one of them may have rows.
     pub fields: Vec<usize>,
     /// The columns.
     pub row: RowSelection,
@@ -70,7 +70,7 @@ pub struct EntityType {
 pub(super) struct Entities(BTreeMap<String, (Arc<Table>, Vec<usize>)>);
 
 impl Entities {
-    /// Of the fields that this service serves, each with its place among all.
+    /// From the fields that this service serves, each with its index.
     pub(super) fn of<'a>(served: impl Iterator<Item = (usize, &'a SubscriptionField)>) -> Self {
         let (places, fields): (Vec<_>, Vec<_>) = served.unzip();
         let mut by_name = BTreeMap::new();

@@ -13,7 +13,7 @@ pub(super) struct SubscriptionField {
     pub source: RootSource,
     /// What the resolver returns; `None` is the event envelope.
     pub returns: Option<TypeRef>,
-    /// Whether what one commit changed is told at once.
+    /// Whether the changes of one commit are delivered as one message.
     pub transactions: bool,
 }
 

@@ -35,7 +35,7 @@ pub struct Options {
     pub introspection: bool,
     /// How large requests may be.
     pub limits: Limits,
-    /// This service's name in a federated graph. Default: none, and the schema is no subgraph.
+    /// This service's name in a federated graph. Default: none, and the schema is not a subgraph.
     pub service: Option<String>,
 }
 
@@ -317,7 +317,7 @@ fn select_operation<'d>(
     }
 }
 
-/// Clients that send a hash first fall back to the text when told in these words.
+/// Clients that send a hash first send the text after an error in these words.
 fn refuse_persisted(request: &Request) -> Result<(), RequestError> {
     let persisted = request.extensions.as_ref().is_some_and(|extensions| extensions.contains_key("persistedQuery"));
     if persisted && request.query.is_empty() {

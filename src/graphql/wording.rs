@@ -24,7 +24,7 @@ pub(super) fn validation_errors(
     let follows = |name: Option<&str>| match name {
         // A field that is not there was cut out, and left an empty selection.
         Some("MissingSubselection") => findings.iter().any(|(name, _)| *name != Some("MissingSubselection")),
-        // Two fields under one key: that their types differ too is no news.
+        // Two fields under one key: that their types differ too adds nothing.
         Some("ConflictingFieldType") => findings.iter().any(|(name, _)| *name == Some("ConflictingFieldName")),
         _ => false,
     };

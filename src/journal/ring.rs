@@ -276,7 +276,7 @@ mod tests {
     fn what_is_still_on_its_way_is_waited_for() {
         let (mut ring, now) = ring(1 << 20);
         ring.append(&event(at(12, 0), 1), now);
-        assert!(!ring.has_reached(at(11, 0)), "the last process may have told of more");
+        assert!(!ring.has_reached(at(11, 0)), "the last process may have delivered more");
         ring.reach(Lsn(15));
         assert!(ring.has_reached(at(11, 0)) && ring.has_reached(at(12, 0)) && !ring.has_reached(at(15, 0)));
         ring.append(&event(at(20, 3), 1), now);

@@ -47,7 +47,7 @@ impl<T: Copy + Ord> Set<T> {
         self.as_slice().iter().chain(many.into_iter().flatten()).copied()
     }
 
-    /// Of these, each once and not none of them.
+    /// From at least one value; each is kept once.
     fn of(mut values: Vec<T>) -> Set<T> {
         values.sort_unstable();
         match values[..] {

@@ -5,7 +5,7 @@
 pub struct Access {
     /// `pg_class.relowner`.
     pub owner: u32,
-    /// Who has USAGE on the table's schema; [`PUBLIC`](super::PUBLIC) for everybody.
+    /// The roles with USAGE on the table's schema; [`PUBLIC`](super::PUBLIC) stands for all roles.
     pub schema_usage: Box<[u32]>,
     /// Roles with SELECT on the whole table.
     pub select: Box<[u32]>,

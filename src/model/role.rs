@@ -18,7 +18,7 @@ pub struct Role {
     pub bypass_rls: bool,
     /// Whether rowcast's own user may `set role` to it, which asking PostgreSQL for a decision needs.
     pub settable: bool,
-    /// Of the roles that any access list, policy or ownership of a watched table names: those whose privileges this one
+    /// Those roles, among the ones that an access list, policy or ownership of a watched table names, whose privileges this one
     /// has without `set role` (`pg_has_role(…, 'USAGE')`). Sorted; includes the role itself where it is named.
     pub privileges_of: Box<[u32]>,
 }
@@ -29,7 +29,7 @@ impl Role {
         grantee == PUBLIC || grantee == self.oid || self.privileges_of.binary_search(&grantee).is_ok()
     }
 
-    /// Whether it owns what this role owns. Nobody is the owner of everything: an owner that is not known is none.
+    /// Whether it owns what this role owns. An unknown owner counts as another role.
     pub fn is_owner(&self, owner: u32) -> bool {
         owner != PUBLIC && self.has_privileges_of(owner)
     }

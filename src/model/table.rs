@@ -121,7 +121,7 @@ pub struct Table {
     pub key: Box<[usize]>,
     /// The column that the tenant rule reads, as an index into `columns`.
     pub tenant: Option<usize>,
-    /// Declared readable by every principal: without a tenant column nobody else may subscribe.
+    /// Declared readable by every principal: without this, a table without a tenant column has no subscribers.
     pub public: bool,
     /// Its access rules.
     pub access: Access,

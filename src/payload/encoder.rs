@@ -225,7 +225,7 @@ impl Pass<'_> {
         Err(missing)
     }
 
-    /// Names of the columns that an update changed. For a row that left the view there are none: they would tell of
+    /// Names of the columns that an update changed. None for a row that left the view: they would describe
     /// the image that the subscriber may not see.
     fn changed(&mut self) {
         self.body.push(b'[');

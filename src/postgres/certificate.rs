@@ -37,7 +37,7 @@ impl Certificate {
     }
 
     /// The hash of `der` by the signature's own algorithm, MD5 and SHA-1 lifted to SHA-256. `None` where the algorithm
-    /// has no hash (Ed25519): then there is no channel to bind to.
+    /// has no hash (Ed25519): then channel binding is not possible.
     pub(crate) fn channel_binding(&self, der: &[u8]) -> Option<Vec<u8>> {
         match self.0.signature_algorithm.oid {
             rfc5912::SHA_1_WITH_RSA_ENCRYPTION | rfc5912::SHA_256_WITH_RSA_ENCRYPTION | rfc5912::ECDSA_WITH_SHA_256 => {

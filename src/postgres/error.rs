@@ -1,4 +1,4 @@
-//! Why there is no session with a server. Each message says what happened, where, and what to do.
+//! Why a session with a server could not be opened, or broke. Each message says what happened, where, and what to do.
 //!
 //! Every variant has one stable code, and one exhaustive match decides whether a retry can help.
 
@@ -63,7 +63,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// Why there is no session. `place` is `host:port/database` or the socket's path, never a password.
+/// Why a session could not be opened, or broke. `place` is `host:port/database` or the socket's path, never a password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The connection string or a `PG*` variable is not understood.

@@ -46,7 +46,7 @@ pub(crate) const STARTUP: [(&str, &str); 35] = [
     ("timezone_abbreviations", "Default"),
     // An error that PL/pgSQL's own checks raise would end a function of the migration.
     ("plpgsql.extra_errors", "none"),
-    // Who asks, and what is seen.
+    // The role that asks, and what it sees.
     ("role", "none"),
     ("row_security", "on"),
     // With a limit a GIN index returns a random part of the rows.

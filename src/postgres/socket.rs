@@ -110,7 +110,7 @@ impl Conninfo {
             let is_refusal =
                 matches!(error, ConnectionError::AuthenticationFailed { .. } | ConnectionError::TlsFailed { .. });
             match (error, refusal.take()) {
-                // `allow` came here because the plain attempt was refused; that there is no TLS explains nothing.
+                // `allow` came here because the plain attempt was refused; the missing TLS does not explain that.
                 (ConnectionError::TlsRequired { .. }, Some(earlier)) => return Err(earlier),
                 (error, _) if is_refusal => refusal = Some(error),
                 (error, _) => return Err(error),

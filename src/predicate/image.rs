@@ -1,4 +1,4 @@
-//! One row image, with every column read at most once however many conditions look at it.
+//! One row image. All conditions together read each of its columns at most once.
 
 use std::cell::OnceCell;
 

@@ -57,7 +57,7 @@ impl Bindings {
         if let Some(bound) = known.and_then(|entry| entry.bound.clone()) {
             return Ok(bound);
         }
-        // One that was parsed anew before it ever answered is parsed anew for each role.
+        // A statement that was parsed again before its first answer is parsed again for each role.
         let role = known.is_some_and(|entry| !entry.answered).then_some(&*question.role);
         if self.bound.len() >= BOUND_MAX {
             self.bound.clear();

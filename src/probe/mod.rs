@@ -3,7 +3,7 @@
 //! A question is a condition, evaluated as one role with certain settings, and row images as JSON. The result is
 //! a verdict for each image, in the images' order, or the reason why the question cannot be evaluated. The images of one question are
 //! decided by one statement in one read-only transaction of its own; all statements of a trip are on the wire before the
-//! first answer is awaited, so that a trip costs about one round trip however many questions it carries.
+//! first answer is awaited, so that a trip with many questions still costs about one round trip.
 //!
 //! An image that makes the condition raise does not affect other images; no role and no setting outlives its
 //! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
@@ -140,7 +140,7 @@ impl Probe {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
         let mut parts = Parts::new(asks);
         let (mut is_lost, mut stale_rounds) = (false, 0);
-        // Whoever is asked gets a statement's time at least: what is not answered then has only itself to blame.
+        // Each question gets the time of one statement at least.
         while !is_lost && stale_rounds < STALE_ROUNDS_MAX && Instant::now() + self.statement_timeout <= deadline {
             let Some(round) = parts.next_round() else { break };
             let answers = session.trip(asks, &round, names, deadline).await;

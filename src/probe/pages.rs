@@ -109,7 +109,7 @@ impl Probe {
 }
 
 impl Pages {
-    /// Of the snapshot.
+    /// The moment of the snapshot.
     pub fn moment(&self) -> &Moment {
         &self.moment
     }

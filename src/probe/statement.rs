@@ -12,7 +12,7 @@ use crate::model::TableName;
 /// could raise as well.
 ///
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
-/// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table: it is parsed anew.
+/// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table, so that it is parsed again.
 ///
 /// A second parse may mean something else, and planning may already call what it means. So the text names the
 /// [`specimen`], which is gone once the two were compared: PostgreSQL cannot parse it again, see [`is_stale`].

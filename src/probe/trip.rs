@@ -105,7 +105,7 @@ async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> 
 }
 
 /// One part in the transaction that is open, and whether the next one was opened. All three requests leave at the first
-/// poll. Without a transaction there would be no role: whatever follows a transaction that was not opened is no answer.
+/// poll. Without a transaction there would be no role: whatever follows a transaction that was not opened does not count.
 async fn step(
     session: &ProbeSession,
     question: &Question,

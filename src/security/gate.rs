@@ -36,7 +36,7 @@ pub struct FieldRules {
 /// What a principal asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'a> {
-    /// Who asks.
+    /// The principal that asks.
     pub principal: &'a Principal,
     /// The field's own rules.
     pub field: &'a FieldRules,

@@ -188,7 +188,7 @@ mod tests {
                 assert!(!refusal.to_string().contains("globex") && !refusal.to_string().contains("acme"), "{refusal}");
             }
         }
-        assert!(check(&acme, &json!({"userId": 7.0})).is_err(), "a float is no identity");
+        assert!(check(&acme, &json!({"userId": 7.0})).is_err(), "a float is not an identity");
     }
 
     #[test]

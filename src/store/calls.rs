@@ -99,7 +99,7 @@ pub struct StatusLine {
     pub name: String,
     /// What it is.
     pub value: String,
-    /// Whether nobody needs to act.
+    /// Whether no action is needed.
     pub ok: bool,
     /// What to do, or what to know.
     pub hint: Option<String>,

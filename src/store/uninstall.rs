@@ -23,7 +23,7 @@ pub struct Uninstall {
     pub leaves: Vec<String>,
 }
 
-/// For [`uninstall`]: nobody watches a table meanwhile. Taken behind [`LOCK`], as migrations do.
+/// For [`uninstall`]: no table is watched until it ends. Taken behind [`LOCK`], as migrations do.
 const WATCH_LOCK: &str = "select pg_catalog.pg_advisory_xact_lock(1919907683, 1)";
 
 /// For [`plan`].

@@ -70,6 +70,6 @@ impl Line for OutboxLine {
         }
     }
 
-    /// Nothing is said: whoever opens it again goes on where this ends. That nobody will is the engine's to tell.
+    /// Nothing to do: the next reader goes on where this one ends. The engine itself removes a reader that will not come back.
     async fn take_leave(&self, _opened: Opened, _acknowledged: Lsn) {}
 }

@@ -10,7 +10,7 @@ use crate::model::{Fields, Lsn, NotComposite};
 pub(super) struct Shape {
     schema: String,
     name: String,
-    /// Type and name of each column of an image; without a type it is generated, and not told.
+    /// Type and name of each column of an image; without a type it is generated, and not sent.
     columns: Vec<(Option<u32>, String)>,
 }
 

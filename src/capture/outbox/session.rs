@@ -16,13 +16,10 @@ use crate::capture::captured::ServerIdentity;
 use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::model::Lsn;
-use crate::postgres::Conninfo;
-use crate::postgres::ServerError;
-use crate::postgres::classify;
-use crate::postgres::{Bell, ConnectionError};
+use crate::postgres::{Bell, ConnectionError, Conninfo, ServerError, classify};
 
-/// A position that was told must not be lost in a crash, so the disk is waited for; a standby is not: writers wait for it
-/// themselves, and a position that a promoted one does not know is known to be lost. Windows
+/// A position that was delivered must not be lost in a crash, so the session waits for the disk. It does not wait for a
+/// standby: writers do that themselves, and a position that a promoted standby does not know is recognised as lost. Windows
 /// are small beside the outbox, whatever the planner believes of a table that is never analysed.
 const SETUP: &str = "
     set synchronous_commit = local;

@@ -11,10 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::capture::wire::{self, Frames, Incoming};
 use crate::model::Lsn;
-use crate::postgres::Endpoint;
-use crate::postgres::Stream;
-use crate::postgres::classify;
-use crate::postgres::{ConnectionError, ServerError};
+use crate::postgres::{ConnectionError, Endpoint, ServerError, Stream, classify};
 
 /// A row of a plain query, in text.
 pub(super) type Row = Vec<Option<String>>;

@@ -18,9 +18,7 @@ use crate::capture::error::CaptureError;
 use crate::capture::supervisor::Purpose;
 use crate::capture::wire::Incoming;
 use crate::model::Lsn;
-use crate::postgres::{ConnectionError, ServerError};
-use crate::postgres::{Conninfo, Endpoint};
-use crate::postgres::{Found, Stream};
+use crate::postgres::{ConnectionError, Conninfo, Endpoint, Found, ServerError, Stream};
 
 /// Logical messages are an option of the output plugin since this version.
 const OLDEST: u32 = 14;

@@ -13,11 +13,9 @@ use postgres_protocol::message::frontend;
 
 use super::link::{Link, ReplicationSession};
 use crate::capture::wire::{Frames, Incoming};
-use crate::postgres::check_encoding;
-use crate::postgres::{ChannelBinding, Conninfo, Endpoint};
-use crate::postgres::{ConnectionError, ServerError};
-use crate::postgres::{Found, Stream};
-use crate::postgres::{LATER, STARTUP};
+use crate::postgres::{
+    ChannelBinding, ConnectionError, Conninfo, Endpoint, Found, LATER, STARTUP, ServerError, Stream, check_encoding,
+};
 
 /// Beside what every session pins: the walsender prints values by its session's settings.
 const REPLICATION: [(&str, &str); 3] =

@@ -16,7 +16,7 @@
 //! | `timestamp`, `date`, `time` | the same without offset, time or date |
 //! | `json`, `jsonb` | itself |
 //! | `bytea` | `"\\x00ff"` |
-//! | arrays | lists, nested by dimension; lower bounds are not told |
+//! | arrays | lists, nested by dimension; without the lower bounds |
 //! | composites | object by attribute |
 //! | all others | PostgreSQL's text in a string |
 

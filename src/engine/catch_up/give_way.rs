@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::Failure;
 
-/// How long between two looks. Who is waited for at two in a row gives way: most snapshots are over before.
+/// How long between two looks. A snapshot that is waited for at two looks in a row ends: most are over before.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const WAITED_FOR: &str = "

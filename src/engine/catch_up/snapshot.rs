@@ -1,11 +1,14 @@
 //! The rows that are there, and then what changes: without a gap, a repeat or a lock.
 //!
-//! What comes in: a subscription that is held. What is promised: the rows of one moment, as its principal sees them, each
-//! once; then every event of a transaction that this moment does not see, whether it was in the stream before or came
-//! meanwhile, in commit order; then the mark of the end, with the first cursor; then it listens. What is never done: two
-//! transactions are never compared by their LSNs, since the stream tells of some up to 0.1 s before others see them (for
-//! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
-//! reads slowly costs no more memory than a page.
+//! A held subscription gets, in this order:
+//!
+//! 1. the rows of one moment, as its principal sees them, each once;
+//! 2. every event of a transaction that this moment does not see, in commit order, wherever it is in the stream;
+//! 3. the mark of the end, with the first cursor. From then on it is live.
+//!
+//! - Two transactions are not compared by their LSNs: the stream carries some up to 0.1 s before other sessions see them
+//!   (longer while a synchronous standby is awaited), and others after they are seen.
+//! - A subscriber that reads slowly costs no more memory than a page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,8 +140,8 @@ impl CatchUp {
         Ok(None)
     }
 
-    /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
-    /// and went.
+    /// The position behind which the stream has everything that the snapshot does not see. An error when some of that has
+    /// left the window.
     fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
         let ring = self.core.ring.lock();
         let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;

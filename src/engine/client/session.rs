@@ -112,7 +112,7 @@ impl SessionHandle {
     }
 
     /// The client is this principal; `payload` is a JSON object for the ack. Only an answer to the question counts:
-    /// nobody becomes somebody else in the middle of a conversation. A principal that was revoked since the question was
+    /// the principal of a conversation does not change. A principal that was revoked since the question was
     /// asked is refused.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
         let expires = principal.expires_at.map(|at| self.core().clock.instant_of(at));

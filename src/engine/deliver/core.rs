@@ -233,7 +233,7 @@ impl Core {
         *self.serving.write() = Serving::Stopped;
     }
 
-    /// Nobody is asked any more: no policy, no resolver.
+    /// No policy and no resolver is asked any more.
     pub(crate) fn close(&self) {
         self.policies.close();
         self.lanes.close();

@@ -54,7 +54,7 @@ impl Source {
     }
 }
 
-/// Who makes the results.
+/// What makes the results.
 pub(crate) enum Maker {
     /// The encoder, from the event itself.
     Engine,

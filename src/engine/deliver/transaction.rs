@@ -40,7 +40,7 @@ enum Whole {
     /// Nothing was delivered yet.
     #[default]
     Nothing,
-    /// The rows of a snapshot, what came meanwhile, and the mark of its end.
+    /// The rows of a snapshot, the events that came while it was sent, and the mark of its end.
     Snapshot,
     /// What one commit changed.
     Commit(Lsn),

@@ -69,7 +69,7 @@ async fn read(
 ) -> Result<Option<Tuple>, Error> {
     let Some(json) = json else { return Ok(None) };
     let given: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)
-        .map_err(|error| invalid("ROW_NOT_JSON", format!("{what} is no JSON object of columns: {error}")))?;
+        .map_err(|error| invalid("ROW_NOT_JSON", format!("{what} is not a JSON object of columns: {error}")))?;
     for name in given.keys().filter(|name| table.column(name).is_none()) {
         if !table.access.unsent.iter().any(|unsent| **unsent == **name) {
             return Err(invalid("COLUMN_UNKNOWN", format!("{what}: {} has no column {name:?}", table.name)));

@@ -52,7 +52,7 @@ impl Case<'_> {
         let name = verdict.module.name();
         match (verdict.module, verdict.says) {
             (security::Module::Columns, Err(refusal @ Refusal::RoleUnknown { .. })) => {
-                refused(name, refusal.code(), "there is no role to ask about")
+                refused(name, refusal.code(), "the role does not exist")
             }
             (_, Err(refusal)) => refused(name, refusal.code(), refusal.to_string()),
             (module, Ok(())) => admitted(name, self.why(module)),

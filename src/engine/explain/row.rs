@@ -34,7 +34,7 @@ impl Case<'_> {
     pub(super) fn subscription(&self) -> Result<Subscription, Failure> {
         let request = Request { query: self.document(), ..Request::default() };
         let Compiled::Subscription(compiled) = self.live.schema.compile(&request)? else {
-            return Err(Failure::new("OPERATION_NOT_SUPPORTED", "the table's field is no subscription"));
+            return Err(Failure::new("OPERATION_NOT_SUPPORTED", "the table's field is not a subscription"));
         };
         let field = self.live.field(compiled.field);
         let admitted = serve::admit(self.core, &self.live, self.principal, field, &compiled)?;
@@ -60,7 +60,7 @@ impl Case<'_> {
         &self.table.columns[index].field
     }
 
-    /// What is told of the change, and if nothing is, by whose word.
+    /// What is delivered of the change; if nothing, which module refused it.
     pub(super) async fn row(&self, sent: Sent, probe: &Probe) -> Row {
         let Sent { operation, old, new, notes } = sent;
         let mut row = Row { operation: operation.name(), notes, ..Row::default() };
@@ -251,7 +251,7 @@ fn is_in_view(judgement: Option<&Judgement>) -> bool {
     judgement.is_some_and(|judgement| judgement.image.in_view)
 }
 
-/// Of a deleted row the old image counts, of every other the new one; the old one can only make it leave.
+/// The old image counts for a deleted row, the new one for all others; there the old one can only make the row leave.
 fn why_not(operation: Operation, old: Option<&Judgement>, new: Option<&Judgement>) -> String {
     let (name, judgement) = if operation == Operation::Delete { ("old", old) } else { ("new", new) };
     let refused_by = |judgement: Option<&Judgement>| judgement.and_then(|judgement| judgement.image.refused_by);

@@ -66,16 +66,16 @@ impl Feed {
     }
 
     /// A new stream, which need not begin where the last one ended.
-    pub(crate) async fn anew(&mut self) -> Result<Capture, CaptureError> {
+    pub(crate) async fn reopen(&mut self) -> Result<Capture, CaptureError> {
         loop {
-            match self.try_anew().await {
+            match self.try_reopen().await {
                 Err(error) if error.is_transient() => tokio::time::sleep(PAUSE).await,
                 decided => return decided,
             }
         }
     }
 
-    async fn try_anew(&mut self) -> Result<Capture, CaptureError> {
+    async fn try_reopen(&mut self) -> Result<Capture, CaptureError> {
         match self {
             Self::Wal { slots, settings, .. } => {
                 let (capture, claimed) = slots.claim().await?;

@@ -267,7 +267,7 @@ impl Stream {
 
     fn resumed(&mut self) {
         tracing::info!("the replication stream goes on");
-        // A catalog that was read meanwhile may be that of a server that is not followed any more.
+        // A catalog that was read during the interruption may be that of another server.
         self.known = None;
         self.core.metrics.capture_streaming.set(1);
     }
@@ -293,13 +293,13 @@ impl Stream {
         }
     }
 
-    /// Streams from a new slot, and tells everybody that the two streams do not meet.
+    /// Streams from a new slot. Every subscriber gets an error, because the two streams do not meet.
     async fn begin_anew(mut self, end: &End) -> Result<Self, End> {
-        tracing::error!(code = end.code, "changes were lost, every subscriber is told: {}", end.reason);
+        tracing::error!(code = end.code, "changes were lost, and every subscriber gets an error: {}", end.reason);
         self.start_over();
         self.core.metrics.confirmed_lsn.set(0);
         self.capture.stop().await;
-        let capture = self.feed.anew().await.map_err(|error| End::from(&error))?;
+        let capture = self.feed.reopen().await.map_err(|error| End::from(&error))?;
         let live_from = live_from(&capture, &self.refresher).await;
         let ring = Ring::new(self.core.settings.replay_window(), capture.begins_at(), live_from);
         self.clients.begin_anew(history(capture.identity()), ring, end.code);

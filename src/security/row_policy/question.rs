@@ -51,7 +51,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Of the stored trees, in the order in which their texts stand in the condition.
+    /// Made from the stored trees, in the order of their texts in the condition.
     pub fn of<'t>(columns: Box<[Box<str>]>, trees: impl Iterator<Item = &'t str>) -> Self {
         let trees: Vec<&str> = trees.collect();
         let casts = trees.iter().any(|tree| tree::has_types(tree));

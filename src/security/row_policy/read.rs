@@ -61,7 +61,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Of a form that its caller negates, the plain one.
+    /// The plain form of an expression whose negation its caller handles.
     fn condition(&self, expr: &Expr) -> Result<Leaf, Why> {
         match expr {
             Expr::BinaryOp { left, op, right } => match comparison(op) {

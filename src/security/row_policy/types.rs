@@ -66,7 +66,7 @@ impl Type {
         })
     }
 
-    /// Of a column's values.
+    /// The type of a column's values.
     pub(super) fn of(column: &Column) -> Option<Type> {
         match (&column.pg_type, column.type_oid) {
             (PgType::Text, TEXT | VARCHAR) => Some(Type::Text),

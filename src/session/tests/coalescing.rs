@@ -1,4 +1,4 @@
-//! A queue that may fold: of each row the latest word stays, at its own place, and nobody who resumes misses it.
+//! A queue that may fold: the latest event of each row stays, in its own place, and a client that resumes does not miss it.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -279,10 +279,10 @@ fn steps() -> impl Strategy<Value = Vec<(usize, News, usize, Option<usize>)>> {
 }
 
 proptest! {
-    /// A reader who applies what it is told, and resumes from any cursor that it was told, ends with the rows as they
-    /// are; cursors rise; leaves and fences are told; every event is counted once.
+    /// A reader that applies what it receives, and resumes from any cursor of it, ends with the rows as they are. Cursors
+    /// rise, leaves and fences are delivered, and every event is counted once.
     #[test]
-    fn whoever_resumes_from_any_cursor_knows_every_row(bytes_max in 2000_usize..8000, steps in steps()) {
+    fn a_reader_that_resumes_from_any_cursor_knows_every_row(bytes_max in 2000_usize..8000, steps in steps()) {
         let (mut queue, now) = queue(bytes_max);
         let (mut pushed, mut taken): (Vec<(usize, News)>, Vec<Told>) = (vec![], vec![]);
         let mut overflow = None;
@@ -320,21 +320,21 @@ fn check_operation(
     let told: Vec<u32> =
         taken.iter().filter(|told| told.operation == ["a", "b", "c"][operation]).map(|told| told.at).collect();
     prop_assert!(told.is_sorted_by(|a, b| a < b), "cursors rise: {told:?}");
-    prop_assert!(told.iter().all(|at| all.contains_key(at)), "told as what it is");
+    prop_assert!(told.iter().all(|at| all.contains_key(at)), "delivered as what it is");
     let mut rows = State::new();
     for (at, news) in &all {
         apply(&mut rows, *at, *news);
     }
     if overflow.is_none() {
         let fences = all.iter().filter(|(_, news)| **news == News::Fence);
-        prop_assert!(fences.clone().all(|(at, _)| told.contains(at)), "what is not about one row is told");
+        prop_assert!(fences.clone().all(|(at, _)| told.contains(at)), "what is not about one row is delivered");
         let mut state = State::new();
         for at in &told {
             apply(&mut state, *at, all[at]);
         }
         prop_assert_eq!(&state, &rows, "who reads to the end knows every row");
     }
-    // Whoever was cut off behind any frame, resumes from its cursor.
+    // A reader that was cut off behind any frame resumes from its cursor.
     let mut state = State::new();
     for at in &told {
         apply(&mut state, *at, all[at]);

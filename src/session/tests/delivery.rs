@@ -229,7 +229,7 @@ fn nobody_resumes_in_a_new_history_from_what_was_told_or_queued_in_the_last_one(
     queue.forget_positions();
     let mut positions = Vec::new();
     queue.take_each(1, 1000, |_, position| positions.push(position));
-    assert_eq!(positions, [None], "it is told all the same");
+    assert_eq!(positions, [None], "it is delivered all the same");
     assert_eq!(overflow(&mut queue, now, (1..).map(|n| Some(position(n)))).resume_after, None);
 }
 

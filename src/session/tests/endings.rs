@@ -109,7 +109,7 @@ fn rule_79_expired_credentials_close_4403_which_the_stock_client_retries() {
     assert_eq!(pair.code(), None);
     pair.advance(seconds(1));
     assert_eq!((pair.code(), pair.reason()), (Some(4403), "Forbidden: credentials expired"));
-    assert!(pair.queue.is_empty(), "what was seen with them may not be told without them");
+    assert!(pair.queue.is_empty(), "what was seen with them may not be delivered without them");
 }
 
 #[test]

@@ -29,7 +29,7 @@ struct Pair {
     closed: Option<Close>,
 }
 
-/// What the engine was told.
+/// What the engine received.
 #[derive(Default)]
 struct Engine {
     /// The payload of each `Authenticate`.

@@ -35,7 +35,7 @@ impl SessionHandle {
         begun
     }
 
-    /// The client is done with an operation: nothing more is told of it.
+    /// The client completes an operation: nothing more is sent for it.
     pub fn end(self: &Arc<Self>, id: &str) {
         self.handle(Input::Completed(id));
     }
@@ -56,16 +56,15 @@ impl SessionHandle {
         text
     }
 
-    /// What is told behind the last frame, when the stream does not end by itself.
+    /// What is sent behind the last frame, when the stream does not end by itself.
     pub fn farewell(self: &Arc<Self>) -> Option<Box<str>> {
         // A queue that has overflowed closes a moment before its session does.
         self.end_slow();
         self.conversation.lock().machine.take_farewell()
     }
 
-    /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
-    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that. Inside of a
-    /// snapshot nobody can go on from where he is.
+    /// Where an `EventSource` that loses its stream before the first result may resume. A client that resumes has a
+    /// cursor already, and so has one that received an event before this. Inside a snapshot a client cannot resume.
     fn tell_start(&self, conversation: &Conversation, id: &OperationId, here: Option<Cursor>) {
         let (Dialect::Distinct, Some(here)) = (self.dialect, here) else { return };
         let subscription = conversation.operations.get(id).and_then(|id| {

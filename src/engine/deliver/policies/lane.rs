@@ -42,7 +42,7 @@ impl AskedImage {
         AskedImage { json: Some(json), truth: OnceLock::new() }
     }
 
-    /// `Unavailable` while nobody has answered.
+    /// `Unavailable` before the answer.
     pub(crate) fn truth(&self) -> Truth {
         self.truth.get().copied().unwrap_or(Truth::Unavailable)
     }
@@ -183,7 +183,7 @@ impl PolicyLane {
         self.queue.lock().judgements.is_empty()
     }
 
-    /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed
+    /// Puts a judgement at the end and delivers it at once when no other waits. If the lane's events would exceed
     /// their bound, whoever this one concerns ends: nobody misses an event in silence.
     pub(crate) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
         let mut queue = self.queue.lock();
@@ -226,7 +226,7 @@ impl PolicyLane {
         batch
     }
 
-    /// Puts the answers in; `None` is asked again. Tells what is decided. Whether something is left to ask: then the lane
+    /// Puts the answers in; `None` is asked again. Delivers what is decided. True when something is left to ask: then the lane
     /// is still with whoever has it in hand, and has to [`come back`](PolicyLane::come_back).
     pub(super) fn settle(&self, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) -> bool {
         for (ticket, truth) in batch.tickets.iter().zip(truths) {
@@ -236,7 +236,7 @@ impl PolicyLane {
         }
         let mut queue = self.queue.lock();
         queue.release(teller);
-        // The first that is left is undecided, or it would have been told.
+        // The first that is left is undecided, or it would have been delivered.
         queue.scheduled = !queue.judgements.is_empty();
         queue.scheduled
     }
@@ -278,7 +278,7 @@ impl PolicyLane {
 }
 
 impl Queue {
-    /// Whoever has the lane in hand still has it.
+    /// The worker that has the lane keeps it.
     fn clear(&mut self) -> VecDeque<Arc<Judgement>> {
         (self.bytes, self.streak) = (0, Streak::default());
         std::mem::take(&mut self.judgements)

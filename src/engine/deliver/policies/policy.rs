@@ -15,14 +15,14 @@ const SLOW: Duration = Duration::from_millis(50);
 const TRIP: Duration = Duration::from_millis(100);
 /// By how much a batch shrinks after a timeout: 512 images come to one in three steps.
 const SHRINK: usize = 8;
-/// One failure may be chance, and so may five at once: only both together are no passing trouble.
+/// One failure may be chance, and so may five at once: both together are a lasting failure.
 const FAILURES: u32 = 5;
 const PERSISTS: Duration = Duration::from_secs(5);
-/// Whoever keeps raising costs the server a statement for each image, and is asked again only after several times as long as
-/// that took: others have the server meanwhile.
+/// A policy that keeps raising costs the server a statement for each image. It is asked again only after several times as
+/// long as that took, so that other policies have the server.
 const SHARE: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
-/// A server that restarts is waited for: the stream comes back as well, and meanwhile brings nothing.
+/// The engine waits for a server that restarts: until then the stream brings nothing either.
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// Policies of one table as one role, whatever the settings.
@@ -121,7 +121,7 @@ impl Policy {
         pause.min(PAUSE_MAX)
     }
 
-    /// Whoever comes next is not held to what was.
+    /// The next image starts without this history.
     pub(super) fn forgive(&self) {
         self.0.lock().streak = Streak::default();
     }
@@ -164,7 +164,7 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Whether it is no passing trouble any more.
+    /// Whether the failure lasts.
     pub(super) fn note(&mut self, turn: Turn, now: Instant) -> bool {
         let patience = match turn {
             Turn::Passed => return false,

@@ -20,7 +20,7 @@ const TRIP_BYTES_MAX: usize = 1024 * 1024;
 
 type Answer = Result<Vec<RowVerdict>, ProbeError>;
 
-/// Who is asked.
+/// What answers the questions.
 pub(crate) trait Asker: Send + Sync + 'static {
     /// An answer for each, with a verdict for each image.
     fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>>;
@@ -135,7 +135,7 @@ impl Office {
     }
 }
 
-/// Nobody else waits for that, and nothing of the lane is decided meanwhile: its order stays. One that nobody holds any more
+/// No other lane waits for that, and the lane decides nothing until then, which keeps its order. A lane without subscribers
 /// is forgotten.
 fn return_after(lane: &Arc<PolicyLane>, pause: Duration) {
     if pause.is_zero() {
@@ -166,7 +166,7 @@ fn turn(answer: &Answer) -> Turn {
 
 /// What each image's answer means; `None` is asked again. An image on which the policies raise is not visible, as no
 /// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
-/// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
+/// compared with. A timeout is not an answer: the server may have been held up, and to hide the row would be to lose it in
 /// silence. One that persists ends the subscription.
 pub(crate) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &RowVerdict| match verdict {

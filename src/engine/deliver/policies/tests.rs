@@ -1,4 +1,4 @@
-//! Lanes and workers with somebody else to ask than PostgreSQL.
+//! Lanes and workers that ask a stand-in for PostgreSQL.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -58,7 +58,7 @@ impl Audience {
     }
 }
 
-/// Keeps what it is told.
+/// Keeps what is delivered.
 #[derive(Default)]
 struct Told(Mutex<Vec<(u64, Truth)>>);
 
@@ -76,7 +76,7 @@ impl Told {
     async fn wait_for(&self, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.0.lock().len() < count {
-            assert!(Instant::now() < deadline, "only {} were told", self.0.lock().len());
+            assert!(Instant::now() < deadline, "only {} were delivered", self.0.lock().len());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
