@@ -33,7 +33,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("metrics", &[]),
 ];
 
-/// They put the rooms together and may name all of them. Nobody else names the engine.
+/// They put the rooms together and may name all of them. No other room names the engine.
 const MAY_USE_ALL: [&str; 4] = ["engine", "config", "error", "python"];
 
 /// The rooms of the engine, and which of them each may name. What is not listed is the engine's own face and may name all.

@@ -16,7 +16,7 @@ mod architecture;
 
 /// The rim that reads PostgreSQL.
 mod capture {
-    /// Who may read what of a table, as PostgreSQL decides it.
+    /// Which roles may read what of a table, as PostgreSQL decides it.
     mod access;
     /// `Tables::load`: what may be served, under which names.
     mod catalog;
@@ -85,7 +85,7 @@ mod engine {
     mod outage;
     /// What is promised of an outbox alone.
     mod outbox;
-    /// A subscriber who comes back is told exactly what followed.
+    /// A subscriber that comes back gets exactly what followed.
     mod resume;
     /// Withdrawn access: in every process, in the order of commits, whatever hooks are being asked.
     mod revoke;
@@ -97,9 +97,9 @@ mod engine {
     mod sessions;
     /// Slots that are shared, lost, given up and left behind.
     mod slots;
-    /// Clients that read too slowly: what they are told, and what they may not do to others.
+    /// Clients that read too slowly: what they receive, and that they do not harm others.
     mod slow;
-    /// Who asks for the rows that are there is told them, and then exactly what follows.
+    /// A snapshot delivers the rows that are there, and then exactly what follows.
     mod snapshot;
     /// From a committed row to a frame.
     mod stream;
@@ -126,12 +126,12 @@ mod probe {
     mod image;
 }
 
-/// The gate: who is told what.
+/// The gate: which subscriber receives what.
 mod security;
 
 /// The schema in the database and the calls into it.
 mod store {
-    /// A change of who sees what is told in the stream, where it happened.
+    /// A change of policies, grants or roles is in the stream, where it happened.
     mod event_trigger;
     /// Engine and application work as ordinary roles, and can do no more than that.
     mod grants;

@@ -1,4 +1,4 @@
-//! `Tables::load`: who may read what. PostgreSQL is asked the same about each role: `pg_has_role` and the
+//! `Tables::load`: which role may read what. PostgreSQL is asked the same about each role: `pg_has_role` and the
 //! `has_…_privilege` functions are the judges.
 
 use std::time::{Duration, Instant};

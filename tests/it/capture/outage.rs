@@ -57,7 +57,7 @@ async fn survives(how: Stop) {
     insert(&server.admin().await, 51..=100).await;
     reader.until("all rows", |reader| reader.events.len() == 100).await;
     assert_eq!(reader.ids(), all(100));
-    assert_eq!((reader.interruptions.len(), reader.resumed), (1, 1), "one outage is told once");
+    assert_eq!((reader.interruptions.len(), reader.resumed), (1, 1), "one outage is reported once");
     reader.capture.stop().await;
 }
 
@@ -142,7 +142,7 @@ async fn a_slot_that_somebody_moved_on_is_a_loss() {
             begin perform pg_replication_slot_advance('feed', pg_current_wal_lsn()); exit;
             exception when object_in_use then perform pg_sleep(0.0005); end;
         end loop; end $$";
-    // Whoever comes first has the slot; the advance wins often, and then it must not pass in silence.
+    // The first one has the slot; the advance wins often, and then it must not pass in silence.
     server.sql(advance).await;
     let seen = tokio::time::timeout(Duration::from_secs(3), async {
         loop {

@@ -54,7 +54,7 @@ async fn a_server_that_says_nothing_is_left_and_nothing_is_missed() {
     let silent = polled(&admin).await;
     signal("-STOP", silent);
     admin.batch_execute("insert into t values (2)").await.unwrap();
-    reader.until("the row that came meanwhile", |reader| reader.ids() == [1, 2]).await;
+    reader.until("the row that came while no reader ran", |reader| reader.ids() == [1, 2]).await;
     assert_eq!((reader.interruptions.as_slice(), reader.resumed), (&["CONNECTION_LOST"][..], 1));
     signal("-CONT", silent);
     admin.batch_execute("insert into t values (3)").await.unwrap();
@@ -114,7 +114,7 @@ async fn a_consumer_that_does_not_read_holds_up_a_large_transaction_and_no_memor
     capture.stop().await;
 }
 
-/// What nobody was there to read is closed in parts, and read as if it had been closed in time.
+/// What was written while no reader ran is closed in parts, and read as if it had been closed in time.
 #[tokio::test]
 async fn more_transactions_than_a_window_holds_are_told_once_and_in_order() {
     const MANY: usize = 65_536 + 64;
@@ -132,7 +132,7 @@ async fn more_transactions_than_a_window_holds_are_told_once_and_in_order() {
     reader.capture.stop().await;
 }
 
-/// Its name is still known, with the place up to which it has read: nothing behind that was emptied meanwhile.
+/// Its name is still known, with the place up to which it has read: nothing behind that was emptied.
 #[tokio::test]
 async fn a_reader_that_stopped_without_leaving_goes_on_where_it_was() {
     let (server, admin) = prepared().await;
@@ -146,7 +146,7 @@ async fn a_reader_that_stopped_without_leaving_goes_on_where_it_was() {
     reader.capture.stop().await;
     admin.batch_execute("insert into t values (2)").await.unwrap();
     for id in 3..20 {
-        // Somebody else reads on, and needs nothing of what was; what takes a minute in the field is done at once.
+        // Another reader goes on, and needs nothing of what was; what takes a minute in the field is done at once.
         let old =
             "select rowcast.close_window(); update rowcast.outbox_state set segment_since = now() - interval '1 hour'";
         admin.batch_execute(old).await.unwrap();

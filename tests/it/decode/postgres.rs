@@ -231,7 +231,7 @@ async fn a_partitions_rows_come_under_their_roots_name_and_in_its_column_order()
     let operations: Vec<_> = stream.rows().await.iter().map(|row| row.operation).collect();
     assert_eq!(operations, [Operation::Delete, Operation::Insert], "a row that moves between partitions");
     stream.sql("truncate leaf_a").await;
-    assert_eq!(stream.events().await, [], "PostgreSQL does not tell of a partition's TRUNCATE");
+    assert_eq!(stream.events().await, [], "PostgreSQL does not send a partition's TRUNCATE");
     stream.sql("truncate root").await;
     assert!(matches!(&stream.events().await[0].change, Change::Truncate(table) if table.name.name == "root"));
 }
@@ -245,7 +245,7 @@ async fn a_partition_that_logs_its_key_alone_never_tells_nulls_that_were_not() {
     let row = stream.row("delete from root where region = 'c'").await;
     assert_eq!(old(&row), [datum("1"), datum("c"), ABSENT], "n was 'told', the message says NULL");
     let row = stream.row("delete from root where region = 'a'").await;
-    assert_eq!(old(&row), [datum("1"), datum("a"), datum("told")], "what is sent is told");
+    assert_eq!(old(&row), [datum("1"), datum("a"), datum("told")], "what is sent is delivered");
 
     stream.sql("alter table leaf_c replica identity full").await;
     stream.sql("insert into root values (2, 'c', null)").await;
@@ -294,7 +294,7 @@ async fn a_table_that_changes_shape_in_mid_stream_is_followed() {
         assert_eq!(changes, 1, "{change}");
         let described = decoded.iter().position(|decoded| matches!(decoded, Decoded::SchemaChanged { .. }));
         let row = decoded.iter().position(|decoded| matches!(decoded, Decoded::Event(_)));
-        assert!(described < row, "told before the first row of the new shape");
+        assert!(described < row, "sent before the first row of the new shape");
         stream.reload(&["t"]).await;
         let row = stream.row("insert into t select max(id) + 100 from t").await;
         assert_eq!(new(&row).len(), width, "{change}");

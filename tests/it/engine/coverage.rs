@@ -109,7 +109,7 @@ async fn an_altered_publication_ends_subscriptions_and_cursors_and_is_mended_wit
     }
 }
 
-/// Nobody was there to see it, and it was taken back.
+/// It happened while no engine ran, and it was taken back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publication_that_was_altered_while_no_engine_ran_expires_cursors_and_no_others_do() {
     if skips_outbox("an outbox needs no publication") {
@@ -350,7 +350,7 @@ async fn rows_that_come_or_go_with_a_partition_are_a_gap_without_event_triggers(
     }
 }
 
-/// Statements that write every row of `t` anew, or of `p` through its root, without an event.
+/// Statements that rewrite every row of `t`, or of `p` through its root, without an event.
 const REWRITES: [(&str, &str); 3] = [
     ("t", "alter table t alter column a type text using upper(a)"),
     ("t", "alter table t alter column n type bigint"),
@@ -453,7 +453,7 @@ async fn a_partition_that_joins_empty_is_not_a_gap() {
     engine.stop(PATIENCE).await;
 }
 
-/// A partition that is rewritten is one, since the catalog does not tell that from a TRUNCATE.
+/// A partition that is rewritten is a gap, because in the catalog it looks like a TRUNCATE.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ordinary_maintenance_is_not_a_gap() {
     let (server, engine) = prepared(true).await;

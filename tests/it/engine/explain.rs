@@ -1,4 +1,4 @@
-//! What `explain` tells of a table, and of a change, is what a subscriber meets.
+//! What `explain` says about a table and a change is what a subscriber meets.
 
 use rowcast::config::{Bus, Settings};
 use rowcast::engine::{Engine, Inquiry};
@@ -324,7 +324,7 @@ async fn a_generated_column_may_be_in_the_row_and_is_left_out() {
     assert_eq!(told["row"]["notes"].to_string().contains("upper_title"), is_sent.as_deref() == Some("false"));
 }
 
-/// What is told live and what is explained of the same changes, for whom it is told and for whom it is not.
+/// What is delivered live and what is explained of the same changes, for principals that receive them and for others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_explained_is_what_is_told_live() {
     let policies = format!(

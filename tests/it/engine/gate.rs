@@ -116,7 +116,7 @@ async fn a_policy_that_the_role_has_no_right_to_evaluate_hides_what_another_one_
     engine.stop(PATIENCE).await;
 }
 
-/// NULL is no tenant and meets no filter: nothing is compared with such an image. Found by the oracle.
+/// NULL is not a tenant and meets no filter: nothing is compared with such an image. Found by the oracle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_did_not_match_for_a_null_enters_and_is_compared_with_nothing() {
     for policy in [OWN, ASKED] {
@@ -245,7 +245,7 @@ async fn an_update_of_columns_that_the_role_may_not_read_is_not_delivered_to_it(
         assert_eq!(
             (&first["transition"], &first["changed"]),
             (&json!("STAY"), &json!(["secret"])),
-            "who may read it is told"
+            "a role that may read it receives it"
         );
         assert_eq!(auditor.next().await["changed"], json!(["title", "secret"]));
         let mut frames = [app.frame().await, app.frame().await];
@@ -343,7 +343,7 @@ async fn an_old_image_that_is_incomplete_neither_leaks_nor_guesses() {
         let mut ann = Client::connect(&engine, user("app", "ann"));
         ann.subscribe("1", DOCS);
         add(&server, 1, "ann").await;
-        // Whether it was in view cannot be told from the key, so it is not said to leave.
+        // The key does not say whether it was in view, so it does not leave.
         server.sql("update docs set owner = 'bob' where id = 1").await;
         server.sql("update docs set owner = 'ann' where id = 1").await;
         server.sql("delete from docs where id = 1").await;

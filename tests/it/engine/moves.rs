@@ -1,4 +1,4 @@
-//! Rows that move from one partition to another are told whole, whichever statement moves them, over both kinds of capture.
+//! Rows that move from one partition to another are delivered whole, whichever statement moves them, over both kinds of capture.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn following(sql: &str) -> (Server, Arc<Engine>, Client) {
     (server, engine, client)
 }
 
-/// That a client which applies all it is told ends with what the table has.
+/// A client that applies all that it receives ends with what the table has.
 async fn is_told_whole(server: &Server, client: &mut Client, about: &str) {
     server.sql("insert into t values (99, 1, 0)").await;
     let mut told: Vec<_> = replica(client, about).await.into_iter().collect();

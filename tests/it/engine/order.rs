@@ -1,4 +1,4 @@
-//! In one transaction: whatever triggers, cascades and savepoints do, each row is told as it became, over both kinds of capture.
+//! In one transaction: whatever triggers, cascades and savepoints do, each row is delivered as it became, over both kinds of capture.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -292,7 +292,7 @@ fn meddling() -> String {
     MEDDLERS.to_owned() + &["t", "c"].map(each).concat().concat()
 }
 
-/// What a client that applies all it is told has of each row in the end; that it can is part of the promise.
+/// What a client that applies all that it receives has of each row in the end; that it can is part of the promise.
 pub(super) async fn replica(client: &mut Client, about: &str) -> HashMap<i64, i64> {
     let mut rows = HashMap::new();
     loop {

@@ -73,7 +73,7 @@ async fn a_database_without_logical_replication_is_captured_by_triggers_unasked(
     engine.stop(PATIENCE).await;
 }
 
-/// Its poll would come after a second; most of ten are told long before.
+/// Its poll would come after a second; most of ten are delivered long before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_sleeps_is_woken_by_a_commit() {
     let server = prepared(&["wal_level=replica"]).await;
@@ -113,7 +113,7 @@ async fn transactions_can_still_be_prepared_and_are_told_when_they_commit() {
     engine.stop(PATIENCE).await;
 }
 
-/// By their numbers alone 'first' would be told before what it has overwritten, as long as a third is open.
+/// By their numbers alone 'first' would be delivered before what it has overwritten, as long as a third is open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_transaction_has_overwritten_is_told_before_it_however_long_others_are_open() {
     let server = prepared(&["wal_level=replica"]).await;
@@ -234,7 +234,7 @@ async fn what_was_read_is_emptied_and_what_somebody_needs_is_kept() {
     server.sql("insert into t select n from generate_series(1, 100) n").await;
     assert_eq!(client.rows(100, "id").await.len(), 100);
     until("the ring to let go", || metric(&engine, "replay_window_bytes") == 0).await;
-    assert_eq!([trim().await, trim().await], [100, 100], "somebody has not read it");
+    assert_eq!([trim().await, trim().await], [100, 100], "one reader has not read it");
     server.sql("delete from rowcast.outbox_reader where name = 'behind'").await;
     // The newest window stays, for whoever has seen all of it.
     server.sql("insert into t values (1000)").await;
@@ -352,13 +352,13 @@ async fn functions_that_would_overlook_what_others_have_committed_refuse_to_run(
     engine.stop(PATIENCE).await;
 }
 
-/// Whoever takes up the stream again waits here, and not to leave.
+/// A reader that takes up the stream again waits here, and not at its end.
 const DOORKEEPER: &str = "
     create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return new; end';
     create trigger doorkeeper before insert on rowcast.outbox_reader for each row execute function wait();
     grant execute on function wait() to public; select pg_advisory_lock(42)";
 
-/// Nothing waits for its entry, which has everything kept that is written meanwhile.
+/// Nothing waits for its entry, which keeps everything that is written while it is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_is_stopped_while_it_takes_up_its_stream_again_has_left_the_outbox() {
     let server = prepared(&["wal_level=replica"]).await;

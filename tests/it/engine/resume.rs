@@ -1,4 +1,4 @@
-//! A subscriber who comes back with a cursor is told exactly what followed.
+//! A subscriber that comes back with a cursor gets exactly what followed.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::engine::client::{Client, PATIENCE, bus, in_memory, metric, serving, until};
 use crate::postgres::{Server, Stop};
 
-/// How many rows a client that keeps coming back is told.
+/// How many rows a client that keeps coming back receives.
 const ROWS: i64 = 4_000;
 const IDS: &str = "subscription { t { operation row { id note } key { id } } }";
 
@@ -27,7 +27,7 @@ fn after(cursor: &Value) -> Value {
     json!({ "query": IDS, "extensions": { "rowcast": { "after": cursor } } })
 }
 
-/// What a client tells of itself: what was told, by operation and key, and the last cursor.
+/// What a client has received, by operation and key, and its last cursor.
 async fn told(client: &mut Client, count: usize) -> (Vec<(String, i64)>, Value) {
     let (mut told, mut cursor) = (Vec::new(), Value::Null);
     for _ in 0..count {
@@ -91,7 +91,7 @@ async fn a_cursor_outlives_the_process() {
     back.send("1", &after(&cursor));
     server.sql("insert into t values (7)").await;
     assert_eq!(told(&mut back, 4).await.0, inserts(4..8));
-    assert_eq!(told(&mut fresh, 1).await.0, inserts(7..8), "who has no cursor is told nothing old");
+    assert_eq!(told(&mut fresh, 1).await.0, inserts(7..8), "without a cursor nothing old is delivered");
     back.is_quiet().await;
     fresh.is_quiet().await;
     engine.stop(PATIENCE).await;

@@ -170,7 +170,7 @@ async fn a_session_whose_hook_is_being_asked_when_its_principal_is_revoked_is_re
         assert_eq!((code_of(&ann), code_of(&bob)), (Some(4403), None), "{dialect:?}");
         let later = authenticating(&engine, dialect);
         later.accept(user("ann"), None);
-        assert_eq!(code_of(&later), None, "a hook that is asked afterwards decides anew");
+        assert_eq!(code_of(&later), None, "a hook that is asked afterwards decides by itself");
         engine.disconnect(named("bob"), 1012, "").await.unwrap();
         assert_eq!(code_of(&bob), Some(1012));
         assert!(engine.register(&Arc::new(user("ann")), &request(ALERTS)).is_ok());

@@ -116,7 +116,7 @@ async fn a_declared_table_that_is_dropped_does_not_hold_up_the_others() {
     engine.stop(PATIENCE).await;
 }
 
-/// Subscribers come all the time while the shape changes all the time. Whoever has no error must be served.
+/// Subscribers come all the time while the shape changes all the time. A subscriber without an error must be served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_subscribe_during_a_change_of_shape_is_in_force_all_the_same() {
     let server = prepared().await;
@@ -170,7 +170,7 @@ async fn a_catalog_that_could_not_be_read_is_read_later() {
     admin.batch_execute(others).await.unwrap();
     admin.batch_execute("alter table t add column extra int; insert into t values (1)").await.unwrap();
     admin.batch_execute("insert into u values (1)").await.unwrap();
-    // What cannot be told rightly ends with an error; other tables wait a moment and go on.
+    // What cannot be delivered correctly ends with an error; other tables wait a moment and go on.
     assert_eq!(client.error().await.0, "SCHEMA_UNREADABLE");
     assert_eq!(other.rows(1, "id").await, [1]);
     client.subscribe("t2", IDS);

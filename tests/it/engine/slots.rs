@@ -80,7 +80,11 @@ async fn a_slot_that_is_lost_is_made_anew_and_every_subscriber_is_told() {
     let frame = client.frame().await;
     assert_eq!(frame["payload"][0]["extensions"]["code"], "GAP", "{frame}");
     for due in [("SNAPSHOT", Some(1)), ("SNAPSHOT", Some(2)), ("SNAPSHOT_END", None)] {
-        assert_eq!(change(&mut keeper).await, (due.0.to_owned(), due.1), "who keeps the rows is told them anew");
+        assert_eq!(
+            change(&mut keeper).await,
+            (due.0.to_owned(), due.1),
+            "a client that keeps the rows gets them again"
+        );
     }
     assert_eq!(frame["payload"][0]["extensions"]["rowcast"]["cursor"], cursor);
     let mut back = subscribed(&engine, &cursor);

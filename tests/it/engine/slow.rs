@@ -1,4 +1,4 @@
-//! Clients that read too slowly, beside others and on real rows: what they are told, and what they may not do to anybody.
+//! Clients that read too slowly, beside others and on real rows: what they receive, and that they harm no other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const ALL: &str = "subscription { orders { operation transition key { id } row {
 #[tokio::test]
 async fn one_slow_client_among_a_thousand_changes_nothing_for_the_others() {
     let fields = json!([{ "topic": "alerts", "public": true }]);
-    // A slow machine is no slow client.
+    // A slow machine is not a slow client.
     let patient = json!({ "queue_bytes_max": 20_000, "queue_age_max_s": 600, "pong_timeout_s": 600 });
     let engine = in_memory(patient, &fields).await;
     let slow = Client::of(&engine, "slow");
@@ -40,7 +40,7 @@ async fn one_slow_client_among_a_thousand_changes_nothing_for_the_others() {
     assert_eq!((metric(&engine, "slow_clients_total"), metric(&engine, "queue_bytes")), (1, 0));
 }
 
-/// Chaos, seed 1018 on PostgreSQL 18: an operation that was still replaying lost what it had not been told.
+/// Chaos, seed 1018 on PostgreSQL 18: an operation that was still replaying lost what it had not received.
 #[tokio::test]
 async fn a_close_names_a_cursor_only_if_no_operation_can_be_behind_it() {
     let fields = json!([{ "topic": "alerts", "public": true }]);

@@ -1,4 +1,4 @@
-//! Who asks for a snapshot is told the rows that are there, once, and then exactly what follows.
+//! A snapshot delivers the rows that are there, once, and then exactly what follows.
 
 mod ends;
 mod fold;
@@ -216,10 +216,10 @@ async fn a_cursor_is_honoured_if_it_can_be_and_otherwise_the_rows_come_again() {
     engine.stop(PATIENCE).await;
 }
 
-/// Whoever wants to waits for a standby that never comes.
+/// Commits that ask for it wait for a standby that never comes.
 const STANDBY: [&str; 3] = ["wal_level=logical", "synchronous_standby_names=nobody", "synchronous_commit=local"];
 
-/// A transaction whose commit waits for a standby is in the stream, and nobody else sees it.
+/// A transaction whose commit waits for a standby is in the stream, and no other session sees it.
 async fn insert_that_hangs(server: &Server) -> tokio::task::JoinHandle<()> {
     let waiting = server.admin().await;
     tokio::spawn(async move {
@@ -230,7 +230,7 @@ async fn insert_that_hangs(server: &Server) -> tokio::task::JoinHandle<()> {
 /// Without a single row the snapshot is what has changed since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_forgets_at_the_beginning_of_a_snapshot_without_rows_keeps_what_it_is_told_in_it() {
-    if skips_outbox("an outbox tells of nothing that a snapshot would not see") {
+    if skips_outbox("an outbox delivers nothing that a snapshot would not see") {
         return;
     }
     let server = prepared_with(&STANDBY).await;
@@ -254,7 +254,7 @@ async fn who_forgets_at_the_beginning_of_a_snapshot_without_rows_keeps_what_it_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_told_before_the_snapshot_sees_it_is_told_to_its_subscriber_as_well() {
-    if skips_outbox("an outbox tells of nothing that a snapshot would not see") {
+    if skips_outbox("an outbox delivers nothing that a snapshot would not see") {
         return;
     }
     let server = prepared_with(&STANDBY).await;
@@ -421,7 +421,7 @@ async fn four_are_told_rows_at_a_time_and_the_fifth_waits_for_its_turn() {
     engine.stop(PATIENCE).await;
 }
 
-/// Of what a busy stream let go long ago nothing is known any more, nor has to be.
+/// A busy stream has let go of old transactions, and does not need them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_has_come_far_takes_nothing_from_a_snapshot() {
     const FAR: u64 = 66_000;

@@ -170,7 +170,7 @@ async fn stopping_does_not_wait_for_the_end_of_a_busy_stream() {
     assert!(!writer.is_finished(), "the stream had no end to wait for");
     writer.abort();
     assert!(after < written.load(Ordering::SeqCst), "told {told} at the stop and {after} in all");
-    assert_eq!(metric(&engine, "events_total"), after, "nothing is told after the stop");
+    assert_eq!(metric(&engine, "events_total"), after, "nothing is delivered after the stop");
     assert_eq!(client.close_code(), Some(1001));
     let free = "select count(*) filter (where active_pid is not null) from pg_replication_slots";
     assert_eq!(server.value(free).await.as_deref(), Some("0"));

@@ -1,4 +1,4 @@
-//! What one commit changed is told at once, whole, and to nobody else.
+//! The changes of one commit are delivered together, whole, and only to the subscribers that may see them.
 
 use std::sync::Arc;
 

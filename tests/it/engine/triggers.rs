@@ -253,7 +253,7 @@ async fn an_engine_with_its_grants_alone_starts_although_a_partition_came_later(
 }
 
 /// What triggers that come later have it lack, until the engine has seen to it. The lock is the engine's own, see
-/// `sql/watch/watch.sql`: it does not look before a test has done what it wants to do meanwhile.
+/// `sql/watch/watch.sql`: it does not look before a test has done its own statements.
 async fn accompanied(server: &Server, tables: &[&str]) -> Session {
     let before_anybody_looks = server.admin().await;
     before_anybody_looks
@@ -324,7 +324,7 @@ async fn a_table_that_cannot_be_mended_keeps_no_other_from_being_mended() {
     engine.stop(PATIENCE).await;
 }
 
-/// Who owns a root need not own what is below it.
+/// The owner of a root need not own what is below it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_of_an_owner_that_the_engine_is_not_is_left_to_somebody_else() {
     let server = Server::with(&["wal_level=replica"]);

@@ -80,7 +80,7 @@ impl Database {
     }
 }
 
-/// The first one is there already, and where each test has its own process there is no second.
+/// The first one is there already; where each test has its own process it is the only one.
 fn name(number: u32) -> String {
     if number == 0 { "postgres".to_owned() } else { format!("test_{number}") }
 }

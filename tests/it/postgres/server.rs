@@ -18,7 +18,7 @@ use super::template;
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a server is told to stop.
+/// How a server is stopped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {
     /// `pg_ctl stop -m fast`: sessions are ended, walsenders may finish.
@@ -222,7 +222,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody else of this process was given.
+/// A port that no other test of this process has.
 fn free_port() -> u16 {
     static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     loop {

@@ -287,7 +287,7 @@ async fn many_questions_that_sleep_take_no_longer_than_a_call_may() {
     assert!(answers.starts_with("TT") && answers.ends_with("----------------"), "{answers}");
     let deadline = Instant::now() + Duration::from_secs(10);
     while fixture.sessions("true").await > 0 {
-        assert!(Instant::now() < deadline, "the server goes on with what nobody waits for");
+        assert!(Instant::now() < deadline, "the server goes on with an abandoned statement");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(asked(&probe, &question("true", &[]), [1]).await, "v");

@@ -1,4 +1,4 @@
-//! `rowcast.tell_of_ddl`: what may change who sees a watched table is told in the stream with its transaction, nothing
+//! `rowcast.tell_of_ddl`: what may change the visibility of a watched table is in the stream with its transaction, nothing
 //! else is, and nobody's statement fails for it.
 
 use rowcast::store::{self, StatusLine};
@@ -133,7 +133,7 @@ async fn many_statements_of_a_transaction_are_told_once_and_a_rolled_back_savepo
         .await;
     assert_eq!(listening.told().await.len(), 1);
     listening.run("grant select on app.orders to $a").await;
-    assert_eq!(listening.told().await.len(), 1, "the next transaction is told again");
+    assert_eq!(listening.told().await.len(), 1, "the next transaction is announced again");
     listening.end().await;
 }
 
@@ -194,7 +194,7 @@ async fn without_logical_wal_nothing_is_written() {
         .batch_execute("create table t (id int primary key); select rowcast.watch('t', public => true)")
         .await
         .unwrap();
-    // rowcast.watch itself sets what tells that a message was written.
+    // rowcast.watch itself sets the mark that a message was written.
     let client = server.admin().await;
     client.batch_execute("grant select on t to public").await.unwrap();
     let told = client.query_one("select current_setting('rowcast.told', true) is null", &[]).await.unwrap();
@@ -227,7 +227,11 @@ async fn a_role_that_may_not_install_it_migrates_without_and_a_superuser_install
     let hostile =
         "create or replace function rowcast.tell_of_ddl() returns event_trigger language plpgsql as 'begin end'";
     let refused = migrator.batch_execute(hostile).await.unwrap_err();
-    assert_eq!(refused.code().unwrap().code(), "42501", "nobody else may change what runs in everybody's statements");
+    assert_eq!(
+        refused.code().unwrap().code(),
+        "42501",
+        "only a superuser may change what runs in the statements of others"
+    );
     migrator.batch_execute("create table t (id int primary key); select 1").await.unwrap_err();
     migrator
         .batch_execute("create schema app; create table app.t (id int primary key); drop table app.t")

@@ -60,7 +60,7 @@ async fn all_migrations_together_equal_sql() {
     let (left, right) = (inventory(&by_migrations).await, inventory(&canonical_client).await);
     assert!(left.len() > 40, "{left:#?}");
     for (left, right) in left.iter().zip(&right) {
-        assert_eq!(left, right, "`make migration` writes the migration anew");
+        assert_eq!(left, right, "`make migration` writes the migration again");
     }
     assert_eq!(left.len(), right.len());
 }
@@ -120,7 +120,7 @@ async fn a_second_run_applies_nothing() {
     assert_eq!(store::migrate(&mut client).await.unwrap(), Vec::<String>::new());
 }
 
-/// Whoever waits for a lock has others wait behind it.
+/// A session that waits for a lock has others wait behind it.
 #[tokio::test]
 async fn what_is_in_use_is_waited_for_in_short_turns() {
     let database = Database::empty().await;
@@ -256,7 +256,7 @@ async fn functions_of_a_database_without_rowcast_say_what_to_run() {
     }
 }
 
-/// Whoever waits for what a migration has locked is not to come to look for deadlocks, in which he might be chosen.
+/// A session that waits for what a migration has locked must not reach its deadlock check, in which it might be chosen.
 #[tokio::test]
 async fn locks_are_given_up_before_the_server_looks_for_deadlocks() {
     for (setting, lasts) in [("deadlock_timeout = '300ms'", "240ms"), ("deadlock_timeout = '10s'", "8s")] {

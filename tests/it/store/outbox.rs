@@ -72,7 +72,7 @@ async fn no_writer_is_chosen_to_end_a_deadlock_with_whoever_installs_triggers() 
     admin.batch_execute("select rowcast.start_outbox()").await.unwrap();
 }
 
-/// Who waits for the first table waits for as long as all the others take, and looks for deadlocks after that time.
+/// A session that waits for the first table waits as long as all the others take, and then checks for deadlocks.
 #[tokio::test]
 async fn nor_is_one_who_waits_while_several_tables_are_waited_for() {
     let (database, admin) = Database::migrated().await;
@@ -95,7 +95,7 @@ async fn nor_is_one_who_waits_while_several_tables_are_waited_for() {
     assert_eq!(installing.await.unwrap().unwrap_err().code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
 }
 
-/// A minute of silence is enough to be forgotten, but nobody is heard while there is no server.
+/// A reader is forgotten after a minute of silence; time in which the server did not run does not count.
 #[tokio::test]
 async fn readers_are_not_forgotten_for_an_outage_of_the_server() {
     let mut server = Server::with(&["wal_level=replica"]);

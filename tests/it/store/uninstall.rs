@@ -111,7 +111,7 @@ async fn nothing_is_removed_while_an_engine_reads_the_outbox() {
     assert_eq!(error.code(), "UNINSTALL_BLOCKED");
     assert!(error.to_string().contains("engine one"), "{error}");
     let planned = store::uninstall(&mut client, &[], true).await.unwrap();
-    assert_eq!(planned.obstacles.len(), 1, "a dry run tells it too: {planned:?}");
+    assert_eq!(planned.obstacles.len(), 1, "a dry run reports it too: {planned:?}");
     client.batch_execute("select rowcast.leave_outbox('engine one')").await.unwrap();
     removed(&mut client).await;
 }
@@ -265,8 +265,8 @@ async fn a_former_index_that_is_no_longer_fit_leaves_the_default() {
         let (_database, client) = Database::migrated().await;
         client.batch_execute(TABLES).await.unwrap();
         store::watch(&client, &request("items")).await.unwrap();
-        let anew = format!("alter table items add note text; alter table items drop constraint items_sku; {made}");
-        client.batch_execute(&anew).await.unwrap();
+        let again = format!("alter table items add note text; alter table items drop constraint items_sku; {made}");
+        client.batch_execute(&again).await.unwrap();
         assert!(store::unwatch(&client, "items").await.unwrap(), "{made}");
         let now = "select relreplident::text from pg_class where relname = 'items'";
         assert_eq!(text(&client, now).await, identity, "{made}");

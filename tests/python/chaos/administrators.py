@@ -1,6 +1,6 @@
 """Administrators alter what rowcast captures with, and put it right again or leave that to the engine.
 
-Meanwhile changes may not be captured. So each alteration is on record, in its own transaction, and so is its end. A
+Until then changes may not be captured. So each alteration is on record, in its own transaction, and so is its end. A
 subscription may miss changes in between only if it gets an error for it: see `checker`.
 """
 

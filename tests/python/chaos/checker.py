@@ -90,11 +90,11 @@ class Check:
         self._place = 0
         """Where in the account the next event is expected."""
         self._had = 0
-        """What lies behind the last event that came: what was owed and not told before an open end may still come."""
+        """What lies behind the last event that came: what was owed before an open end may still come."""
         self._got: set[int] = set()
         self._altered = history.altered(transcript.view.table)
         self._missed: dict[int, int] = {}
-        """What was missed while an administrator was at work, and the position up to which that has to be told."""
+        """What was missed while an administrator was at work, and the position up to which that has to be reported."""
         self._policies = 0
         self._where = ""
         self._wronged = False
@@ -189,7 +189,7 @@ class Check:
         self._place = place
 
     def _give_no_more_time(self, position: int) -> None:
-        """What was missed and should have been told before this position is lost."""
+        """What was missed and should have been reported before this position is lost."""
         for missed in [missed for missed, until in self._missed.items() if until <= position]:
             del self._missed[missed]
             self._lost(missed)

@@ -71,7 +71,7 @@ class Operation:
 
 @dataclass
 class Ledger:
-    """What clients count together, and what the rig tells them."""
+    """What clients count together, and what the rig sends them."""
 
     counts: Counter[str] = field(default_factory=Counter)
     policies: int = 0

@@ -14,7 +14,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="rowcast-clock-"))
-        # PostgreSQL runs as somebody else when root runs the tests.
+        # PostgreSQL runs as another user when root runs the tests.
         self._folder.chmod(0o755)
         self._offset = self._folder / "offset"
         self.wrong_by(0)

@@ -133,7 +133,7 @@ async def _(stage: Stage) -> None:
 
 @fault("outbox: emptied")
 async def _(stage: Stage) -> None:
-    # Whoever writes is waited for, and given a place by the checker, before all is gone.
+    # Open writers are waited for, and get a place in the checker, before all is gone.
     emptied = (
         "set local lock_timeout = '2s'; lock table tasks, notes, files in access exclusive mode;"
         " select rowcast.close_window(); select rowcast.stop_outbox(); select rowcast.start_outbox()"

@@ -1,6 +1,6 @@
 """What happened, as the database itself recorded it, and what each subscriber is owed for it.
 
-The order is exact: transactions in the order in which they committed, as the witness slot tells it (PostgreSQL's own
+The order is exact: transactions in the order in which they committed, as the witness slot shows it (PostgreSQL's own
 decoding, of which only the BEGIN messages are read), changes of one transaction in the order of its own record. An
 outbox may tell transactions that did not wait for each other in another order: there it is its own, held against the
 slot's.
@@ -92,7 +92,7 @@ class Owed:
     outcomes: dict[int, Told | None]
 
     def says(self, told: Told, policies: int) -> bool:
-        """Whether it may be told like this while no version after ``policies`` exists."""
+        """Whether it may be delivered like this while no version after ``policies`` exists."""
         return any(outcome == told for version, outcome in self._possible(policies))
 
     def may_be_silent(self, policies: int) -> bool:
@@ -213,11 +213,11 @@ def _ordered(rows: list[Any], transactions: list[tuple[int, int]]) -> list[Chang
 
 
 def _refuse_other_order(committed: list[Change], told: list[Change]) -> None:
-    """What happened to one row, and what emptied its table, has to be told as it was committed."""
+    """What happened to one row, and what emptied its table, has to be delivered as it was committed."""
     marks = (ALTERED, WHOLE)
     committed, told = ([change for change in changes if change.operation not in marks] for changes in (committed, told))
     for story, as_told in zip(_stories(committed), _stories(told), strict=True):
-        assert story == as_told, f"disordered by the outbox: {story} was told as {as_told}"
+        assert story == as_told, f"disordered by the outbox: {story} was delivered as {as_told}"
 
 
 def _stories(changes: list[Change]) -> list[list[tuple[str, Any, Any]]]:

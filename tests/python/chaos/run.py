@@ -82,7 +82,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Nobody lost, repeated or saw anything, and everybody is well."""
+        """No client lost, repeated or saw anything, and every process is well."""
         return self.verdict.clean and not self.unsettled
 
     def __str__(self) -> str:
@@ -204,7 +204,7 @@ class Run:
         return [name for name in names if steps or "clock" not in name]
 
     async def _make_peace(self) -> list[str]:
-        """Let everybody become well, and tell each a last thing; who was not told it."""
+        """Wait until every process is well, and send each client a last event; the clients that did not get it."""
         for writer in self._writers:
             writer.stop()
         for writer in self._writers:

@@ -29,7 +29,7 @@ async def test_whatever_is_killed_or_cut_everybody_gets_all_of_what_it_may_see_i
 
 
 def notices_what_is_changed_in(report: Report) -> None:
-    """The same run with one event missing, twice, of somebody else, or late is not clean: the checker was awake."""
+    """The same run with one event missing, twice, of another tenant, or late is not clean: the checker was awake."""
     longest = max(report.transcripts, key=lambda transcript: transcript.events)
     foreign = next(each for each in report.transcripts if each.view.owner != longest.view.owner and each.events > 3)
     place = max(range(len(longest.segments)), key=lambda number: len(longest.segments[number].heard))

@@ -55,7 +55,7 @@ def test_what_is_right_is_not_complained_about() -> None:
 
 
 def test_what_was_owed_before_an_open_end_may_still_come_afterwards() -> None:
-    """Seed 1018: where a silent segment began was found out late; the next told of what committed before."""
+    """Seed 1018: where a silent segment began was found out late; the next one had what committed before."""
     history = story()
     transcript = perfect(history, RED)
     silent = fresh("error GAP", since=history.account(RED).owed[20].lsn, end="error GAP")

@@ -1,4 +1,4 @@
-"""The clock that is stepped: processes with it see that, and nobody else does."""
+"""The clock that is stepped: processes with it see that, and no others do."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def test_a_step_is_seen_by_whoever_has_the_clock_and_the_monotonic_clock_stays_r
     clock = Clock()
     try:
         if not clock.can_be_wrong:
-            pytest.skip("there is no C compiler")
+            pytest.skip("a C compiler is missing")
         clock.wrong_by(seconds)
         command = [sys.executable, "-c", LOOK]
         text = subprocess.run(command, env=os.environ | clock.environment, capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
 """Writers: threads with a connection each, which do to the tables what applications do, whatever becomes of the server.
 
 What a writer believes does not matter: whether a transaction counts is read from the database afterwards. So an unknown
-outcome of a commit is no problem here.
+outcome of a commit does not matter here.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ class Writer:
         for _ in range(self._chance.choice((1, 1, 1, 2, 5))):
             self._step(session)
         if self._chance.random() < LONG:
-            # What administrators do meanwhile meets a transaction that is open.
+            # What administrators do in this time meets a transaction that is open.
             time.sleep(self._chance.uniform(0.5, 5))
             self._step(session)
 

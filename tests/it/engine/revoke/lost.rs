@@ -80,7 +80,7 @@ async fn after_lost_changes_whoever_no_revoke_can_name_goes_on() {
     let asked = authenticating(&engine, Dialect::Socket);
     lose(&server).await;
     assert_eq!(plain.error().await.0, "GAP");
-    assert_eq!(keeper.next().await["row"]["id"], 1, "the rows anew");
+    assert_eq!(keeper.next().await["row"]["id"], 1, "the rows again");
     asked.accept(Principal::default(), None);
     assert_eq!((code_of(&asked), plain.close_code(), keeper.close_code()), (None, None, None));
     plain.subscribe("2", IDS);
@@ -102,7 +102,7 @@ async fn after_lost_changes_registered_subscriptions_that_a_revoke_could_name_en
     until("the gap", || metric(&engine, "gaps_total") == 1).await;
     assert_eq!(named.next(Some(PATIENCE)).unwrap_err().code(), "GAP");
     let told = nobody.next(Some(PATIENCE)).unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&told).contains(r#""id":1"#), "the rows anew");
+    assert!(String::from_utf8_lossy(&told).contains(r#""id":1"#), "the rows again");
     engine.stop(PATIENCE).await;
 }
 

@@ -1,4 +1,4 @@
-//! Snapshots that cannot be told to their end say so.
+//! Snapshots that cannot be delivered to their end fail with an error.
 
 use std::process::Command;
 use std::sync::Arc;

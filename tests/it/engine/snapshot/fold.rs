@@ -1,4 +1,4 @@
-//! A client that keeps a table by what it is told, and knows when that cannot be right.
+//! A client that keeps a table by the events that it receives, and notices when that cannot be right.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub(super) type Rows = BTreeMap<i64, Value>;
 #[derive(Clone, Default)]
 pub(super) struct Fold {
     pub(super) rows: Rows,
-    /// A snapshot is still being told. It may have no row, and yet changes behind it: what begins it has no cursor.
+    /// A snapshot is still being delivered. It may have no row, and yet changes behind it: what begins it has no cursor.
     pub(super) inside: bool,
     pub(super) cursor: Value,
     pub(super) told: usize,
@@ -27,7 +27,7 @@ impl Fold {
         let key = event["key"]["id"].as_i64();
         self.told += 1;
         self.cursor = frame["payload"]["extensions"]["rowcast"]["cursor"].clone();
-        // Of an empty table the first may be a change that came meanwhile: no cursor says that it is inside.
+        // For an empty table the first event may be a change that came during the snapshot: it has no cursor.
         if self.cursor.is_null() && !std::mem::replace(&mut self.inside, true) {
             self.rows.clear();
         }

@@ -18,11 +18,11 @@ const WRITERS: u64 = 6;
 const TRANSACTIONS: usize = 150;
 const SUBSCRIBERS: u64 = 40;
 const KEYS: i32 = 60;
-/// Written last, with the next: whoever has them has everything.
+/// Written last, with the next: a client that has them has everything.
 const LAST: i64 = 1_000_000;
 const SETTINGS: [&str; 4] =
     ["wal_level=logical", "max_prepared_transactions=20", "wal_writer_delay=50ms", "deadlock_timeout=100ms"];
-/// Of a subscription, the same in SQL, and in which of the last two rows all ends.
+/// A subscription, the same in SQL, and which of the last two rows ends it.
 const CONDITIONS: [(&str, &str, i64); 3] = [
     ("", "true", LAST + 1),
     (", where: {v: {gte: 50}}", "v >= 50", LAST),
@@ -98,7 +98,7 @@ fn query(condition: &str) -> String {
     format!("subscription {{ t(snapshot: true{condition}) {{ operation transition row {{ v }} key {{ id }} }} }}")
 }
 
-/// Comes when so many transactions are done; stays, or comes back with the cursor it has, until all is told.
+/// Comes when so many transactions are done; stays, or comes back with the cursor it has, until all is delivered.
 async fn follow(engine: Arc<Engine>, seed: u64, done: Arc<AtomicUsize>) -> (usize, Rows, usize) {
     let mut dice = StdRng::seed_from_u64(seed);
     let come_at = dice.random_range(0..WRITERS as usize * TRANSACTIONS);

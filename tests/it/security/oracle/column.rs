@@ -1,4 +1,4 @@
-//! Columns of watched tables: types, names that need quoting, values, and the JSON that each type is told in.
+//! Columns of watched tables: types, names that need quoting, values, and the JSON of each type.
 
 use super::dice::Dice;
 use super::sql::{literal, name};

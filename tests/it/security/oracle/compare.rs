@@ -14,7 +14,7 @@ pub(super) fn is_of_policies(code: &str) -> bool {
     ["SETTING_", "POLICY_"].iter().any(|prefix| code.starts_with(prefix))
 }
 
-/// One listener of one table, and what it should have been told.
+/// One listener of one table, and what it should have received.
 pub(super) struct Case<'a> {
     pub(super) world: &'a World,
     pub(super) listener: &'a Listener,
@@ -64,7 +64,7 @@ impl Case<'_> {
                 return Some(self.describe(number, change, &due, frames.peek().copied()));
             }
         }
-        frames.next().map(|told| format!("nothing was due any more, but it was told\n  {told}"))
+        frames.next().map(|told| format!("nothing was due any more, but it received\n  {told}"))
     }
 
     /// The frames that may come of this change; `None` for no frame. More than one where an old image is carried in part.

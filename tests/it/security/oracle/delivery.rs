@@ -73,7 +73,7 @@ impl Change {
     }
 }
 
-/// The transition, if anything is to be told.
+/// The transition, if anything is to be delivered.
 pub(super) fn transition(change: Change, old: Truth, new: Truth) -> Option<&'static str> {
     match change {
         Change::Insert(_) | Change::Arrival(_) => (new == Truth::Shown).then_some("ENTER"),
@@ -106,7 +106,7 @@ impl Carried {
     }
 }
 
-/// The frame. `seen` says that the reader could see the image before, and is told what changed. There is none for an UPDATE
+/// The frame. `seen` says that the reader could see the image before, and gets what changed. There is none for an UPDATE
 /// that is known to have changed hidden columns alone.
 pub(super) fn frame(
     table: &Table,

@@ -7,7 +7,7 @@
 //! The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many rows
 //! there are; if that raises, no SELECT shows anything, and `explain` raises as well, although the condition itself may hold
 //! for a row before it comes to that. There PostgreSQL is asked for the condition alone, with settings that no planner can know:
-//! what does not hold even then must not be told; what does may be.
+//! what does not hold even then must not be delivered; what does may be.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,10 +1,10 @@
 //! PostgreSQL as the oracle of the gate: random worlds of tables, types, policies, roles, settings, filters and
-//! transactions. The engine tells what it tells; afterwards every image of every row is put into its table and selected
+//! transactions. The engine delivers; afterwards every image of every row is put into its table and selected
 //! as each principal, and the frames must be what follows from that: operation, transition, columns and their values, key,
 //! changed columns, in commit order, and nothing else.
 //!
 //! `ROWCAST_SEED=… ROWCAST_WORLDS=1 cargo test --test it security::oracle` replays one world. `ROWCAST_DECISIONS=1000000`
-//! asks for more; a round of worlds has a server and an engine of its own. A difference is told with the SQL of its table;
+//! asks for more; a round of worlds has a server and an engine of its own. A difference is reported with the SQL of its table;
 //! `ROWCAST_SCRIPT=file` writes the whole first world for psql.
 //!
 //! What each file does: [`world`] and what it is made of ([`table`], [`column`], [`policy`], [`roles`], [`principal`],

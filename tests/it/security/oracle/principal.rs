@@ -1,4 +1,4 @@
-//! Who asks: a role or none, a tenant or none, and settings that are there, missing, empty or of the wrong type.
+//! The principals: a role or none, a tenant or none, and settings that are there, missing, empty or of the wrong type.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The roles of a world: who has which grants, who inherits them, and to whom no policy applies.
+//! The roles of a world: their grants, their members, and those to which no policy applies.
 
 use super::dice::Dice;
 use super::sql::name;

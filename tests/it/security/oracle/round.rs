@@ -171,7 +171,7 @@ impl Life {
         }
     }
 
-    /// What somebody needs who looks into a difference.
+    /// What is needed to look into a difference.
     fn told(&self, at: usize, who: usize, query: &str, what: &str) -> String {
         let principal = &self.world.principals[who];
         let table = &self.world.tables[at];

@@ -49,7 +49,7 @@ const CAST: &str = "
     create cast (pg_catalog.text as mood) with function public.to_mood(pg_catalog.text);";
 
 /// No function of the planter's is in it: `concat` makes an empty text of NULL, where the type's own output makes NULL. The
-/// operator has PostgreSQL parse anew what it has parsed.
+/// operator makes PostgreSQL parse its prepared statements again.
 const CAST_BY_CONCAT: &str = "
     set role planter;
     create cast (mood as pg_catalog.text) with function pg_catalog.concat(\"any\");

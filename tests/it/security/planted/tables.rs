@@ -59,7 +59,7 @@ const SCHEMAS: &str = "
     create table shop.members (owner text); insert into shop.members values ('red'), ('none');
     grant select on shop.members to reader;";
 
-/// Of a database that searches schemas of others before PostgreSQL's own.
+/// In a database that searches schemas of others before PostgreSQL's own.
 pub(super) fn create(database: &str) -> String {
     let tables: String = (0..=OF_TENANTS).map(table).collect();
     let policies: String = POLICIES.iter().enumerate().map(|(at, (policy, _))| row_security(at, policy)).collect();
