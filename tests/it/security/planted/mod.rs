@@ -162,7 +162,7 @@ async fn planted(policy: &str) -> (World, Arc<Engine>, Client) {
     let world = World::new(policy).await;
     world.plant().await;
     let engine = serving(&world.server, &fields()).await;
-    let mut client = reader(&engine);
+    let client = reader(&engine);
     client.subscribe("1", DOCS);
     (world, engine, client)
 }
