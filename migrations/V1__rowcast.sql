@@ -558,11 +558,20 @@ revoke all on function rowcast.wake_outbox_readers() from public;
 -- thousand runs has the rest of its rows in the last.
 --
 -- Statements run inside each other, in triggers, in functions and in referential actions. So for each watched table and
--- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, the innermost first, from
--- which rowcast.append_to_outbox takes as they end: how many rows, the last run's number, of all runs, comma-separated, the
--- first row and the number, and the depth of triggers. Setting rowcast.place is the last number that was taken, unless
--- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
--- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
+-- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, as the text of an array of
+-- texts, from which rowcast.append_to_outbox takes as they end:
+--
+--   stack   = "{" place, ... "}"                                       the innermost statement first; of a TRUNCATE ""
+--   place   = rows " " last " " firsts " " numbers " " depth         such as `3 12 1,3 11,12 1`
+--   rows    = number                                                 of rows so far
+--   last    = number | ""                                            of the last run
+--   firsts  = number, ... | ""                                         the first row of each run
+--   numbers = number, ... | ""                                         the number of each run
+--   depth   = number                                                 of triggers around the statement
+--
+-- Setting rowcast.place is the last number that was taken, unless something was appended since; rowcast.truncate is that of
+-- the last TRUNCATE, whose tables are all emptied at once. They end with the transaction, and go with a savepoint that is
+-- rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
 --
 -- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. It runs only
 -- as a trigger, and does nothing that set_config would not do.
@@ -580,6 +589,12 @@ declare
     place text := current_setting('rowcast.place', true);
     rows int8;
     runs text;
+    -- The parts of a place; `runs` has all but the first.
+    rows_at constant int := 1;
+    last_at constant int := 2;
+    firsts_at constant int := 3;
+    numbers_at constant int := 4;
+    depth_at constant int := 5;
 begin
     if tg_op = 'TRUNCATE' then
         perform set_config('rowcast.truncate', nextval('rowcast.outbox_id_seq')::text, true),
@@ -587,14 +602,14 @@ begin
     elsif tg_level = 'STATEMENT' then
         perform set_config(setting, array_prepend('0    ' || depth, coalesce(stack, '{}'))::text, true);
     -- Else it is a row that moves to another partition: to the statement, an UPDATE, its place is known.
-    elsif split_part(stack[1], ' ', 5) = depth then
-        rows := split_part(stack[1], ' ', 1)::int8 + 1;
+    elsif split_part(stack[1], ' ', depth_at) = depth then
+        rows := split_part(stack[1], ' ', rows_at)::int8 + 1;
         runs := substr(stack[1], strpos(stack[1], ' '));
-        if split_part(runs, ' ', 2) = '' or (split_part(runs, ' ', 2) <> place and length(runs) < 16384) then
+        if split_part(runs, ' ', last_at) = '' or (split_part(runs, ' ', last_at) <> place and length(runs) < 16384) then
             place := nextval('rowcast.outbox_id_seq');
             perform set_config('rowcast.place', place, true);
-            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', 3), ''), rows),
-                concat_ws(',', nullif(split_part(runs, ' ', 4), ''), place), depth);
+            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', firsts_at), ''), rows),
+                concat_ws(',', nullif(split_part(runs, ' ', numbers_at), ''), place), depth);
         end if;
         stack[1] := rows || runs;
         perform set_config(setting, stack::text, true);
@@ -619,11 +634,19 @@ grant execute on function rowcast.note_outbox_place() to public;
 -- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. For
 -- statements in an SQL function it reports no text. A text of more than a megabyte is not looked through.
 --
--- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
--- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
--- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
--- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
--- It decides only how a statement is captured: a session that sets it during a statement garbles only its own changes.
+-- Setting rowcast.merges_<oid> of a watched table is a stack of the open statements, as the text of an array of texts:
+--
+--   stack     = "{" statement, ... "}"                                      the latest first
+--   statement = may_merge ":" commands ":" origin ":" inserted ":" place  such as `t:I16390,U16390,:-5471305:12:`
+--   may_merge = "t" | "f"                                                 whether it may be a MERGE
+--   commands  = { letter oid "," }                                        INSERT, UPDATE or DELETE and its table
+--   letter    = "I" | "U" | "D" | "i" | "u" | "d"                         small once the command has ended
+--   origin    = a hash of where the statement runs                        one for all of its commands
+--   inserted  = number                                                    of rows captured as inserted
+--   place     = number | "-" | ""                                         of its rows: none, or not looked up yet
+--
+-- All referential actions of one kind that a statement leads to have one origin. They end after the statement.
+-- The stack decides only how a statement is captured: a session that sets it damages only its own changes.
 create or replace function rowcast.expect_merge()
 returns trigger
 language plpgsql
@@ -635,6 +658,8 @@ declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := coalesce(nullif(current_setting(setting, true), ''), '{}');
     open text[] := string_to_array(stack[1], ':');
+    commands constant int := 2;
+    origin constant int := 3;
     command text := left(tg_op, 1) || tg_relid || ',';
     here text;
     may_merge boolean;
@@ -652,8 +677,8 @@ begin
         return null;
     end if;
     here := hashtextextended(here, 0);
-    if open[3] = here then
-        open[2] := open[2] || command;
+    if open[origin] = here then
+        open[commands] := open[commands] || command;
         stack[1] := array_to_string(open, ':');
     else
         stack := array_prepend(concat_ws(':', may_merge, command, here, 0, ''), stack);
@@ -701,9 +726,16 @@ declare
     -- What is before it are referential actions, which end after it has.
     nth int8 := (select min(s.nth) from unnest(stack) with ordinality s (entry, nth) where s.entry like 't:%');
     open text[] := string_to_array(stack[nth], ':');
+    -- The parts of a statement, see rowcast.expect_merge.
+    commands constant int := 2;
+    inserted constant int := 4;
+    at_place constant int := 5;
+    -- The parts of a place, see rowcast.note_outbox_place.
+    firsts constant int := 3;
+    numbers constant int := 4;
     noted text[] := string_to_array(
         (nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
-    place int8 := nullif(nullif(open[5], ''), '-');
+    place int8 := nullif(nullif(open[at_place], ''), '-');
     shape text[];
 begin
     select array[n.nspname::text, c.relname::text] || array(
@@ -726,20 +758,21 @@ begin
     if not found or tg_when <> 'AFTER' or tg_name <> '~rowcast_merged_' || tg_argv[0] or nth is null then
         return null;
     end if;
-    if open[5] = '' then
+    if open[at_place] = '' then
         select min(nullif(split_part(split_part((nullif(s.value, '')::text[])[1], ' ', 4), ',', 1), '')::int8) into place
         from unnest('{INSERT,UPDATE,DELETE}'::text[]) c (name)
         cross join lateral current_setting('rowcast.places_' || tg_argv[0] || '_' || c.name, true) s (value)
-        where strpos(open[2], left(c.name, 1)) > 0;
-        open[5] := coalesce(place::text, '-');
+        where strpos(open[commands], left(c.name, 1)) > 0;
+        open[at_place] := coalesce(place::text, '-');
         stack[nth] := array_to_string(open, ':');
         perform set_config(setting, stack::text, true);
     end if;
-    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
-        open[4] := open[4]::int8 + 1;
+    if tg_op = 'INSERT' and open[commands] like '%I%' and noted[numbers] <> '' then
+        open[inserted] := open[inserted]::int8 + 1;
         stack[nth] := array_to_string(open, ':');
         perform set_config(setting, stack::text, true);
-        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
+        place := (string_to_array(noted[numbers], ',')::int8[])[
+            width_bucket(open[inserted]::int8, string_to_array(noted[firsts], ',')::int8[])];
     end if;
     insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
     select s.segment, place, tg_argv[0]::oid, left(tg_op, 1)::"char", shape,
@@ -782,11 +815,18 @@ declare
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
     setting text := 'rowcast.places_' || watched || '_' || tg_op;
     noted text[] := nullif(current_setting(setting, true), '');
+    -- The parts of a place, see rowcast.note_outbox_place.
+    rows_at constant int := 1;
+    firsts_at constant int := 3;
+    numbers_at constant int := 4;
     firsts int8[];
     numbers int8[];
     merges text[] := nullif(current_setting('rowcast.merges_' || watched, true), '');
     command text := left(tg_op, 1) || tg_relid || ',';
     open text[];
+    -- The parts of a statement, see rowcast.expect_merge.
+    may_merge constant int := 1;
+    commands constant int := 2;
     merged boolean := false;
     olds int8;
     news int8;
@@ -815,17 +855,17 @@ declare
 begin
     if noted <> '{}' then
         perform set_config(setting, noted[2:]::text, true);
-        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
-        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
+        firsts := string_to_array(nullif(split_part(noted[1], ' ', firsts_at), ''), ',');
+        numbers := string_to_array(nullif(split_part(noted[1], ' ', numbers_at), ''), ',');
     end if;
     if merges <> '{}' and (tg_nargs > 0 or (select c.relkind = 'p' from pg_class c where c.oid = tg_relid)) then
         for nth in 1..cardinality(merges) loop
             open := string_to_array(merges[nth], ':');
-            if strpos(open[2], command) > 0 then
-                merged := open[1] = 't';
-                open[2] := regexp_replace(open[2], command, lower(command));
+            if strpos(open[commands], command) > 0 then
+                merged := open[may_merge] = 't';
+                open[commands] := regexp_replace(open[commands], command, lower(command));
                 merges[nth] := array_to_string(open, ':');
-                if open[2] = lower(open[2]) then
+                if open[commands] = lower(open[commands]) then
                     merges := merges[:nth - 1] || merges[nth + 1:];
                 end if;
                 perform set_config('rowcast.merges_' || watched, merges::text, true);
@@ -857,7 +897,7 @@ begin
     elsif tg_op = 'DELETE' and firsts[2] is not null then
         olds := (select count(*) from old_rows);
     end if;
-    if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', 1)::int8 then
+    if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', rows_at)::int8 then
         firsts := '{1}';
     end if;
     if merged then

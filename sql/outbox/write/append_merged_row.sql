@@ -33,9 +33,16 @@ declare
     -- What is before it are referential actions, which end after it has.
     nth int8 := (select min(s.nth) from unnest(stack) with ordinality s (entry, nth) where s.entry like 't:%');
     open text[] := string_to_array(stack[nth], ':');
+    -- The parts of a statement, see rowcast.expect_merge.
+    commands constant int := 2;
+    inserted constant int := 4;
+    at_place constant int := 5;
+    -- The parts of a place, see rowcast.note_outbox_place.
+    firsts constant int := 3;
+    numbers constant int := 4;
     noted text[] := string_to_array(
         (nullif(current_setting('rowcast.places_' || tg_argv[0] || '_INSERT', true), '')::text[])[1], ' ');
-    place int8 := nullif(nullif(open[5], ''), '-');
+    place int8 := nullif(nullif(open[at_place], ''), '-');
     shape text[];
 begin
     select array[n.nspname::text, c.relname::text] || array(
@@ -58,20 +65,21 @@ begin
     if not found or tg_when <> 'AFTER' or tg_name <> '~rowcast_merged_' || tg_argv[0] or nth is null then
         return null;
     end if;
-    if open[5] = '' then
+    if open[at_place] = '' then
         select min(nullif(split_part(split_part((nullif(s.value, '')::text[])[1], ' ', 4), ',', 1), '')::int8) into place
         from unnest('{INSERT,UPDATE,DELETE}'::text[]) c (name)
         cross join lateral current_setting('rowcast.places_' || tg_argv[0] || '_' || c.name, true) s (value)
-        where strpos(open[2], left(c.name, 1)) > 0;
-        open[5] := coalesce(place::text, '-');
+        where strpos(open[commands], left(c.name, 1)) > 0;
+        open[at_place] := coalesce(place::text, '-');
         stack[nth] := array_to_string(open, ':');
         perform set_config(setting, stack::text, true);
     end if;
-    if tg_op = 'INSERT' and open[2] like '%I%' and noted[4] <> '' then
-        open[4] := open[4]::int8 + 1;
+    if tg_op = 'INSERT' and open[commands] like '%I%' and noted[numbers] <> '' then
+        open[inserted] := open[inserted]::int8 + 1;
         stack[nth] := array_to_string(open, ':');
         perform set_config(setting, stack::text, true);
-        place := (string_to_array(noted[4], ',')::int8[])[width_bucket(open[4]::int8, string_to_array(noted[3], ',')::int8[])];
+        place := (string_to_array(noted[numbers], ',')::int8[])[
+            width_bucket(open[inserted]::int8, string_to_array(noted[firsts], ',')::int8[])];
     end if;
     insert into rowcast.outbox (segment, place, relation, kind, shape, old, new)
     select s.segment, place, tg_argv[0]::oid, left(tg_op, 1)::"char", shape,

@@ -28,11 +28,18 @@ declare
     watched oid := coalesce(tg_argv[0]::oid, tg_relid);
     setting text := 'rowcast.places_' || watched || '_' || tg_op;
     noted text[] := nullif(current_setting(setting, true), '');
+    -- The parts of a place, see rowcast.note_outbox_place.
+    rows_at constant int := 1;
+    firsts_at constant int := 3;
+    numbers_at constant int := 4;
     firsts int8[];
     numbers int8[];
     merges text[] := nullif(current_setting('rowcast.merges_' || watched, true), '');
     command text := left(tg_op, 1) || tg_relid || ',';
     open text[];
+    -- The parts of a statement, see rowcast.expect_merge.
+    may_merge constant int := 1;
+    commands constant int := 2;
     merged boolean := false;
     olds int8;
     news int8;
@@ -61,17 +68,17 @@ declare
 begin
     if noted <> '{}' then
         perform set_config(setting, noted[2:]::text, true);
-        firsts := string_to_array(nullif(split_part(noted[1], ' ', 3), ''), ',');
-        numbers := string_to_array(nullif(split_part(noted[1], ' ', 4), ''), ',');
+        firsts := string_to_array(nullif(split_part(noted[1], ' ', firsts_at), ''), ',');
+        numbers := string_to_array(nullif(split_part(noted[1], ' ', numbers_at), ''), ',');
     end if;
     if merges <> '{}' and (tg_nargs > 0 or (select c.relkind = 'p' from pg_class c where c.oid = tg_relid)) then
         for nth in 1..cardinality(merges) loop
             open := string_to_array(merges[nth], ':');
-            if strpos(open[2], command) > 0 then
-                merged := open[1] = 't';
-                open[2] := regexp_replace(open[2], command, lower(command));
+            if strpos(open[commands], command) > 0 then
+                merged := open[may_merge] = 't';
+                open[commands] := regexp_replace(open[commands], command, lower(command));
                 merges[nth] := array_to_string(open, ':');
-                if open[2] = lower(open[2]) then
+                if open[commands] = lower(open[commands]) then
                     merges := merges[:nth - 1] || merges[nth + 1:];
                 end if;
                 perform set_config('rowcast.merges_' || watched, merges::text, true);
@@ -103,7 +110,7 @@ begin
     elsif tg_op = 'DELETE' and firsts[2] is not null then
         olds := (select count(*) from old_rows);
     end if;
-    if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', 1)::int8 then
+    if firsts[2] is not null and coalesce(news, olds) <> split_part(noted[1], ' ', rows_at)::int8 then
         firsts := '{1}';
     end if;
     if merged then

@@ -8,11 +8,19 @@
 -- and a prepared statement show nothing), or, inside a function, what the server's own report of where it is begins with. For
 -- statements in an SQL function it reports no text. A text of more than a megabyte is not looked through.
 --
--- Setting rowcast.merges_<oid> is a stack of the statements that are open, the latest first. Each is whether it may be a MERGE;
--- its commands, by first letter, small when they have ended, and table; where it runs; how many rows were captured as inserted;
--- and the place that its rows have (see rowcast.append_merged_row): `t:I16390,U16390,:-5471305:12:`. The commands of one statement
--- run in one place, as do all referential actions of one kind that it leads to. Those end after it has.
--- It decides only how a statement is captured: a session that sets it during a statement garbles only its own changes.
+-- Setting rowcast.merges_<oid> of a watched table is a stack of the open statements, as the text of an array of texts:
+--
+--   stack     = "{" statement, ... "}"                                      the latest first
+--   statement = may_merge ":" commands ":" origin ":" inserted ":" place  such as `t:I16390,U16390,:-5471305:12:`
+--   may_merge = "t" | "f"                                                 whether it may be a MERGE
+--   commands  = { letter oid "," }                                        INSERT, UPDATE or DELETE and its table
+--   letter    = "I" | "U" | "D" | "i" | "u" | "d"                         small once the command has ended
+--   origin    = a hash of where the statement runs                        one for all of its commands
+--   inserted  = number                                                    of rows captured as inserted
+--   place     = number | "-" | ""                                         of its rows: none, or not looked up yet
+--
+-- All referential actions of one kind that a statement leads to have one origin. They end after the statement.
+-- The stack decides only how a statement is captured: a session that sets it damages only its own changes.
 create or replace function rowcast.expect_merge()
 returns trigger
 language plpgsql
@@ -24,6 +32,8 @@ declare
     setting text := 'rowcast.merges_' || tg_argv[0];
     stack text[] := coalesce(nullif(current_setting(setting, true), ''), '{}');
     open text[] := string_to_array(stack[1], ':');
+    commands constant int := 2;
+    origin constant int := 3;
     command text := left(tg_op, 1) || tg_relid || ',';
     here text;
     may_merge boolean;
@@ -41,8 +51,8 @@ begin
         return null;
     end if;
     here := hashtextextended(here, 0);
-    if open[3] = here then
-        open[2] := open[2] || command;
+    if open[origin] = here then
+        open[commands] := open[commands] || command;
         stack[1] := array_to_string(open, ':');
     else
         stack := array_prepend(concat_ws(':', may_merge, command, here, 0, ''), stack);

@@ -8,11 +8,20 @@
 -- thousand runs has the rest of its rows in the last.
 --
 -- Statements run inside each other, in triggers, in functions and in referential actions. So for each watched table and
--- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, the innermost first, from
--- which rowcast.append_to_outbox takes as they end: how many rows, the last run's number, of all runs, comma-separated, the
--- first row and the number, and the depth of triggers. Setting rowcast.place is the last number that was taken, unless
--- something was appended since; rowcast.truncate is that of the last TRUNCATE, whose tables are all emptied at once. They end
--- with the transaction, and go with a savepoint that is rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
+-- command (all partitions are one) a setting, rowcast.places_<oid>_<command>, is a stack of them, as the text of an array of
+-- texts, from which rowcast.append_to_outbox takes as they end:
+--
+--   stack   = "{" place, ... "}"                                       the innermost statement first; of a TRUNCATE ""
+--   place   = rows " " last " " firsts " " numbers " " depth         such as `3 12 1,3 11,12 1`
+--   rows    = number                                                 of rows so far
+--   last    = number | ""                                            of the last run
+--   firsts  = number, ... | ""                                         the first row of each run
+--   numbers = number, ... | ""                                         the number of each run
+--   depth   = number                                                 of triggers around the statement
+--
+-- Setting rowcast.place is the last number that was taken, unless something was appended since; rowcast.truncate is that of
+-- the last TRUNCATE, whose tables are all emptied at once. They end with the transaction, and go with a savepoint that is
+-- rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
 --
 -- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. It runs only
 -- as a trigger, and does nothing that set_config would not do.
@@ -30,6 +39,12 @@ declare
     place text := current_setting('rowcast.place', true);
     rows int8;
     runs text;
+    -- The parts of a place; `runs` has all but the first.
+    rows_at constant int := 1;
+    last_at constant int := 2;
+    firsts_at constant int := 3;
+    numbers_at constant int := 4;
+    depth_at constant int := 5;
 begin
     if tg_op = 'TRUNCATE' then
         perform set_config('rowcast.truncate', nextval('rowcast.outbox_id_seq')::text, true),
@@ -37,14 +52,14 @@ begin
     elsif tg_level = 'STATEMENT' then
         perform set_config(setting, array_prepend('0    ' || depth, coalesce(stack, '{}'))::text, true);
     -- Else it is a row that moves to another partition: to the statement, an UPDATE, its place is known.
-    elsif split_part(stack[1], ' ', 5) = depth then
-        rows := split_part(stack[1], ' ', 1)::int8 + 1;
+    elsif split_part(stack[1], ' ', depth_at) = depth then
+        rows := split_part(stack[1], ' ', rows_at)::int8 + 1;
         runs := substr(stack[1], strpos(stack[1], ' '));
-        if split_part(runs, ' ', 2) = '' or (split_part(runs, ' ', 2) <> place and length(runs) < 16384) then
+        if split_part(runs, ' ', last_at) = '' or (split_part(runs, ' ', last_at) <> place and length(runs) < 16384) then
             place := nextval('rowcast.outbox_id_seq');
             perform set_config('rowcast.place', place, true);
-            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', 3), ''), rows),
-                concat_ws(',', nullif(split_part(runs, ' ', 4), ''), place), depth);
+            runs := format(' %s %s %s %s', place, concat_ws(',', nullif(split_part(runs, ' ', firsts_at), ''), rows),
+                concat_ws(',', nullif(split_part(runs, ' ', numbers_at), ''), place), depth);
         end if;
         stack[1] := rows || runs;
         perform set_config(setting, stack::text, true);
