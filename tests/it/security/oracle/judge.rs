@@ -4,10 +4,15 @@
 //! at once. Where the SELECT of all images raises, each image is put there alone and selected alone: then an error hides that
 //! image from that principal and no other.
 //!
-//! The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many rows
-//! there are; if that raises, no SELECT shows anything, and `explain` raises as well, although the condition itself may hold
-//! for a row before it comes to that. There PostgreSQL is asked for the condition alone, with settings that no planner can know:
-//! what does not hold even then must not be delivered; what does may be.
+//! Whether a SELECT raises may depend on its plan:
+//!
+//! - The planner evaluates what does not depend on the row, such as `current_setting('app.n')::int`, to estimate how many
+//!   rows there are. If that raises, no SELECT shows anything, although the condition may hold for a row before it comes to
+//!   that.
+//! - A subquery in the condition is evaluated for the row, or as a whole into a hash table: then it meets rows that raise.
+//!
+//! So for an image whose SELECT raises, PostgreSQL is asked for the condition alone, with settings that no planner can know.
+//! If it does not hold even then, the image must not be delivered; if it holds, it may be.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -31,7 +36,7 @@ pub(super) enum Selected {
     Shown,
     Hidden,
     Raised,
-    /// The planner raised, and the condition holds.
+    /// The SELECT raised, and the condition alone holds.
     Unplanned,
 }
 
@@ -198,13 +203,13 @@ async fn select(
         }
     }
     alone(client, this, images, &raised, &sql, |at, image, found| selected[at][image] = found).await;
-    let unplanned = unplanned(this, raised).await;
-    if unplanned.is_empty() {
+    let raised = permitted(this, raised).await;
+    if raised.is_empty() {
         return selected;
     }
     // From here on the table is no longer what it was.
     run(client, &format!("alter table {this} disable row level security; {}", unforeseen(&name(&world.schema)))).await;
-    for (at, session) in unplanned {
+    for (at, session) in raised {
         let principal = &world.principals[at];
         let role = principal.role.as_deref().unwrap_or_default();
         run(client, &format!("grant select on {this} to {}", name(role))).await;
@@ -213,7 +218,7 @@ async fn select(
             condition(client, &name(&world.schema), this, role).await
         );
         alone(client, this, images, &[(at, session)], &sql, |at, image, found| {
-            if found == Selected::Shown {
+            if (selected[at][image], found) == (Selected::Raised, Selected::Shown) {
                 selected[at][image] = Selected::Unplanned;
             }
         })
@@ -247,16 +252,16 @@ async fn alone(
     }
 }
 
-/// Those whose SELECT raises before a row is looked at, but not for want of a privilege.
-async fn unplanned(this: &str, sessions: Vec<(usize, Client)>) -> Vec<(usize, Client)> {
-    let mut unplanned = Vec::new();
+/// Those whose SELECT does not raise for want of a privilege.
+async fn permitted(this: &str, sessions: Vec<(usize, Client)>) -> Vec<(usize, Client)> {
+    let mut permitted = Vec::new();
     for (at, session) in sessions {
         let error = try_rows(&session, &format!("explain select tableoid, ctid from {this}")).await.err();
-        if error.is_some_and(|error| error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE)) {
-            unplanned.push((at, session));
+        if error.is_none_or(|error| error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE)) {
+            permitted.push((at, session));
         }
     }
-    unplanned
+    permitted
 }
 
 /// What settings say, by functions that are volatile and not inlined: the planner does not evaluate them.
