@@ -1,7 +1,8 @@
-//! Text to a valid document, kept for the next subscriber who sends the same text.
+//! Parses and validates a request's text, and caches the document for later requests with the same text.
 //!
-//! What is promised: limits are checked before anything is expanded, each error has graphql-js's words where we know
-//! them, and no document that failed is kept.
+//! - Limits are checked before anything is expanded.
+//! - Errors use the wording of graphql-js where it is known.
+//! - A document that failed is not cached.
 
 use apollo_compiler::ast::Selection;
 use apollo_compiler::parser::Parser;

@@ -1,8 +1,10 @@
-//! `_entities`: a gateway's references to rows, compiled to keys and columns.
+//! Compiles the `_entities` field: a gateway's references to rows become keys and columns.
 //!
-//! What comes in: representations, which are objects with a `__typename` and a key. What is promised: each names a type
-//! whose rows this service gives, with a complete key in canonical form. This module fetches nothing and admits no
-//! principal: the caller must apply the gate.
+//! The input is the list of representations: objects with a `__typename` and a key.
+//!
+//! - Each compiled reference names a type whose rows this service provides, with a complete key in canonical form.
+//! - This module does not fetch rows.
+//! - This module makes no security decision: the caller must apply the gate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

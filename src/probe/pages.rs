@@ -1,9 +1,12 @@
-//! All rows of a table, read as somebody, page by page out of one snapshot: PostgreSQL itself applies grants and policies.
+//! Reads all rows of a table as one role, page by page in one snapshot. PostgreSQL applies grants and policies.
 //!
-//! What comes in: a table, and as whom to read it. What goes out: which transactions the snapshot sees, and then the rows as
-//! text in the formats of the replication stream, in the order of the primary key. What is promised: nothing is kept of a
-//! page that was given, here or on the server; a session that is not given back is closed. What is never done: a row is
-//! not left out but for its tenant and for what PostgreSQL hides from the role.
+//! A [`Scan`] names the table, the tenant, the role and its settings. The result is the [`Moment`] of the snapshot (which
+//! transactions it sees), and then the rows in the order of the primary key, as text in the formats of the replication
+//! stream.
+//!
+//! - Only the tenant and PostgreSQL's own grants and policies exclude rows.
+//! - Neither rowcast nor the server keeps a page after it was returned.
+//! - A session that is not given back is closed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The engine and its threads, owned by one Python object.
+//! The Python object that owns an engine and its threads.
 //!
-//! What is promised: no lock of this file is held while another thread may be waiting for the interpreter; an engine
-//! that nobody stopped closes its sessions and gives its threads back when it is dropped, without waiting for them.
+//! - No lock of this file is held while another thread may be waiting for the interpreter.
+//! - If an engine is dropped without a `stop`, it closes its sessions and releases its threads without waiting for them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,8 +1,11 @@
-//! Scope: what a field asks of the token, and what an operation may say about its caller.
+//! The scope module: checks a field's required scopes, its operations and the variables that identify the caller.
 //!
-//! What comes in: a principal, what a field was declared with, the operation's coerced variables. What is promised: no
-//! operation claims an identity that is not the principal's, none runs without the scopes of its field, none watches
-//! an operation that the field does not give. What is never done: no value of a variable in a refusal.
+//! The input is a principal, the field's declared rules and the operation's coerced variables.
+//!
+//! - An operation cannot claim an identity other than the principal's.
+//! - An operation runs only if the principal has all scopes of its field.
+//! - A subscription watches only operations that the field allows.
+//! - A refusal never contains the value of a variable.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,11 @@
-//! graphql-sse: the same conversation over an HTTP response, where the client only listens.
+//! The graphql-sse protocol: the same conversation over an HTTP response, on which the client only receives.
 //!
-//! What comes in: the messages and frames of a session, and the cursor of each result. What is promised: every event
-//! has one line of data, whatever white space its JSON had; a result of a stream of its own has its cursor for an `id`,
-//! so that a browser's `EventSource` comes back with it as `Last-Event-ID`; `complete` says that an operation has come
-//! to its end and nothing else, so whoever sees a stream end without one resumes. What is never done: no HTTP.
+//! The module encodes a session's messages and frames, with the cursor of each result. HTTP itself is not part of it.
+//!
+//! - Every event has one line of data, whatever white space its JSON contains.
+//! - On a stream with one operation, each result has its cursor as the `id`. A browser's `EventSource` sends it as
+//!   `Last-Event-ID` when it reconnects.
+//! - `complete` means only that the operation has ended. A client whose stream ends without `complete` resumes.
 //!
 //! ```text
 //!   Distinct                          Single

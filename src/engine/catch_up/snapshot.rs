@@ -1,11 +1,17 @@
-//! The rows that are there, and then what changes: without a gap, a repeat or a lock.
+//! Delivers a table's current rows and then its changes, without a gap, a repeat or a lock.
 //!
-//! What comes in: a subscription that is held. What is promised: the rows of one moment, as its principal sees them, each
-//! once; then every event of a transaction that this moment does not see, whether it was in the stream before or came
-//! meanwhile, in commit order; then the mark of the end, with the first cursor; then it listens. What is never done: two
-//! transactions are never compared by their LSNs, since the stream tells of some up to 0.1 s before others see them (for
-//! as long as a synchronous standby keeps them waiting), and of others later than they are seen; and a subscriber who
-//! reads slowly costs no more memory than a page.
+//! For a held subscription the engine delivers, in this order:
+//!
+//! 1. the rows of one moment, as the subscription's principal sees them, each once;
+//! 2. all events, in commit order, of transactions that this moment does not see, whether they were in the stream before
+//!    it or arrived during the snapshot;
+//! 3. the end mark of the snapshot, with the first cursor.
+//!
+//! Then the subscription is live.
+//!
+//! - Two transactions are never compared by their LSNs. The stream contains some transactions up to 0.1 s before others
+//!   can see them (longer if a synchronous standby delays them), and some after others see them.
+//! - A slow client costs no more memory than one page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
