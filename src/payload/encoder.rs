@@ -18,7 +18,7 @@ use super::json;
 /// Writes a column's text as JSON. A function pointer, so that this stage need not know the decoder.
 pub type WriteValue = fn(&PgType, &[u8], &mut Vec<u8>) -> ValueForm;
 
-/// What came of writing a value. Unless it is `Value`, whatever was written is cut off again.
+/// The result of writing a value. Unless it is `Value`, the encoder removes what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
     /// It is written.
@@ -226,8 +226,8 @@ impl Pass<'_> {
         Err(missing)
     }
 
-    /// Names of the columns that an update changed. For a row that left the view there are none: they would tell of
-    /// the image that the subscriber may not see.
+    /// Names of the columns that an update changed. A row that left the view gets an empty list, because the names would
+    /// reveal something about the image that the subscriber may not see.
     fn changed(&mut self) {
         self.body.push(b'[');
         if let Image::Row(change, _) = self.visible.image() {

@@ -103,7 +103,7 @@ fn event(change: Change) -> Event {
     Event { position, committed_at: Timestamp(1_795_450_575_123_456), xid: 7, change }
 }
 
-/// The image as the gate would show it to somebody who sees everything.
+/// The image as the gate shows it to a principal with access to everything.
 fn visible(event: &Event, transition: Transition) -> Visible<'_> {
     let image = match &event.change {
         Change::Row(change) => match (transition, &change.new, &change.old) {

@@ -1,14 +1,14 @@
 //! Evaluates conditions on one row with the result that PostgreSQL would return.
 //!
-//! A condition comes from a `where` argument, a tenant id or a compiled policy. Row values are text as PostgreSQL prints
-//! it under `TimeZone=UTC`, `DateStyle=ISO`, `bytea_output=hex`.
+//! A condition comes from a `where` argument, a tenant id or a compiled policy. Row values are text as PostgreSQL
+//! prints it under `TimeZone=UTC`, `DateStyle=ISO`, `bytea_output=hex`.
 //!
 //! - The result is that of `select (condition) from …` with `collate "C"`, in three-valued logic. A fourth result,
 //!   [`Truth::Unavailable`], means that a partial row image cannot decide the condition.
 //! - A column that was not sent is not treated as NULL, and a value that cannot be read is not replaced by another one.
 //!   Neither ever matches, negated or not.
-//! - A column whose comparison is not known here (`citext`, a nondeterministic collation) offers `isNull` alone. Any other
-//!   condition on it is refused.
+//! - A column whose comparison is not known here (`citext`, a nondeterministic collation) offers `isNull` alone. Any
+//!   other condition on it is refused.
 //! - Case folding follows the column's own collation. Ordering does not: text is ordered by code point (documented in
 //!   docs/guides/filters.md).
 //! - `json` is compared as if it were `jsonb`.

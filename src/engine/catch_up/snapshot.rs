@@ -3,8 +3,8 @@
 //! For a held subscription the engine delivers, in this order:
 //!
 //! 1. the rows of one moment, as the subscription's principal sees them, each once;
-//! 2. all events, in commit order, of transactions that this moment does not see, whether they were in the stream before
-//!    it or arrived during the snapshot;
+//! 2. all events, in commit order, of transactions that this moment does not see, whether they were in the stream
+//!    before it or arrived during the snapshot;
 //! 3. the end mark of the snapshot, with the first cursor.
 //!
 //! Then the subscription is live.
@@ -24,15 +24,15 @@ use crate::model::{Change, Event, Lsn, Position, Seen, Table, Timestamp, Transit
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
 
-/// The stream of a busy server passes the snapshot by itself within this time.
+/// On a busy server the stream passes the snapshot within this time.
 const MOMENT: Duration = Duration::from_millis(20);
 /// How long between two attempts to take a snapshot, or to move a stream that stands still.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A transaction of its own in the WAL. Only what is written to disk is in the stream, and an idle server takes its time.
+/// Writes a transaction to the WAL. The stream contains only what is on disk, and an idle server flushes late.
 const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true); \
                     select pg_catalog.pg_logical_emit_message(true, 'rowcast.fence', '')";
 
-/// What ends a snapshot and begins what follows.
+/// The end of a snapshot: separates its rows from the events that follow.
 pub(crate) struct Fence {
     seen: Seen,
     /// When the snapshot was taken.
@@ -44,9 +44,9 @@ pub(crate) struct Fence {
 struct Taken {
     pages: Pages,
     fence: Fence,
-    /// What it sees is in the stream before this position.
+    /// Everything that it sees is in the stream before this position.
     written: Lsn,
-    /// How many transactions the ring had let go of by then.
+    /// How many transactions the ring had dropped by then.
     gone: u64,
 }
 
@@ -68,7 +68,8 @@ pub(crate) fn check(core: &Core, subscription: &Subscription, beginning: Beginni
 }
 
 impl CatchUp {
-    /// Delivers the rows and what the snapshot does not see to a held subscription, and lets it in.
+    /// Delivers the rows, and then the events that the snapshot does not see, to a held subscription, which is live after
+    /// that.
     pub(crate) async fn snapshot(&self) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.core.snapshots.get(), self.core.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
@@ -96,7 +97,7 @@ impl CatchUp {
         self.go_on(from, Some(&fence)).await
     }
 
-    /// `None` when it has ended.
+    /// `None` when the subscription has ended.
     async fn take_snapshot(&self, probe: &Probe) -> Result<Option<Taken>, Failure> {
         let deadline = Instant::now() + SETTLED;
         loop {
@@ -111,7 +112,7 @@ impl CatchUp {
         }
     }
 
-    /// `None` when another one has to be taken.
+    /// `None` when another snapshot has to be taken.
     async fn try_snapshot(
         &self,
         probe: &Probe,
@@ -143,8 +144,8 @@ impl CatchUp {
         Ok(None)
     }
 
-    /// What the snapshot does not see is in the stream behind this position. However much of what it sees came meanwhile,
-    /// and went.
+    /// The position after which the stream has all that the snapshot does not see. The ring may have dropped any number of
+    /// transactions that the snapshot sees.
     fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
         let ring = self.core.ring.lock();
         let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
@@ -163,7 +164,7 @@ impl CatchUp {
         }
     }
 
-    /// An outbox assigns positions after the commits, so it says itself what it has delivered.
+    /// An outbox assigns positions after the commits, so its horizon reports what it has delivered.
     fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
         match self.core.horizon.get() {
             Some(horizon) => horizon.has_passed(&fence.seen),
@@ -171,7 +172,7 @@ impl CatchUp {
         }
     }
 
-    /// Where this cannot be done, on a standby, the stream comes on by itself.
+    /// On a standby this is not possible; there the stream advances without it.
     async fn move_stream(&self) {
         if let Some(horizon) = self.core.horizon.get() {
             return horizon.nudge();
@@ -194,7 +195,8 @@ impl CatchUp {
     }
 }
 
-/// The columns to read. What decides about a row must be among them, or rows would be missing that the stream delivers.
+/// The columns to read. They must include every column that decides about a row, or rows that the stream delivers would
+/// be missing.
 fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -> Result<Vec<usize>, Failure> {
     let columns = subscription.admission.columns();
     let all = || 0..table.columns.len();

@@ -1,4 +1,4 @@
-//! Compiles PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies") as far as the result is exact.
+//! Compiles PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies") where the result is exact.
 //!
 //! The input is a table's policies, as the catalog prints them, and later a role and settings. The result is a
 //! [`RowRule`].
@@ -10,8 +10,8 @@
 //! - Errors never contain the value of a setting.
 //!
 //! ```text
-//!   catalog text ──read──▶ template ──bind──▶ bounds ──▶ All | Decided(predicate) | Delegated { possible, certain, question }
-//!                 once                per principal
+//!   catalog text ──read──▶ template ──bind──▶ bounds ──▶ All | Decided(predicate)
+//!                 once                per principal          | Delegated { possible, certain, question }
 //! ```
 
 mod bind;
@@ -43,12 +43,12 @@ pub use why::{Reason, Why};
 
 use crate::predicate::Predicate;
 
-/// What the policies say to one role with certain settings.
+/// What the policies mean for one role with certain settings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowRule {
     /// No policy applies.
     All,
-    /// This decides.
+    /// This predicate decides.
     Decided(Predicate),
     /// PostgreSQL decides what these two leave open.
     Delegated {
@@ -56,7 +56,7 @@ pub enum RowRule {
         possible: Predicate,
         /// Holds only for rows that are visible for certain.
         certain: Predicate,
-        /// What to ask about the others.
+        /// What PostgreSQL evaluates for the others.
         question: Arc<Question>,
     },
 }
