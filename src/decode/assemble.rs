@@ -47,9 +47,9 @@ pub enum Decoded {
         /// Where its commit record ends: what may be acknowledged once all its events are safe.
         end_lsn: Lsn,
     },
-    /// A watched table has a different shape in the stream than in the catalog that the decoder was given. Returned once
-    /// for each shape, before the first row of that shape: rows before [`Decoder::set_tables`] lack the columns that
-    /// differ.
+    /// A watched table has a different shape in the stream than in the catalog that the decoder was given. Returned
+    /// once for each shape, before the first row of that shape: rows before [`Decoder::set_tables`] lack the columns
+    /// that differ.
     SchemaChanged {
         /// `pg_class.oid`.
         oid: u32,

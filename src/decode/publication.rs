@@ -1,8 +1,8 @@
 //! The content of logical messages: with the prefix `rowcast.publish` `{"topic": …, "tenant": …, "payload": …}`, with
 //! `rowcast.close` an [`Ending`].
 //!
-//! Any role that may call `pg_logical_emit_message` can write one by hand, so a malformed one is set aside with a reason
-//! and does not stop the stream.
+//! Any role that may call `pg_logical_emit_message` can write one by hand, so a malformed one is set aside with a
+//! reason and does not stop the stream.
 
 use std::borrow::Cow;
 

@@ -171,7 +171,8 @@ impl Ring {
     }
 
     /// The position behind which all events are of transactions that `is_unseen` means, now and later, as far as they
-    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any more.
+    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any
+    /// more.
     pub fn before_unseen(&self, is_unseen: impl Fn(u32) -> bool) -> Result<Position, Expired> {
         if self.gone.iter().any(|xid| is_unseen(*xid)) {
             return Err(Expired);
@@ -184,8 +185,8 @@ impl Ring {
         Ok(before.or_else(|| self.position()).unwrap_or_default())
     }
 
-    /// Where the stream stands: a subscription that starts now and later resumes from here misses nothing. `None` before
-    /// anything is known.
+    /// Where the stream stands: a subscription that starts now and later resumes from here misses nothing. `None`
+    /// before anything is known.
     pub fn position(&self) -> Option<Position> {
         let before = self
             .reached

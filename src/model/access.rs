@@ -5,7 +5,7 @@
 pub struct Access {
     /// `pg_class.relowner`.
     pub owner: u32,
-    /// Who has USAGE on the table's schema; [`PUBLIC`](super::PUBLIC) for everybody.
+    /// Roles with USAGE on the table's schema; [`PUBLIC`](super::PUBLIC) stands for all roles.
     pub schema_usage: Box<[u32]>,
     /// Roles with SELECT on the whole table.
     pub select: Box<[u32]>,
@@ -28,7 +28,7 @@ pub struct Policy {
     pub name: Box<str>,
     /// PERMISSIVE: one that says yes is enough; otherwise RESTRICTIVE: each must say yes.
     pub permissive: bool,
-    /// `pg_policy.polroles`; [`PUBLIC`](super::PUBLIC) for everybody.
+    /// `pg_policy.polroles`; [`PUBLIC`](super::PUBLIC) stands for all roles.
     pub roles: Box<[u32]>,
     /// The USING expression as `pg_get_expr` prints it where only `pg_catalog` is searched; without one the policy adds
     /// nothing.

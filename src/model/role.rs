@@ -1,4 +1,5 @@
-//! The roles of the cluster and what they inherit, as PostgreSQL itself resolves it (manual, chapter 22 "Database Roles").
+//! The roles of the cluster and what they inherit, as PostgreSQL itself resolves it (manual, chapter 22 "Database
+//! Roles").
 
 use std::collections::HashMap;
 
@@ -18,8 +19,8 @@ pub struct Role {
     pub bypass_rls: bool,
     /// Whether rowcast's own user may `set role` to it, which asking PostgreSQL for a decision needs.
     pub settable: bool,
-    /// Of the roles that any access list, policy or ownership of a watched table names: those whose privileges this one
-    /// has without `set role` (`pg_has_role(…, 'USAGE')`). Sorted; includes the role itself where it is named.
+    /// The roles whose privileges this one has without `set role` (`pg_has_role(…, 'USAGE')`), among the roles that any
+    /// access list, policy or ownership of a watched table names. Sorted; includes the role itself where it is named.
     pub privileges_of: Box<[u32]>,
 }
 
@@ -29,7 +30,7 @@ impl Role {
         grantee == PUBLIC || grantee == self.oid || self.privileges_of.binary_search(&grantee).is_ok()
     }
 
-    /// Whether it owns what this role owns. Nobody is the owner of everything: an owner that is not known is none.
+    /// Whether it owns what the role `owner` owns. `PUBLIC` here means an unknown owner, so the result is false.
     pub fn is_owner(&self, owner: u32) -> bool {
         owner != PUBLIC && self.has_privileges_of(owner)
     }

@@ -226,8 +226,8 @@ impl Pass<'_> {
         Err(missing)
     }
 
-    /// Names of the columns that an update changed. A row that left the view gets an empty list, because the names would
-    /// reveal something about the image that the subscriber may not see.
+    /// Names of the columns that an update changed. A row that left the view gets an empty list, because the names
+    /// would reveal something about the image that the subscriber may not see.
     fn changed(&mut self) {
         self.body.push(b'[');
         if let Image::Row(change, _) = self.visible.image() {

@@ -1,17 +1,19 @@
 //! Evaluates delegated policies: PostgreSQL decides whether a row image is visible.
 //!
-//! A question is a condition, evaluated as one role with certain settings, and row images as JSON. The result is
-//! a verdict for each image, in the images' order, or the reason why the question cannot be evaluated. The images of one question are
-//! decided by one statement in one read-only transaction of its own; all statements of a trip are on the wire before the
-//! first answer is awaited, so that a trip costs about one round trip however many questions it carries.
+//! A question is a condition, evaluated as one role with certain settings, and row images as JSON. The result is a
+//! verdict for each image, in the images' order, or the reason why the question cannot be evaluated.
 //!
-//! An image that makes the condition raise does not affect other images; no role and no setting outlives its
-//! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
-//! leaves no session behind that is in a transaction. An image that lacks what the
-//! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
+//! - One statement in its own read-only transaction decides all images of a question.
+//! - All statements of a trip are sent before the first answer is awaited. A trip costs about one round trip, with any
+//!   number of questions.
+//! - An image that makes the condition raise does not affect other images.
+//! - A role or setting ends with its transaction, which always ends in ROLLBACK.
+//! - No call lasts longer than [`Probe::patience`]. A call that is dropped does not leave a session in a transaction.
+//! - An image that lacks a column that the condition reads is not sent. An error never makes a row visible.
+//! - Errors never contain a row value or a setting.
 //!
-//! Policies that cannot be asked about, since their texts mean something else than what is stored, are found when the
-//! catalog is read: see [`unbound`].
+//! Policies whose text means something else than what is stored cannot be delegated. They are found when the catalog is
+//! read: see [`unbound`].
 
 mod bind;
 mod error;
@@ -50,7 +52,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Rounds in which PostgreSQL only parsed a statement again. One is usual after a change, and two for a new role.
 const STALE_ROUNDS_MAX: usize = 8;
 
-/// What PostgreSQL says of one image.
+/// PostgreSQL's result for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowVerdict {
     /// The condition is true.
@@ -59,7 +61,8 @@ pub enum RowVerdict {
     Hidden,
     /// It raised an error on this image; the SQLSTATE.
     Raised(Box<str>),
-    /// The statement that this image was in ran into the time limit. Among others' images it may not be to blame.
+    /// The statement with this image ran into the time limit. If it had other images too, one of those may be the
+    /// cause.
     TimedOut,
     /// The time of the call was over before its turn came.
     Unasked,
@@ -74,7 +77,7 @@ pub struct Ask {
     pub images: Vec<Arc<str>>,
 }
 
-/// Sessions of their own, opened when the first question comes.
+/// A pool of separate sessions, opened when the first question arrives.
 pub struct Probe {
     pool: deadpool::managed::Pool<Sessions>,
     statement_timeout: Duration,
@@ -95,8 +98,8 @@ impl Probe {
         Ok(Probe { pool, statement_timeout })
     }
 
-    /// How long a call may take, connecting apart: a statement's time, as much again for others that wait behind it, and
-    /// a moment for the wire.
+    /// How long a call may take, connecting apart: a statement's time, as much again for others that wait behind it,
+    /// and a moment for the wire.
     pub fn patience(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_millis(250)
     }
@@ -140,7 +143,8 @@ impl Probe {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.patience());
         let mut parts = Parts::new(asks);
         let (mut is_lost, mut stale_rounds) = (false, 0);
-        // Whoever is asked gets a statement's time at least: what is not answered then has only itself to blame.
+        // Each question gets at least one statement's time. If it has no answer by then, the question itself is too
+        // slow.
         while !is_lost && stale_rounds < STALE_ROUNDS_MAX && Instant::now() + self.statement_timeout <= deadline {
             let Some(round) = parts.next_round() else { break };
             let answers = session.trip(asks, &round, names, deadline).await;
@@ -154,8 +158,8 @@ impl Probe {
         parts.finish()
     }
 
-    /// A session that has never set what these questions leave unset: a custom setting that was set once is never unset
-    /// again in its session, only empty.
+    /// Gets a session that has never set a setting that these questions leave unset: a custom setting that was set once
+    /// is empty afterwards, not unset, for the rest of its session.
     async fn session(&self, names: &Names) -> Result<Lease, ProbeError> {
         let mut session = self.pool.get().await.map_err(no_session)?;
         let mut unfit = Vec::new();
@@ -164,7 +168,7 @@ impl Probe {
             session = match self.pool.timeout_get(&Timeouts { wait: Some(Duration::ZERO), ..CONNECTING }).await {
                 Ok(another) => another,
                 Err(PoolError::Timeout(_)) => {
-                    // None is left, and one has to make room for a new one.
+                    // The pool is full: close one session to make room for a new one.
                     unfit.pop().map(Object::take);
                     self.pool.get().await.map_err(no_session)?
                 }

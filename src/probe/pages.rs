@@ -182,8 +182,8 @@ impl Scan<'_> {
         Ok(Begun { moment, partitioned: partitioned.unwrap_or_default() })
     }
 
-    /// The condition on the tenant, if there is one. A dropped column is an error: without it, rows of all tenants would
-    /// be read.
+    /// The condition on the tenant, if there is one. A dropped column is an error: without it, rows of all tenants
+    /// would be read.
     async fn of_tenant(&self, session: &ProbeSession) -> Result<Option<String>, Trouble> {
         let Some(index) = self.table.tenant.filter(|_| self.tenant.is_some()) else { return Ok(None) };
         let name = &self.table.columns[index].name;

@@ -104,8 +104,8 @@ async fn finished(sent: [Sent<impl Future<Output = Result<u64, Error>>>; 1]) -> 
     sent.finish().await.map(drop).map_err(|error| Trouble::of(&error, Trouble::Busy))
 }
 
-/// One part in the transaction that is open, and whether the next one was opened. All three requests leave at the first
-/// poll. Without a transaction there would be no role: whatever follows a transaction that was not opened is no answer.
+/// Evaluates one part in the open transaction and opens the next one; returns whether that succeeded. All three
+/// requests are sent at the first poll. The role holds only in a transaction, so results without one do not count.
 async fn step(
     session: &ProbeSession,
     question: &Question,

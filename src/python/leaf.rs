@@ -80,7 +80,7 @@ fn whole<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyInt>>
     value.cast::<PyInt>().ok().filter(|_| !value.is_instance_of::<PyBool>())
 }
 
-/// An integer's digits, however many.
+/// All digits of an integer of any size.
 fn digits(value: &Bound<'_, PyInt>) -> Option<String> {
     if let Ok(small) = value.extract::<i64>() {
         return Some(small.to_string());

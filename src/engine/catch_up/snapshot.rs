@@ -68,8 +68,8 @@ pub(crate) fn check(core: &Core, subscription: &Subscription, beginning: Beginni
 }
 
 impl CatchUp {
-    /// Delivers the rows, and then the events that the snapshot does not see, to a held subscription, which is live after
-    /// that.
+    /// Delivers the rows, and then the events that the snapshot does not see, to a held subscription, which is live
+    /// after that.
     pub(crate) async fn snapshot(&self) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.core.snapshots.get(), self.core.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
@@ -144,8 +144,8 @@ impl CatchUp {
         Ok(None)
     }
 
-    /// The position after which the stream has all that the snapshot does not see. The ring may have dropped any number of
-    /// transactions that the snapshot sees.
+    /// The position after which the stream has all that the snapshot does not see. The ring may have dropped any number
+    /// of transactions that the snapshot sees.
     fn from(&self, fence: &Fence, gone: u64) -> Result<Position, Failure> {
         let ring = self.core.ring.lock();
         let from = ring.before_unseen(|xid| !fence.seen.sees(xid)).map_err(|Expired| expired())?;
