@@ -33,7 +33,7 @@ pub(super) struct SubscriptionField {
     pub source: RootSource,
     /// What the resolver returns; `None` is the event envelope.
     pub returns: Option<TypeRef>,
-    /// Whether what one commit changed is told at once.
+    /// Whether all changes of one commit are delivered in one message.
     pub transactions: bool,
 }
 

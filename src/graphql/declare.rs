@@ -24,7 +24,7 @@ pub struct Field {
     /// The resolver, if the field has one: its results replace the event envelope.
     #[serde(default)]
     pub resolver: Option<Resolver>,
-    /// Whether what one commit changed is told at once.
+    /// Whether all changes of one commit are delivered in one message.
     #[serde(default)]
     pub transactions: bool,
 }
@@ -97,7 +97,7 @@ pub struct Enum {
     pub values: Vec<String>,
 }
 
-/// A declaration together with the table that it names, found in the catalog by whoever binds it.
+/// A declaration together with the table that it names, which the caller found in the catalog.
 #[derive(Clone, Debug)]
 pub struct BoundField {
     /// The declaration.

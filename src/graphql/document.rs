@@ -31,7 +31,7 @@ pub(super) fn parse(
     })
 }
 
-/// The fields that the operations of `query` select directly, whatever schema it was written for.
+/// The fields that the operations of `query` select directly, without regard to a schema.
 pub(super) fn root_fields(limits: &Limits, query: &str) -> Vec<String> {
     let mut parser = Parser::new().recursion_limit(limits.depth_max).token_limit(limits.tokens_max);
     let Ok(document) = parser.parse_ast(query, "request") else { return Vec::new() };

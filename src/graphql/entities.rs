@@ -43,7 +43,7 @@ pub struct EntityRoot {
     pub key: Bytes,
     /// Its name in the response, for paths of errors.
     pub response_key: Box<str>,
-    /// What is asked for, in the order of the response; a row that is unknown or not visible is `null` there.
+    /// The requested rows, in the order of the response, where a row that is unknown or hidden is `null`.
     pub entities: Vec<Entity>,
 }
 
@@ -56,12 +56,13 @@ pub struct Entity {
     pub key: Box<[Value]>,
 }
 
-/// What is selected of the rows of one type.
+/// The selection on the rows of one type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityType {
     /// The table.
     pub table: Arc<Table>,
-    /// The declared fields, as indexes, that give this table's rows as they are: who may use one of them may have rows.
+    /// The declared fields, as indexes, that deliver this table's rows unchanged. A principal that may use one of them
+    /// may fetch rows.
     pub fields: Vec<usize>,
     /// The columns.
     pub row: RowSelection,
@@ -72,7 +73,7 @@ pub struct EntityType {
 pub(super) struct Entities(BTreeMap<String, (Arc<Table>, Vec<usize>)>);
 
 impl Entities {
-    /// Of the fields that this service serves, each with its place among all.
+    /// Collects the entity types of the fields that this service serves, each given with its index among all fields.
     pub(super) fn of<'a>(served: impl Iterator<Item = (usize, &'a SubscriptionField)>) -> Self {
         let (places, fields): (Vec<_>, Vec<_>) = served.unzip();
         let mut by_name = BTreeMap::new();
@@ -103,7 +104,7 @@ impl Entities {
         Ok(text)
     }
 
-    /// What the field `root` of a query asks for.
+    /// Compiles the field `root` of a query.
     pub(super) fn asked(
         &self,
         planner: &Planner<'_>,

@@ -50,7 +50,7 @@ impl<'d> Planner<'d> {
         }
     }
 
-    /// The changes are shared by all who want them in one form, so a client has them in one form.
+    /// Subscriptions share the changes only in the same form, so a selection contains them in one form.
     fn transaction(
         &self,
         field: &SubscriptionField,

@@ -16,7 +16,7 @@ use super::coerce;
 use super::error::{RequestError, RequestErrorKind};
 use super::one_of;
 
-/// Whatever tells of the schema: `__schema`, `__type`, `_service`.
+/// The first field that describes the schema: `__schema`, `__type` or `_service`.
 pub(super) fn introspection<'d>(document: &'d ExecutableDocument, operation: &'d Operation) -> Option<&'d Node<Field>> {
     let is_told = |field: &&Node<Field>| matches!(field.name.as_str(), "__schema" | "__type" | "_service");
     operation.root_fields(document).find(is_told)

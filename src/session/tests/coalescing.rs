@@ -1,4 +1,5 @@
-//! A queue that may fold: of each row the latest word stays, at its own place, and nobody who resumes misses it.
+//! A queue that may fold: the latest event of each row stays at its own position, and a client that resumes does not
+//! miss it.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use super::{position, seconds, text};
 use crate::model::{Datum, Lsn, Operation, OperationId, Position, RowChange, RowKey, Tuple};
 use crate::payload::{Body, Frame};
 
-/// What a frame tells, read back from its text.
+/// The content of a frame, read back from its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     operation: String,
@@ -279,8 +280,8 @@ fn steps() -> impl Strategy<Value = Vec<(usize, News, usize, Option<usize>)>> {
 }
 
 proptest! {
-    /// A reader who applies what it is told, and resumes from any cursor that it was told, ends with the rows as they
-    /// are; cursors rise; leaves and fences are told; every event is counted once.
+    /// A client that applies what it receives, and resumes from any cursor that it received, ends with the current
+    /// rows. Cursors rise; leaves and fences are delivered; every event is counted once.
     #[test]
     fn whoever_resumes_from_any_cursor_knows_every_row(bytes_max in 2000_usize..8000, steps in steps()) {
         let (mut queue, now) = queue(bytes_max);
@@ -334,7 +335,7 @@ fn check_operation(
         }
         prop_assert_eq!(&state, &rows, "who reads to the end knows every row");
     }
-    // Whoever was cut off behind any frame, resumes from its cursor.
+    // A client that was disconnected after any frame resumes from the frame's cursor.
     let mut state = State::new();
     for at in &told {
         apply(&mut state, *at, all[at]);
