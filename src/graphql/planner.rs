@@ -50,7 +50,7 @@ impl<'d> Planner<'d> {
         }
     }
 
-    /// Subscriptions share the changes only in the same form, so a selection contains them in one form.
+    /// Subscriptions share encoded changes, so an operation may select `changes` only once.
     fn transaction(
         &self,
         field: &SubscriptionField,

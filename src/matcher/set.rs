@@ -47,7 +47,7 @@ impl<T: Copy + Ord> Set<T> {
         self.as_slice().iter().chain(many.into_iter().flatten()).copied()
     }
 
-    /// Of these, each once and not none of them.
+    /// A set of these values without duplicates; `values` must not be empty.
     fn of(mut values: Vec<T>) -> Set<T> {
         values.sort_unstable();
         match values[..] {

@@ -3,22 +3,22 @@
 use crate::model::{Operation, Transition};
 use crate::predicate::Truth;
 
-/// What a change means to a view; `None` concerns it not at all.
+/// The transition of a change in a view; `None` if the change does not match.
 ///
-/// | UPDATE: old image | new: true | new: not true | new: cannot be told |
+/// | UPDATE: old image | new: true | new: not true | new: unavailable |
 /// |---|---|---|---|
 /// | true | stay | leave | leave |
 /// | not true | enter | | |
-/// | cannot be told | stay | | |
+/// | unavailable | stay | | |
 ///
-/// "Cannot be told" happens when the replica identity is not FULL. Then
-/// - a row that is in view now is always sent. Whether it was before is not known, and `Enter` is only said where it is
-///   known that it was not, so that a client may count on it; `Stay` is what a client applies by replacing or adding.
-/// - a row that was in view and cannot be proven to be still is taken out (its key was shown before, nothing leaks);
-/// - a row of which it cannot be proven that it was in view does not leave: the key alone would tell of its existence.
+/// An image is unavailable when the replica identity is not FULL. Then:
+/// - A row that is in view now is always delivered, as `Stay` if its old state is not known. `Enter` means that the row
+///   is known not to have been in view, so a client can rely on it. A client applies `Stay` by replacing or adding.
+/// - A row that was in view and is not known to be in view still leaves. Its key was visible before, so nothing leaks.
+/// - A row that is not known to have been in view does not leave: its key alone would reveal that it exists.
 ///
-/// An UPDATE that changed the key is two events: its departure is to a view what a DELETE is, and its arrival what an
-/// INSERT is, since the row was never in view under the new key.
+/// An UPDATE that changed the key is two events. A view treats its departure like a DELETE and its arrival like an
+/// INSERT, because the row was never in view under the new key.
 pub fn transition(operation: Operation, old: Truth, new: Truth) -> Option<Transition> {
     match operation {
         Operation::Insert | Operation::Snapshot | Operation::Arrival => new.is_true().then_some(Transition::Enter),

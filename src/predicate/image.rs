@@ -1,4 +1,4 @@
-//! One row image, with every column read at most once however many conditions look at it.
+//! One row image. Each column is read at most once, even if many conditions read it.
 
 use std::cell::OnceCell;
 

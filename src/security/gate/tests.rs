@@ -146,7 +146,7 @@ fn a_message_is_shown_to_the_tenant_it_names_and_a_nameless_one_on_public_topics
     assert_eq!(admit_topic(&Principal::default(), "alerts", false).unwrap_err().code(), "TENANT_REQUIRED");
 }
 
-/// What an operator is told must be what a subscriber would meet.
+/// The report for an operator must match what a subscriber would get.
 #[test]
 fn the_first_no_of_an_inspection_is_what_admit_says() {
     let access = Access { row_security: true, ..Access::default() };

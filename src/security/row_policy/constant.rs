@@ -66,7 +66,7 @@ impl Value {
     }
 }
 
-/// Why there is no value.
+/// Why a constant has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// PostgreSQL raises: the setting has no value.

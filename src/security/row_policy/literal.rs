@@ -81,7 +81,7 @@ fn cast(inner: &Expr, to: &str) -> Result<Constant, Why> {
             }
             _ => {}
         },
-        // Of a literal that was folded into another type, only the outermost cast is left to do.
+        // PostgreSQL has folded the literal into another type, so only the outermost cast remains.
         Expr::Array(items) => return array_of(items, &to),
         _ => {}
     }

@@ -22,8 +22,8 @@ impl Reads {
     }
 }
 
-/// One condition, as one role with certain settings. Equal questions have equal answers for equal images, so everybody
-/// with the same role and settings shares one.
+/// One condition, evaluated as one role with certain settings. Equal questions have equal answers for equal images, so
+/// all principals with the same role and settings share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The table whose policies these are.
@@ -51,7 +51,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Of the stored trees, in the order in which their texts stand in the condition.
+    /// Collects what the stored trees call, in the order in which their texts stand in the condition.
     pub fn of<'t>(columns: Box<[Box<str>]>, trees: impl Iterator<Item = &'t str>) -> Self {
         let trees: Vec<&str> = trees.collect();
         let casts = trees.iter().any(|tree| tree::has_types(tree));

@@ -29,7 +29,7 @@ const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "
 pub(super) struct Scan {
     /// The first word whose value is of the session, or a system column.
     pub(super) forbidden: Option<Box<str>>,
-    /// It names a row as a whole; perhaps another table's, which is no harm.
+    /// It names a row as a whole. The row may be another table's: a false positive is harmless.
     pub(super) whole_row: bool,
     /// It reads tables or calls functions that are not PostgreSQL's own: the role may lack the privilege, and then
     /// PostgreSQL refuses every SELECT before it looks at a row.

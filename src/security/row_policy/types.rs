@@ -32,7 +32,7 @@ pub(super) enum Type {
     TimestampTz,
     Json,
     Jsonb,
-    /// One that the database defines; what it is, the column that it is compared with tells.
+    /// A type that the database defines; the column that it is compared with determines which one.
     Named(Box<str>),
     Array(Box<Type>),
 }
@@ -66,7 +66,7 @@ impl Type {
         })
     }
 
-    /// Of a column's values.
+    /// The type of a column's values.
     pub(super) fn of(column: &Column) -> Option<Type> {
         match (&column.pg_type, column.type_oid) {
             (PgType::Text, TEXT | VARCHAR) => Some(Type::Text),

@@ -27,9 +27,9 @@ pub enum Why {
     /// Values of two types meet.
     #[error("a comparison of {left} with {right}")]
     CrossType {
-        /// Of the column.
+        /// The column's type.
         left: Box<str>,
-        /// Of the other side.
+        /// The type of the other side.
         right: Box<str>,
     },
     /// A cast that may change or refuse a value.
