@@ -1,8 +1,8 @@
 //! A subscription on its way to the present: what it missed, or the rows that are there, and then what is new.
 //!
-//! The input is a subscription that the index holds and does not match yet, and its [`Beginning`]. It alone gets what it
-//! lacks; with the last of that, under the lock that every new event is delivered under, the index begins to match it. So
-//! it gets no event twice and misses none, and no other subscription waits.
+//! The input is a subscription that the index holds and does not match yet, and its [`Beginning`]. It alone gets what
+//! it lacks; with the last of that, under the lock that every new event is delivered under, the index begins to match
+//! it. So it gets no event twice and misses none, and no other subscription waits.
 
 mod beginning;
 mod give_way;
@@ -47,8 +47,8 @@ impl CatchUp {
         }
     }
 
-    /// What was lost between two streams is made good by the rows that are there, behind whatever of the first stream is
-    /// still on its way to `old`, which this subscription was before it was held.
+    /// Replaces the changes that were lost between two streams by a new snapshot. It follows the events of the first
+    /// stream that are still on their way to `old`, which is this subscription before it was held.
     pub(crate) fn start_anew(self, old: Arc<Subscription>, gap: Failure) -> Result<(), Failure> {
         self.clone().in_background(async move {
             let deadline = Instant::now() + SETTLED;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 /// What runs while the engine serves.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    /// Ends by itself once it is told to stop, after its last word to the server.
+    /// Ends after a request to stop, once it has sent its last status to the server.
     pub(crate) stream: Option<JoinHandle<()>>,
     /// Nobody misses them.
     pub(crate) helpers: Vec<JoinHandle<()>>,

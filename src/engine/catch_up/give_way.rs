@@ -1,5 +1,5 @@
-//! A snapshot holds its table's weakest lock for as long as its client reads. DDL waits for it, and everything else on the
-//! table waits behind the DDL: so a snapshot that is waited for ends.
+//! A snapshot holds its table's weakest lock for as long as its client reads. DDL waits for it, and everything else on
+//! the table waits behind the DDL: so a snapshot that is waited for ends.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::Failure;
 
-/// How long between two looks. Who is waited for at two in a row gives way: most snapshots are over before.
+/// Time between two checks. A snapshot whose lock blocks a statement at two checks in a row gives way. Most snapshots
+/// end before that.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const WAITED_FOR: &str = "

@@ -27,7 +27,7 @@ struct Row {
 }
 
 impl CatchUp {
-    /// Whether all were told; false when it has ended meanwhile.
+    /// Delivers all rows. False if the subscription ended first.
     pub(super) async fn tell_rows(&self, pages: &mut Pages, fence: &Fence) -> Result<bool, Failure> {
         let columns = self.columns();
         let mut rows = ROWS_FIRST;

@@ -111,9 +111,9 @@ impl SessionHandle {
         self.handle(Input::Binary);
     }
 
-    /// The client is this principal; `payload` is a JSON object for the ack. Only an answer to the question counts:
-    /// nobody becomes somebody else in the middle of a conversation. A principal that was revoked since the question was
-    /// asked is refused.
+    /// The client is this principal; `payload` is a JSON object for the ack. Accepted only while the session
+    /// authenticates: a session never changes its principal. A principal that was revoked since the authentication
+    /// began is refused.
     pub fn accept(self: &Arc<Self>, principal: Principal, payload: Option<&str>) {
         let expires = principal.expires_at.map(|at| self.core().clock.instant_of(at));
         let mut conversation = self.conversation.lock();

@@ -1,7 +1,7 @@
 //! What all threads share, and which schema is served at this moment.
 //!
-//! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot enter
-//! the index after the change to the next one, and none can enter after the end was sent to all.
+//! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot
+//! enter the index after the change to the next one, and none can enter after the end was sent to all.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -174,8 +174,8 @@ impl Core {
         Err(Failure::new("POLICY_NEEDS_DATABASE", message))
     }
 
-    /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and repeats
-    /// the server's words, so it goes to the log; clients get its code.
+    /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and
+    /// repeats the server's words, so it goes to the log; clients get its code.
     pub(crate) fn fail(&self, code: &str, reason: &str) {
         tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);
@@ -233,7 +233,7 @@ impl Core {
         *self.serving.write() = Serving::Stopped;
     }
 
-    /// Nobody is asked any more: no policy, no resolver.
+    /// Stops evaluating delegated policies and calling resolvers.
     pub(crate) fn close(&self) {
         self.policies.close();
         self.lanes.close();

@@ -54,7 +54,7 @@ impl Source {
     }
 }
 
-/// Who makes the results.
+/// The source of a subscription's results.
 pub(crate) enum Maker {
     /// The encoder, from the event itself.
     Engine,
@@ -168,8 +168,8 @@ impl Subscription {
             }
     }
 
-    /// Queues a result, or keeps it for its transaction's end. Takes no lock but the queue's and what is before it, so it
-    /// may be called under the index's and the lane's.
+    /// Queues a result, or keeps it for its transaction's end. Takes no lock but the queue's and what is before it, so
+    /// it may be called under the index's and the lane's.
     pub(crate) fn tell(&self, body: Body, stamp: &Stamp, transition: Transition, now: Instant) {
         match &self.grouping {
             Some(grouping) => {

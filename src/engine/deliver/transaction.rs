@@ -2,8 +2,8 @@
 //!
 //! The input is a subscription's results, in commit order, and the end of each transaction, which takes the way of its
 //! events: through the lane of delegated policies, then through its resolver's. The output is one part that begins and
-//! ends, or several within bounds for a large transaction; the last says that it is the last. Nothing is delivered twice,
-//! and no part holds changes of two commits.
+//! ends, or several within bounds for a large transaction; the last says that it is the last. Nothing is delivered
+//! twice, and no part holds changes of two commits.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ enum Whole {
     /// Nothing was delivered yet.
     #[default]
     Nothing,
-    /// The rows of a snapshot, what came meanwhile, and the mark of its end.
+    /// The rows of a snapshot, the events that arrived during it, and its end mark.
     Snapshot,
     /// What one commit changed.
     Commit(Lsn),

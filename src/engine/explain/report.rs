@@ -1,4 +1,4 @@
-//! What is told, in the shape that programs may count on: names are added, never changed.
+//! The report, in a stable form that programs can rely on: names are added, never changed.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ pub(super) struct Row {
     /// What is delivered first where the key changed: the old key alone.
     pub(super) left: Option<Told>,
     pub(super) told: Option<Told>,
-    /// Why nothing is told.
+    /// Why nothing is delivered.
     pub(super) why_not: Option<String>,
 }
 

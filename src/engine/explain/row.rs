@@ -60,7 +60,7 @@ impl Case<'_> {
         &self.table.columns[index].field
     }
 
-    /// What is told of the change, and if nothing is, by whose word.
+    /// What the engine would deliver for the change; if nothing, which rule hides it.
     pub(super) async fn row(&self, sent: Sent, probe: &Probe) -> Row {
         let Sent { operation, old, new, notes } = sent;
         let mut row = Row { operation: operation.name(), notes, ..Row::default() };
@@ -251,7 +251,7 @@ fn is_in_view(judgement: Option<&Judgement>) -> bool {
     judgement.is_some_and(|judgement| judgement.image.in_view)
 }
 
-/// Of a deleted row the old image counts, of every other the new one; the old one can only make it leave.
+/// For a deleted row the old image decides, for every other row the new one; its old image can only make it leave.
 fn why_not(operation: Operation, old: Option<&Judgement>, new: Option<&Judgement>) -> String {
     let (name, judgement) = if operation == Operation::Delete { ("old", old) } else { ("new", new) };
     let refused_by = |judgement: Option<&Judgement>| judgement.and_then(|judgement| judgement.image.refused_by);

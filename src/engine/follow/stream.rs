@@ -31,7 +31,8 @@ pub(crate) struct Stream {
     pub(crate) moved: Arc<Notify>,
     /// The transaction that is open or was last.
     pub(crate) xid: u32,
-    /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
+    /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another
+    /// history.
     pub(crate) known: Option<Seen>,
     /// What was visible before this process served: `authenticate` has read nothing older. `None` once the stream was
     /// interrupted, when numbers may be given again.
@@ -209,8 +210,8 @@ impl Stream {
         Ok(Next::Nothing)
     }
 
-    /// The catalog comes first: it ends every subscription that is older than what it says, and those that keep the rows begin
-    /// again.
+    /// The catalog comes first: it ends every subscription that is older than what it says, and those that keep the
+    /// rows begin again.
     async fn lost(&mut self, table: u32, at: Position) {
         self.core.losses.announce(table, at);
         if !self.is_known() {
@@ -230,7 +231,8 @@ impl Stream {
         }
     }
 
-    /// What comes again was carried out before, and what was visible before this process served concerns no session of it.
+    /// What comes again was carried out before, and what was visible before this process served concerns no session of
+    /// it.
     fn end(&mut self, position: Position, ending: Ending) {
         let was_visible = self.visible.as_ref().is_some_and(|visible| visible.sees(self.xid));
         if self.journal.observe(position) != Novelty::Repeat && !was_visible {
@@ -267,7 +269,8 @@ impl Stream {
 
     fn resumed(&mut self) {
         tracing::info!("the replication stream goes on");
-        // A catalog that was read meanwhile may be that of a server that is not followed any more.
+        // A catalog that was read during the interruption may belong to a server that the engine no longer streams
+        // from.
         self.known = None;
         self.core.metrics.capture_streaming.set(1);
     }
@@ -293,7 +296,7 @@ impl Stream {
         }
     }
 
-    /// Streams from a new slot, and tells everybody that the two streams do not meet.
+    /// Streams from a new slot, and reports the gap between the two streams to all subscriptions.
     async fn begin_anew(mut self, end: &End) -> Result<Self, End> {
         tracing::error!(code = end.code, "changes were lost, every subscriber is told: {}", end.reason);
         self.start_over();

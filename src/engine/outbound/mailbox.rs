@@ -69,7 +69,7 @@ impl Mailbox {
         self.queue.lock().closing().cloned()
     }
 
-    /// An operation begins, which may be told something `behind` what others were told that committed later.
+    /// An operation begins. `behind`: its events may follow other operations' events that committed later.
     pub(crate) fn begins(&self, behind: bool) {
         self.queue.lock().begins(behind);
     }
@@ -104,7 +104,7 @@ impl Mailbox {
         }
     }
 
-    /// Queues an answer of an operation, which is no resting point.
+    /// Queues an answer of an operation. A client cannot resume from it.
     pub(crate) fn answer(&self, operation: &OperationId, frame: Frame, now: Instant) {
         let mut queue = self.queue.lock();
         let pushed = queue.push(operation, frame, None, now);
@@ -165,7 +165,7 @@ impl Mailbox {
         Some(self.slow_client(overflow))
     }
 
-    /// The cursor of the last result that a subscription got, in the history that its failure tells of.
+    /// The cursor of the last result that a subscription got, in the history that its failure refers to.
     pub(crate) fn last_told(&self, progress: &Progress, failure: &Failure) -> Option<String> {
         let _queue = self.queue.lock();
         let origin = failure.told_in().unwrap_or_else(|| self.outbound.history.origin());

@@ -69,7 +69,7 @@ struct Beginner<'a> {
 }
 
 impl Beginner<'_> {
-    /// False when what it was compiled for has been replaced meanwhile.
+    /// False if the schema that it was compiled for has been replaced since.
     fn begin(&self, live: &Arc<Live>, compiled: CompiledSubscription) -> Result<bool, Failure> {
         let core = self.draft.core;
         let (history, origin) = (&core.outbound.history, core.outbound.history.origin());

@@ -88,7 +88,7 @@ impl SessionHandle {
         Ok(())
     }
 
-    /// Unless its client has been quicker: then nobody waits for it, and the id may be another operation's.
+    /// Does nothing if the client completed the operation first: its id may now be another operation's.
     fn answer_later(self: &Arc<Self>, id: &OperationId, reading: SubscriptionId, answer: Result<Bytes, Failure>) {
         let mut conversation = self.conversation.lock();
         if conversation.operations.get(id) != Some(&reading) {

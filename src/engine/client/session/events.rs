@@ -35,7 +35,7 @@ impl SessionHandle {
         begun
     }
 
-    /// The client is done with an operation: nothing more is told of it.
+    /// The client completed an operation: the session sends nothing more for it.
     pub fn end(self: &Arc<Self>, id: &str) {
         self.handle(Input::Completed(id));
     }
@@ -56,16 +56,16 @@ impl SessionHandle {
         text
     }
 
-    /// What is told behind the last frame, when the stream does not end by itself.
+    /// The text after the last frame, if the server ends the stream early.
     pub fn farewell(self: &Arc<Self>) -> Option<Box<str>> {
         // A queue that has overflowed closes a moment before its session does.
         self.end_slow();
         self.conversation.lock().machine.take_farewell()
     }
 
-    /// Where an `EventSource` that loses its stream before the first result may resume. Whoever resumes has that already,
-    /// and so has whoever was told something meanwhile: by the same thread, so this goes out before that. Inside of a
-    /// snapshot nobody can go on from where he is.
+    /// Sends the cursor from which an `EventSource` can resume if it loses its stream before the first result. A client
+    /// that resumes, or that has received a result since, has a cursor already; the same thread sends results, so this
+    /// goes out before them. Inside a snapshot a client cannot resume.
     fn tell_start(&self, conversation: &Conversation, id: &OperationId, here: Option<Cursor>) {
         let (Dialect::Distinct, Some(here)) = (self.dialect, here) else { return };
         let subscription = conversation.operations.get(id).and_then(|id| {

@@ -42,7 +42,7 @@ impl AskedImage {
         AskedImage { json: Some(json), truth: OnceLock::new() }
     }
 
-    /// `Unavailable` while nobody has answered.
+    /// `Unavailable` until there is an answer.
     pub(crate) fn truth(&self) -> Truth {
         self.truth.get().copied().unwrap_or(Truth::Unavailable)
     }
@@ -183,8 +183,9 @@ impl PolicyLane {
         self.queue.lock().judgements.is_empty()
     }
 
-    /// Puts a judgement at the end and tells it at once when nothing is in its way. If the lane's events would exceed
-    /// their bound, whoever this one concerns ends: nobody misses an event in silence.
+    /// Appends a judgement, and delivers it immediately if no undecided one precedes it. If the lane's events would
+    /// exceed their bound, the subscriptions that this event matches end with an error, so that none misses an event
+    /// silently.
     pub(crate) fn enqueue(self: &Arc<Self>, judgement: Judgement, teller: &dyn Teller) {
         let mut queue = self.queue.lock();
         let weight = weight(&judgement);
@@ -203,8 +204,8 @@ impl PolicyLane {
         }
     }
 
-    /// What waits, oldest first, within these bounds; at least one image if there is any. What nobody awaits any more is
-    /// not asked.
+    /// What waits, oldest first, within these bounds; at least one image if there is any. What nobody awaits any more
+    /// is not asked.
     pub(super) fn take(self: &Arc<Self>, images_max: usize, bytes_max: usize) -> Batch {
         let queue = self.queue.lock();
         let mut batch = Batch { lane: Arc::clone(self), tickets: Vec::new() };
@@ -226,8 +227,9 @@ impl PolicyLane {
         batch
     }
 
-    /// Puts the answers in; `None` is asked again. Tells what is decided. Whether something is left to ask: then the lane
-    /// is still with whoever has it in hand, and has to [`come back`](PolicyLane::come_back).
+    /// Stores the answers (`None` is evaluated again) and delivers what is decided. Returns whether something is left
+    /// to evaluate: then the calling worker still holds the lane and has to let it [`come
+    /// back`](PolicyLane::come_back).
     pub(super) fn settle(&self, batch: &Batch, truths: &[Option<Truth>], teller: &dyn Teller) -> bool {
         for (ticket, truth) in batch.tickets.iter().zip(truths) {
             if let Some(truth) = truth {
@@ -236,7 +238,7 @@ impl PolicyLane {
         }
         let mut queue = self.queue.lock();
         queue.release(teller);
-        // The first that is left is undecided, or it would have been told.
+        // The first one left is undecided: otherwise it would have been delivered.
         queue.scheduled = !queue.judgements.is_empty();
         queue.scheduled
     }
@@ -278,7 +280,7 @@ impl PolicyLane {
 }
 
 impl Queue {
-    /// Whoever has the lane in hand still has it.
+    /// The worker that holds the lane keeps it.
     fn clear(&mut self) -> VecDeque<Arc<Judgement>> {
         (self.bytes, self.streak) = (0, Streak::default());
         std::mem::take(&mut self.judgements)

@@ -15,14 +15,15 @@ const SLOW: Duration = Duration::from_millis(50);
 const TRIP: Duration = Duration::from_millis(100);
 /// By how much a batch shrinks after a timeout: 512 images come to one in three steps.
 const SHRINK: usize = 8;
-/// One failure may be chance, and so may five at once: only both together are no passing trouble.
+/// One failure may be chance, and so may five at once. Trouble counts as persistent only if it has this many
+/// failures and lasts for `PERSISTS`.
 const FAILURES: u32 = 5;
 const PERSISTS: Duration = Duration::from_secs(5);
-/// Whoever keeps raising costs the server a statement for each image, and is asked again only after several times as long as
-/// that took: others have the server meanwhile.
+/// A policy that keeps raising errors costs the server a statement for each image. It is evaluated again only after a
+/// pause of this many times the duration, so that other policies can use the server.
 const SHARE: u32 = 8;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
-/// A server that restarts is waited for: the stream comes back as well, and meanwhile brings nothing.
+/// How long workers tolerate lost connections. While a server restarts, the stream brings no events either.
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// Policies of one table as one role, whatever the settings.
@@ -48,8 +49,8 @@ pub(super) enum PolicyState {
     Unknown,
     /// It answered quickly: it shares trips with others.
     Fast,
-    /// It was slow, ran into its timeout, keeps raising, or its session was lost: it is asked alone in the session kept for
-    /// such.
+    /// It was slow, ran into its timeout, keeps raising, or its session was lost: it is asked alone in the session kept
+    /// for such.
     Slow,
 }
 
@@ -121,7 +122,7 @@ impl Policy {
         pause.min(PAUSE_MAX)
     }
 
-    /// Whoever comes next is not held to what was.
+    /// Clears the failures, so that they do not count against the next subscription.
     pub(super) fn forgive(&self) {
         self.0.lock().streak = Streak::default();
     }
@@ -164,7 +165,7 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Whether it is no passing trouble any more.
+    /// Whether the failures persist.
     pub(super) fn note(&mut self, turn: Turn, now: Instant) -> bool {
         let patience = match turn {
             Turn::Passed => return false,

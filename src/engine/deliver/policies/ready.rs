@@ -12,7 +12,7 @@ use super::policy::PolicyState;
 /// Lanes that share one trip at most: each costs the server some 60 us, so others wait a few milliseconds.
 const LANES_MAX: usize = 64;
 
-/// Who comes for work.
+/// The kind of worker that takes work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worker {
     /// It never meets a policy that is known to be slow.

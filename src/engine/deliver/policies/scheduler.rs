@@ -20,7 +20,7 @@ const TRIP_BYTES_MAX: usize = 1024 * 1024;
 
 type Answer = Result<Vec<RowVerdict>, ProbeError>;
 
-/// Who is asked.
+/// The server that evaluates delegated policies.
 pub(crate) trait Asker: Send + Sync + 'static {
     /// An answer for each, with a verdict for each image.
     fn ask_all<'a>(&'a self, asks: &'a [Ask]) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>>;
@@ -135,8 +135,8 @@ impl Office {
     }
 }
 
-/// Nobody else waits for that, and nothing of the lane is decided meanwhile: its order stays. One that nobody holds any more
-/// is forgotten.
+/// Returns the lane after a pause. The pause does not delay other lanes. Nothing of this lane is decided during the
+/// pause, so its order stays. A lane that was dropped during the pause does not return.
 fn return_after(lane: &Arc<PolicyLane>, pause: Duration) {
     if pause.is_zero() {
         return lane.come_back();
@@ -164,10 +164,10 @@ fn turn(answer: &Answer) -> Turn {
     }
 }
 
-/// What each image's answer means; `None` is asked again. An image on which the policies raise is not visible, as no
-/// SELECT shows it; so a row that an UPDATE brings out of such a state enters the view, and what it was before is not
-/// compared with. A timeout is no answer: the server may have been held up, and to hide the row would be to lose it in
-/// silence. One that persists ends the subscription.
+/// Maps each image's answer to a result; `None` is evaluated again. An image on which the policies raise an error is
+/// hidden, because no SELECT shows it. So a row that an UPDATE brings out of such a state enters the view, without a
+/// comparison with its old image. A timeout is not an answer: the server may have been delayed, and hiding the row
+/// would lose it silently. A timeout that persists ends the subscription.
 pub(crate) fn truths(answer: &Answer, images: usize) -> Vec<Option<Truth>> {
     let truth = |verdict: &RowVerdict| match verdict {
         RowVerdict::Visible => Some(Truth::True),

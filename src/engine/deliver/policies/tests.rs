@@ -1,4 +1,4 @@
-//! Lanes and workers with somebody else to ask than PostgreSQL.
+//! Tests of lanes and workers with a substitute for PostgreSQL.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -58,7 +58,7 @@ impl Audience {
     }
 }
 
-/// Keeps what it is told.
+/// Records what is delivered.
 #[derive(Default)]
 struct Told(Mutex<Vec<(u64, Truth)>>);
 
