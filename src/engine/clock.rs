@@ -22,7 +22,7 @@ struct Hand {
 }
 
 impl Clock {
-    /// It stands at `begins` until somebody moves it.
+    /// A clock that stands at `begins` until a test moves it.
     pub(crate) fn by_hand(begins: Timestamp) -> Self {
         Clock(Some(Arc::new(Hand { born: Instant::now(), begins, moved_us: AtomicU64::new(0) })))
     }
@@ -53,7 +53,7 @@ impl Clock {
         self.now() + Duration::from_micros(left).min(Duration::from_hours(100 * 365 * 24))
     }
 
-    /// Whether somebody moves it.
+    /// Whether a test moves it.
     pub(crate) fn is_by_hand(&self) -> bool {
         self.0.is_some()
     }

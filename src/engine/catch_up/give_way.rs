@@ -33,7 +33,7 @@ pub(super) async fn waited_for(pool: Option<&Pool>, process: i32) {
     }
 }
 
-/// A database that does not answer keeps nobody waiting that we know of.
+/// If the database does not answer, no statement is known to wait.
 async fn is_waited_for(pool: &Pool, process: i32) -> bool {
     let Ok(Ok(client)) = timeout(INTERVAL, pool.get()).await else { return false };
     let answer = client.query_one(WAITED_FOR, &[&process]).await;

@@ -50,7 +50,7 @@ pub(crate) struct Core {
     pub(crate) calls: CallQueue,
     pub(crate) encoder: Encoder,
     pub(crate) outbound: Arc<Outbound>,
-    /// Somebody's results may be coalesced; stays. Until then no event's key is read.
+    /// A session's results may be coalesced; never reset. Until it is set, no event's key is read.
     pub(crate) coalesces: AtomicBool,
     /// Those that are open.
     pub(crate) transactions: Transactions,
@@ -162,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
+    /// Refuses a delegated policy when there is no database to evaluate it: a waiting row would look like a hidden one.
     pub(crate) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
         if !self.clock.is_by_hand() {
             return Ok(());

@@ -24,7 +24,7 @@ pub(crate) struct Stamp {
     pub(crate) position: Option<Position>,
     /// Empty without a position.
     pub(crate) cursor: Arc<str>,
-    /// `None` when it is not about one row, and where nobody's results are coalesced.
+    /// `None` when it is not about one row, or when no session coalesces results.
     pub(crate) row: Option<RowKey>,
     pub(crate) committed_at: Timestamp,
 }

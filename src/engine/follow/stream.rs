@@ -47,7 +47,7 @@ pub(crate) struct Stream {
 enum Trouble {
     /// The engine stops.
     Stopped,
-    /// Whatever follows cannot be trusted; the server can send it again.
+    /// The rest of the stream cannot be trusted; the server can send it again.
     Garbled(DecodeError, Lsn),
     /// It will not be better the next time.
     Final(End),
@@ -240,7 +240,7 @@ impl Stream {
         }
     }
 
-    /// An idle database must not keep WAL for events that nobody can ask for any more.
+    /// An idle database must not keep WAL for events that a client can no longer resume from.
     fn release(&mut self) {
         let oldest = self.reach(Lsn::default());
         if let Some(durable) = self.journal.released(oldest) {
@@ -335,7 +335,7 @@ pub(crate) fn history(server: &ServerIdentity) -> History {
     History { origin, left: Arc::clone(&server.left) }
 }
 
-/// Nobody can have subscribed to what was there before.
+/// A client cannot have subscribed to changes before this position.
 async fn live_from(capture: &Capture, refresher: &Refresher) -> Lsn {
     match capture.live_from() {
         Some(position) => position,
