@@ -67,7 +67,7 @@ pub(crate) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
             Ok(Ok(missing)) => missing,
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
-                // A session that does not answer is of no use to whoever would get it next.
+                // A session that does not answer must not go back to the pool.
                 drop(Object::take(client));
                 continue;
             }

@@ -1,8 +1,8 @@
 //! Watches the health of the slots over a session of the engine's pool: how much WAL the server keeps for the engine's
 //! own slot, how close the server is to invalidating it, and which slots of the pool are unclaimed.
 //!
-//! If the slot is in danger, the engine logs it before the server's limit is reached, and gives up part of the replay
-//! window: recent events for resuming clients are worth less than the stream itself.
+//! If the slot is in danger, the engine logs it before the server's limit is reached, and drops the replay window:
+//! recent events for resuming clients are worth less than the stream itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
