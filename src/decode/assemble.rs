@@ -22,7 +22,7 @@ const PREFIX_CLOSE: &str = "rowcast.close";
 /// The watched tables by `pg_class.oid`.
 pub type Tables = HashMap<u32, Arc<Table>>;
 
-/// What one message came to.
+/// The result of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// Nothing to deliver: a change of a table that is not watched, a message with another prefix, a description.
@@ -47,14 +47,14 @@ pub enum Decoded {
         /// Where its commit record ends: what may be acknowledged once all its events are safe.
         end_lsn: Lsn,
     },
-    /// A watched table looks different in the stream than in the catalog that the decoder was given. Told once for each
-    /// shape, before the first row of that shape: rows that come before [`Decoder::set_tables`] lack the columns that
-    /// differ.
+    /// A watched table has a different shape in the stream than in the catalog that the decoder was given. Returned
+    /// once for each shape, before the first row of that shape: rows before [`Decoder::set_tables`] lack the columns
+    /// that differ.
     SchemaChanged {
         /// `pg_class.oid`.
         oid: u32,
     },
-    /// An event trigger says that policies, grants or tables have changed at this place of the stream.
+    /// An event trigger reports that policies, grants or tables changed at this place of the stream.
     CatalogChanged,
     /// The catalog has changed, and changes of a table before this place of the stream may not have been captured.
     ChangesLost {
@@ -63,7 +63,7 @@ pub enum Decoded {
         /// The place.
         at: Position,
     },
-    /// Sessions are to be closed at this place of the stream.
+    /// Sessions must be closed at this place of the stream.
     Ending(Position, Box<Ending>),
     /// A message that cannot be understood was set aside; the stream goes on.
     Ignored(Ignored),
@@ -211,7 +211,7 @@ impl Decoder {
     }
 }
 
-/// All of an event but what happened.
+/// Everything of an event except what happened.
 struct Stamp {
     position: Position,
     committed_at: Timestamp,
@@ -219,7 +219,7 @@ struct Stamp {
 }
 
 impl Transaction {
-    /// Counts one change, whether or not somebody watches it.
+    /// Counts one change, whether or not its table is watched.
     fn stamp(&mut self) -> Result<Stamp, DecodeError> {
         let Transaction { commit_lsn, committed_at, xid, next: ordinal } = *self;
         self.next = ordinal.checked_add(Event::NUMBERS).ok_or(DecodeError::TooManyChanges { commit_lsn })?;
@@ -241,7 +241,7 @@ fn row_change(table: Arc<Table>, operation: Operation, old: Option<Tuple>, new: 
     RowChange { table, operation, old, new }
 }
 
-/// Takes the TOASTed values that the UPDATE did not touch from the old image, where that has them.
+/// Copies TOASTed values that the UPDATE did not change from the old image, if it has them.
 fn fill_unchanged(new: Tuple, old: &Tuple) -> Tuple {
     if !new.values().contains(&Datum::Unchanged) {
         return new;

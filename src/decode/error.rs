@@ -1,12 +1,12 @@
-//! What can be wrong with a stream. Every offset counts from the message's tag; no row value is ever told.
+//! Errors in a stream. Every offset counts from the message's tag; an error never contains a row value.
 
 use crate::model::Lsn;
 
 /// The stream cannot be trusted from here on.
 ///
-/// The connection has to be dropped and the decoder [`reset`](super::Decoder::reset): the server repeats the
-/// transaction from its beginning. If the same error comes back at the same place, it is a defect of the server, of
-/// something between, or of rowcast.
+/// The caller must drop the connection and [`reset`](super::Decoder::reset) the decoder: the server repeats the
+/// transaction from its beginning. If the same error occurs again at the same place, the defect is in the server, in
+/// something between, or in rowcast.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

@@ -1,10 +1,14 @@
-//! Bytes become names, once: the messages of PostgreSQL's `pgoutput` plugin (protocol version 1) to shared events.
+//! Decodes messages of PostgreSQL's `pgoutput` plugin (protocol version 1) into shared events.
 //!
-//! What comes in: one message at a time, as the server framed it, and the watched tables. What is promised: every fact
-//! that the wire keeps is kept (NULL, an unchanged TOAST value and a column that was not sent stay three things),
-//! values are slices of the message, an event's position depends on the transaction alone and not on who watches what,
-//! and bytes that PostgreSQL would not send are an error with a name and an offset. What is never done: no panic on any
-//! input, no socket, no clock, no guess at a value.
+//! The decoder takes one message at a time, as the server framed it, and the watched tables. It returns the events that
+//! these messages describe.
+//!
+//! - The decoder keeps every distinction of the wire format: NULL, an unchanged TOAST value and a column that was not
+//!   sent remain three different things.
+//! - Values are slices of the message.
+//! - An event's position depends on its transaction alone, not on which tables are watched.
+//! - Bytes that PostgreSQL would not send are an error with a name and an offset. No input causes a panic.
+//! - The decoder uses no socket and no clock, and never guesses a value.
 //!
 //! ```text
 //!  Begin   Relation   Insert … Update … Delete … Truncate … Message   Commit
@@ -13,7 +17,7 @@
 //!            -> table columns
 //! ```
 //!
-//! [`json`] is the second half: a value's text to its JSON form, straight into the payload's buffer.
+//! [`json`] converts a value's text to JSON and writes it directly into the payload's buffer.
 
 mod assemble;
 mod cursor;

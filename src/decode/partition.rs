@@ -1,10 +1,10 @@
 //! Which partitions of a table send key-only old images under their root's name.
 //!
 //! With `publish_via_partition_root` a row carries its root's OID and is marked by the *root's* replica identity, while
-//! its old image was logged by the *partition's*, which a partition does not inherit. A root with identity FULL and a
-//! partition without sends an image marked whole in which all but the key are NULL: taken at its word it would tell
-//! NULLs that never were. The server describes a partition right after its root and right before its first row, so
-//! three messages in a row say which partition belongs to which root:
+//! its old image was logged by the *partition's*, which a partition does not inherit. If the root has identity FULL and
+//! the partition does not, the server sends an image that is marked whole but has NULL in all columns except the key:
+//! these NULLs are not values of the row. The server describes a partition right after its root and right before its
+//! first row, so three messages in a row show which partition belongs to which root:
 //!
 //! ```text
 //!  Idle ──Relation root──▶ Described(root) ──Relation leaf──▶ Paired(root, leaf) ──row of root──▶ learned, Idle
@@ -43,7 +43,7 @@ impl Partitions {
         };
     }
 
-    /// A row came under the name of `relation`. Tells whether an old image marked whole is whole.
+    /// A row came under the name of `relation`. Returns whether an old image marked whole is whole.
     pub(super) fn row(&mut self, relation: u32) -> bool {
         if let Step::Paired { root, leaf, full } = std::mem::take(&mut self.step)
             && root == relation

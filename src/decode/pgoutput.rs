@@ -1,7 +1,8 @@
-//! One message of the `pgoutput` plugin, protocol version 1 (manual, section 55.9 "Logical Replication Message Formats").
+//! Parses one message of the `pgoutput` plugin, protocol version 1 (manual, section 55.9 "Logical Replication Message
+//! Formats").
 //!
-//! Row images stay undecoded behind a [`Row`] until somebody wants them: a row of a table that nobody watches costs
-//! five bytes of reading. Streamed (version 2) and two-phase (version 3) messages are not asked for and are refused.
+//! A [`Row`] decodes its images only when they are needed: a row of a table that is not watched costs five bytes of
+//! reading. Streamed (version 2) and two-phase (version 3) messages are not requested and are refused.
 
 use bytes::Bytes;
 
@@ -46,7 +47,7 @@ pub(super) enum Message<'a> {
     Logical { transactional: bool, prefix: &'a str, content: Bytes },
 }
 
-/// What a Relation message says of a table.
+/// A table as a Relation message describes it.
 pub(super) struct Description<'a> {
     pub(super) oid: u32,
     pub(super) schema: &'a str,

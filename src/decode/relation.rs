@@ -1,8 +1,8 @@
-//! What the stream calls a table's columns, against what the catalog calls them.
+//! Pairs a table's columns in the stream with its columns in the catalog.
 //!
-//! The two move apart: the stream tells the shape that a table had when the row was written, the catalog the shape it
-//! has now. Columns are paired by name and type; a column that only one side knows, or that has another type there, is
-//! dropped from the row or `Absent` in it, never guessed at.
+//! The two can differ: the stream has the shape that a table had when the row was written, the catalog has the current
+//! shape. Columns are paired by name and type. A column that only one side has, or that has another type on the other
+//! side, is dropped from the row or `Absent` in it, never guessed.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl Relation {
         &self.shape
     }
 
-    /// `None` when nobody watches the table.
+    /// `None` when the table is not watched.
     pub(super) fn watched(&self) -> Option<&Watched> {
         self.watched.as_ref()
     }

@@ -1,8 +1,8 @@
 //! A subscription on its way to the present: what it missed, or the rows that are there, and then what is new.
 //!
-//! The input is a subscription that the index holds and does not match yet, and its [`Beginning`]. It alone gets what it
-//! lacks; with the last of that, under the lock that every new event is delivered under, the index begins to match it. So
-//! it gets no event twice and misses none, and no other subscription waits.
+//! The input is a subscription that the index holds and does not match yet, and its [`Beginning`]. It alone gets what
+//! it lacks; with the last of that, under the lock that every new event is delivered under, the index begins to match
+//! it. So it gets no event twice and misses none, and no other subscription waits.
 
 mod beginning;
 mod give_way;

@@ -1,7 +1,8 @@
 //! The connected clients: sessions, and the registered subscriptions that end as sessions do.
 //!
-//! A session carries a conversation out: it subscribes in the core and closes its mailbox. What ends clients from outside
-//! comes together here: revokes, tokens that expire, lost changes, slow readers, the engine's stop.
+//! A session carries out the actions of its conversation: it subscribes in the core and closes its mailbox. This module
+//! also ends clients for reasons outside the conversation: revokes, expired tokens, lost changes, slow clients and the
+//! engine's stop.
 
 mod expiring;
 mod gap;

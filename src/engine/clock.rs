@@ -1,8 +1,8 @@
-//! What time it is for one engine: the machine's, or what a test says.
+//! The clock of one engine: the machine's time, or the time that a test sets.
 //!
-//! What is promised: a clock that is moved by hand stands still in between, and its two faces, the monotonic one and the
-//! calendar's, move together. What is never done: it does not pace anything. Rates, the waiting of a thread and whatever
-//! concerns a server go by the machine's own time.
+//! - A clock that a test moves stands still between the moves.
+//! - Its monotonic time and its calendar time move together.
+//! - The clock does not pace anything: rates, waiting threads and everything about a server use the machine's own time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ struct Hand {
 }
 
 impl Clock {
-    /// It stands at `begins` until somebody moves it.
+    /// A clock that stands at `begins` until a test moves it.
     pub(crate) fn by_hand(begins: Timestamp) -> Self {
         Clock(Some(Arc::new(Hand { born: Instant::now(), begins, moved_us: AtomicU64::new(0) })))
     }
@@ -53,7 +53,7 @@ impl Clock {
         self.now() + Duration::from_micros(left).min(Duration::from_hours(100 * 365 * 24))
     }
 
-    /// Whether somebody moves it.
+    /// Whether a test moves it.
     pub(crate) fn is_by_hand(&self) -> bool {
         self.0.is_some()
     }

@@ -18,6 +18,6 @@ use tokio::task::JoinHandle;
 pub(crate) struct Tasks {
     /// Ends by itself after a stop, once it has confirmed its position to the server.
     pub(crate) stream: Option<JoinHandle<()>>,
-    /// Nobody misses them.
+    /// Background tasks, which are aborted when the engine stops.
     pub(crate) helpers: Vec<JoinHandle<()>>,
 }

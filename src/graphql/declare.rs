@@ -97,7 +97,7 @@ pub struct Enum {
     pub values: Vec<String>,
 }
 
-/// A declaration together with the table that it names, found in the catalog by whoever binds it.
+/// A declaration together with the table that it names, which the caller found in the catalog.
 #[derive(Clone, Debug)]
 pub struct BoundField {
     /// The declaration.

@@ -1,7 +1,8 @@
-//! Text to a valid document, kept for the next subscriber who sends the same text.
+//! Parses and validates a request's text, and caches the document for later requests with the same text.
 //!
-//! What is promised: limits are checked before anything is expanded, each error has graphql-js's words where we know
-//! them, and no document that failed is kept.
+//! - Limits are checked before anything is expanded.
+//! - Errors use the wording of graphql-js where it is known.
+//! - A document that failed is not cached.
 
 use apollo_compiler::ast::Selection;
 use apollo_compiler::parser::Parser;
@@ -30,7 +31,7 @@ pub(super) fn parse(
     })
 }
 
-/// The fields that the operations of `query` select directly, whatever schema it was written for.
+/// The fields that the operations of `query` select directly, without regard to a schema.
 pub(super) fn root_fields(limits: &Limits, query: &str) -> Vec<String> {
     let mut parser = Parser::new().recursion_limit(limits.depth_max).token_limit(limits.tokens_max);
     let Ok(document) = parser.parse_ast(query, "request") else { return Vec::new() };

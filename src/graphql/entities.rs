@@ -1,8 +1,10 @@
-//! `_entities`: a gateway's references to rows, compiled to keys and columns.
+//! Compiles the `_entities` field: a gateway's references to rows become keys and columns.
 //!
-//! What comes in: representations, which are objects with a `__typename` and a key. What is promised: each names a type
-//! whose rows this service gives, with a complete key in canonical form. This module fetches nothing and admits no
-//! principal: the caller must apply the gate.
+//! The input is the list of representations: objects with a `__typename` and a key.
+//!
+//! - Each compiled reference names a type whose rows this service provides, with a complete key in canonical form.
+//! - This module does not fetch rows.
+//! - This module makes no security decision: the caller must apply the gate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -41,7 +43,7 @@ pub struct EntityRoot {
     pub key: Bytes,
     /// Its name in the response, for paths of errors.
     pub response_key: Box<str>,
-    /// What is asked for, in the order of the response; a row that is unknown or not visible is `null` there.
+    /// The requested rows, in the order of the response, where a row that is unknown or hidden is `null`.
     pub entities: Vec<Entity>,
 }
 
@@ -54,7 +56,7 @@ pub struct Entity {
     pub key: Box<[Value]>,
 }
 
-/// What is selected of the rows of one type.
+/// The selection on the rows of one type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityType {
     /// The table.
@@ -101,7 +103,7 @@ impl Entities {
         Ok(text)
     }
 
-    /// What the field `root` of a query asks for.
+    /// Compiles the field `root` of a query.
     pub(super) fn asked(
         &self,
         planner: &Planner<'_>,

@@ -11,7 +11,7 @@ pub enum SchemaError {
         /// The field.
         field: String,
     },
-    /// The table of a field was not found by whoever bound it.
+    /// The table of a field is not in the catalog.
     #[error(
         "subscription field {field:?} names table {table:?}, which is not watched; \
          run `select rowcast.watch('{table}')` or correct the name"
@@ -76,7 +76,7 @@ pub enum SchemaError {
         /// Where it stands.
         place: String,
     },
-    /// A reference to a type that nobody defines.
+    /// A reference to a type that is not defined.
     #[error(
         "{place} refers to type {name}, which is not defined; it may be a scalar, the row type of a declared table, \
          or a type that the resolver brings"

@@ -1,8 +1,8 @@
 //! The words of Apollo Federation 2: what a subgraph's text has beyond the schema, and what its executable schema has.
 //!
-//! A type is an entity when its table has a primary key that a gateway can carry. Rows are given by their key only where
-//! a field gives the event envelope: what a resolver alone gives out, it may have changed or held back, so its type has
-//! a key that is not resolvable here.
+//! A type is an entity when its table has a primary key that a gateway can carry. Rows are given by their key only
+//! where a field gives the event envelope: what a resolver alone gives out, it may have changed or held back, so its
+//! type has a key that is not resolvable here.
 
 use std::sync::Arc;
 

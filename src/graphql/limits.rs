@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::error::{RequestError, RequestErrorKind};
 
-/// Limits of one request, as `Settings.request` has them. Worst case of work: `fields_max` selections in the plan, and for a query
-/// `introspection_lists_max` passes over a list of the schema.
+/// Limits of one request, as `Settings.request` has them. Worst case of work: `fields_max` selections in the plan, and
+/// for a query `introspection_lists_max` passes over a list of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

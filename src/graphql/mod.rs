@@ -1,8 +1,9 @@
-//! The schema that tables and declarations make, and documents compiled to plans.
+//! Builds the GraphQL schema from tables and declared fields, and compiles requests to plans.
 //!
-//! What comes in: tables, declared fields, requests. What is promised: equal selections share one [`Plan`], limits hold
-//! before anything is expanded, errors have the words and places that GraphQL clients know. What is never done: no
-//! parsing, validation or lookup by name once an event is there; that is all in the plan.
+//! - Equal selections share one [`Plan`].
+//! - Limits are checked before anything is expanded.
+//! - Errors have the messages and locations that GraphQL clients expect.
+//! - The plan contains everything that an event needs: nothing is parsed, validated or looked up by name per event.
 //!
 //! ```text
 //! declare + Table ─▶ assemble ─▶ sdl ─▶ GraphSchema

@@ -1,4 +1,5 @@
-//! `__Type.isOneOf` of the specification's September 2025 edition (section 4.2.2), which apollo-compiler does not resolve.
+//! `__Type.isOneOf` of the specification's September 2025 edition (section 4.2.2), which apollo-compiler does not
+//! resolve.
 //!
 //! The query is executed with `kind` in its place, under a marked response key, and the marks in the response are then
 //! replaced: `false` for an input object, since no schema of ours has a `@oneOf`, and `null` for all other types.

@@ -20,7 +20,7 @@ pub struct Plan {
     pub response_key: Box<str>,
     /// What stands under it, or, in transactions, for each change.
     pub root: PlanRoot,
-    /// What stands around the changes of a transaction; `None` if each is delivered by itself.
+    /// The fields around the changes of a transaction; `None` if each change is delivered separately.
     pub transaction: Option<TransactionSelection>,
 }
 
@@ -42,7 +42,7 @@ pub struct TransactionField {
     pub value: TransactionValue,
 }
 
-/// What a field of a transaction tells.
+/// The value of a transaction's field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TransactionValue {
     /// `__typename`, as JSON.
@@ -66,7 +66,7 @@ pub enum PlanRoot {
     Event(EventSelection),
     /// The envelope of a publication, written by the engine.
     Topic(TopicSelection),
-    /// A resolver's result, walked by whoever calls the resolver.
+    /// A resolver's result, encoded by the resolver's caller.
     Value(Shape),
 }
 
@@ -113,7 +113,7 @@ pub struct EventField {
     pub value: EventValue,
 }
 
-/// What a field of the envelope tells.
+/// The value of an envelope's field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventValue {
     /// `__typename`, as JSON.
@@ -124,7 +124,7 @@ pub enum EventValue {
     Transition,
     /// The row; null when it left the view.
     Row(RowSelection),
-    /// The key; null when there is no row.
+    /// The key; null for an event without a row.
     Key(RowSelection),
     /// The fields whose columns changed.
     Changed,
@@ -152,7 +152,7 @@ pub struct ColumnField {
     pub value: ColumnValue,
 }
 
-/// What a field of a row tells.
+/// The value of a row's field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnValue {
     /// `__typename`, as JSON.
@@ -184,7 +184,7 @@ pub struct TopicField {
     pub value: TopicValue,
 }
 
-/// What a field of a publication's envelope tells.
+/// The value of a field in a publication's envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicValue {
     /// `__typename`, as JSON.
@@ -212,7 +212,7 @@ pub enum Shape {
     Leaf(LeafKind),
     /// An object, a mapping or anything with attributes.
     Object(ObjectShape),
-    /// `__typename`: these bytes, whatever the value is.
+    /// `__typename`: these bytes for every value.
     Constant(Bytes),
 }
 

@@ -50,7 +50,7 @@ impl<'d> Planner<'d> {
         }
     }
 
-    /// The changes are shared by all who want them in one form, so a client has them in one form.
+    /// Subscriptions share encoded changes, so an operation may select `changes` only once.
     fn transaction(
         &self,
         field: &SubscriptionField,

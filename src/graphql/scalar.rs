@@ -70,7 +70,7 @@ impl Scalar {
         Self::ALL.into_iter().find(|scalar| scalar.name() == name)
     }
 
-    /// What the schema says of it; `None` for the specification's own, which nobody defines.
+    /// Its description in the schema; `None` for the specification's own scalars, which a schema does not define.
     pub(super) fn description(self) -> Option<&'static str> {
         Some(match self {
             Scalar::Int | Scalar::Float | Scalar::String | Scalar::Boolean | Scalar::Id => return None,
@@ -152,7 +152,8 @@ fn int(value: &Value) -> Result<Value, String> {
     Ok(Value::from(number as i64))
 }
 
-/// Whether no digit of a number is lost in an `f64`: of more than 15 significant ones it may be, and no `Int` has as many.
+/// Whether no digit of a number is lost in an `f64`: of more than 15 significant ones it may be, and no `Int` has as
+/// many.
 fn is_exact(value: &Value) -> bool {
     let text = value.as_number().map_or("", |number| number.as_str());
     let mantissa = text.split(['e', 'E']).next().unwrap_or(text).replace(['-', '.'], "");

@@ -31,7 +31,7 @@ use crate::model::{Request, Table};
 /// What the developer may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Whether clients may ask for the schema. Default: yes.
+    /// Whether clients may query the schema. Default: yes.
     pub introspection: bool,
     /// How large requests may be.
     pub limits: Limits,
@@ -80,7 +80,7 @@ pub struct Arguments {
     pub operations: Option<Vec<model::Operation>>,
     /// `after`: the cursor behind which to go on.
     pub after: Option<Box<str>>,
-    /// `snapshot`: the rows that are there come first.
+    /// `snapshot`: the current rows come first.
     pub snapshot: bool,
 }
 
@@ -157,7 +157,8 @@ impl GraphSchema {
         }
     }
 
-    /// The fields that a request selects directly, also those that this schema does not have; none of what is too large.
+    /// The fields that a request selects directly, also those that this schema does not have; none of what is too
+    /// large.
     pub(crate) fn root_fields(&self, request: &Request) -> Vec<String> {
         let limits = &self.options.limits;
         if limits.check_text(&request.query).is_ok() { root_fields(limits, &request.query) } else { Vec::new() }
@@ -199,8 +200,8 @@ impl GraphSchema {
         Ok(Operation::Query(answer))
     }
 
-    /// Whether the request asks for the schema, which costs some thousand times what a subscription does. What cannot be read
-    /// does not.
+    /// Whether the request queries the schema, which costs about a thousand times as much as a subscription. False for
+    /// a request that cannot be parsed.
     pub fn introspects(&self, request: &Request) -> bool {
         // Most do not, and need not be looked up for it.
         if !["__schema", "__type", "_service"].iter().any(|name| request.query.contains(name)) {

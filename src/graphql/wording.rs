@@ -99,7 +99,7 @@ fn did_you_mean<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String 
     }
 }
 
-/// The validator tells the way back to the fragment, beginning with its name.
+/// The validator lists the path back to the fragment, beginning with its name.
 fn cycle(message: &str, fragment: &str) -> String {
     let way: Vec<_> = message.split_once(" via ").map_or("", |(_, way)| way).split(", ").skip(1).collect();
     let way: Vec<_> = way.into_iter().rev().collect();

@@ -30,7 +30,7 @@ pub struct Durable {
 }
 
 impl Durable {
-    /// The LSN to confirm: nothing before it is wanted by anybody, ever.
+    /// The LSN to confirm: nothing before it will be needed again.
     pub fn lsn(self) -> Lsn {
         self.confirmed
     }
@@ -48,7 +48,7 @@ pub enum Novelty {
     New,
     /// It was delivered before the connection was lost.
     Repeat,
-    /// Committed before this process started to serve: nobody could have subscribed to it.
+    /// Committed before this process started to serve, so no subscription could match it.
     Backlog,
 }
 
@@ -93,7 +93,7 @@ impl Journal {
         (!self.in_transaction).then(|| self.advance(wal_end, oldest))
     }
 
-    /// Events were let go of while nothing came.
+    /// Events were dropped while no event arrived.
     pub fn released(&mut self, oldest: Option<Lsn>) -> Option<Durable> {
         self.keepalive(Lsn::default(), oldest)
     }

@@ -13,7 +13,7 @@ use crate::model::{Event, Lsn, Position};
 /// than a server finishes in the tenth of a second that this takes.
 const GONE_MAX: usize = 65_536;
 
-/// How much is kept for subscribers who come back.
+/// Bounds of the replay window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Bytes of events.
@@ -32,7 +32,7 @@ pub struct Ring {
     newest: Option<Position>,
     reached: Lsn,
     live_from: Lsn,
-    /// The latest transactions of which something was let go, in commit order.
+    /// The latest transactions of which events were dropped, in commit order.
     gone: VecDeque<u32>,
     /// How many those were since the beginning.
     gone_total: u64,
@@ -119,18 +119,18 @@ impl Ring {
         }
     }
 
-    /// How many transactions were let go of, to ask later whether the ring still [remembers](Self::remembers) the rest.
+    /// How many transactions were dropped. The caller passes this to [`remembers`](Self::remembers) later.
     pub fn gone(&self) -> u64 {
         self.gone_total
     }
 
-    /// Whether all are remembered that were let go of since there were so many. Then [`before_unseen`](Self::before_unseen)
-    /// knows of all that it did not know of at that time.
+    /// Whether the ring still lists every transaction that it dropped since the count was `since`. Then
+    /// [`before_unseen`](Self::before_unseen) takes all of them into account.
     pub fn remembers(&self, since: u64) -> bool {
         self.gone_total.checked_sub(since).is_some_and(|newly| newly <= self.gone.len() as u64)
     }
 
-    /// When to [trim](Self::trim) what nobody adds to; late enough that many go at once.
+    /// When to [trim](Self::trim) a ring that receives no events; late enough that many are dropped at once.
     pub fn trim_at(&self) -> Option<Instant> {
         let age_max = self.window.age_max;
         self.kept.front().and_then(|oldest| oldest.since.checked_add(age_max + age_max / 32))
@@ -171,7 +171,8 @@ impl Ring {
     }
 
     /// The position behind which all events are of transactions that `is_unseen` means, now and later, as far as they
-    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any more.
+    /// have come: the one before the first of them, or where the stream stands. `Expired` when one is not kept any
+    /// more.
     pub fn before_unseen(&self, is_unseen: impl Fn(u32) -> bool) -> Result<Position, Expired> {
         if self.gone.iter().any(|xid| is_unseen(*xid)) {
             return Err(Expired);
@@ -184,8 +185,8 @@ impl Ring {
         Ok(before.or_else(|| self.position()).unwrap_or_default())
     }
 
-    /// Where the stream stands: a subscription that starts now and later resumes from here misses nothing. `None` before
-    /// anything is known.
+    /// Where the stream stands: a subscription that starts now and later resumes from here misses nothing. `None`
+    /// before anything is known.
     pub fn position(&self) -> Option<Position> {
         let before = self
             .reached

@@ -4,7 +4,7 @@ use super::interval::Interval;
 use crate::model::Table;
 use crate::predicate::{Comparison, Predicate, Scalar};
 
-/// A composite key has at most this many columns; more would tell candidates apart no further.
+/// A composite key has at most this many columns; more would hardly reduce the candidates.
 const KEY_COLUMNS_MAX: usize = 4;
 /// Memberships multiply keys: an entry stands under at most this many of them.
 const KEYS_MAX: usize = 64;
@@ -61,8 +61,8 @@ impl<'p> Access<'p> {
     }
 }
 
-/// Without statistics the schema must tell: the tenant first, then the primary key, then single values before
-/// memberships. Further columns join the key while their values do not multiply it beyond the bound.
+/// Without statistics, the schema determines the order: the tenant first, then the primary key, then single values
+/// before memberships. Further columns join the key as long as their values do not multiply it beyond the bound.
 fn key<'p>(table: &Table, conjuncts: &'p [Predicate]) -> Vec<Pinned<'p>> {
     let mut pinned: Vec<_> = conjuncts.iter().filter_map(pin).collect();
     pinned.sort_by_key(|pin| {

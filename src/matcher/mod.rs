@@ -14,7 +14,7 @@
 //!            └ (never)    cannot hold for any row: kept, never looked at
 //! ```
 //!
-//! One owner inserts and removes; a search takes `&self` and a [`Scratch`]. There are no locks.
+//! One owner inserts and removes; a search takes `&self` and a [`Scratch`]. The index uses no locks.
 
 mod access;
 mod entry;
@@ -59,7 +59,7 @@ pub struct Match {
     pub id: SubscriptionId,
     /// What the change means to its view.
     pub transition: Transition,
-    /// Whether the row was in view; `Unavailable` also where there is no old image.
+    /// Whether the row was in view; `Unavailable` also without an old image.
     pub old: Truth,
     /// Whether it is in view now.
     pub new: Truth,
@@ -166,7 +166,7 @@ impl Matcher {
         &scratch.matches
     }
 
-    /// Each candidate is evaluated once per image. An image that is not there tells nothing.
+    /// Evaluates each candidate once per image. A missing image decides nothing.
     fn decide(
         &self,
         operation: Operation,

@@ -28,7 +28,7 @@ pub struct Policy {
     pub name: Box<str>,
     /// PERMISSIVE: one that says yes is enough; otherwise RESTRICTIVE: each must say yes.
     pub permissive: bool,
-    /// `pg_policy.polroles`; [`PUBLIC`](super::PUBLIC) for everybody.
+    /// `pg_policy.polroles`; [`PUBLIC`](super::PUBLIC) stands for all roles.
     pub roles: Box<[u32]>,
     /// The USING expression as `pg_get_expr` prints it where only `pg_catalog` is searched; without one the policy adds
     /// nothing.

@@ -11,8 +11,8 @@ use super::{Column, Datum, Lsn, Table, Tuple};
 pub struct Position {
     /// `Begin.final_lsn`: known before the first change of the transaction arrives.
     pub commit_lsn: Lsn,
-    /// 0 for the first event of the transaction, then in steps of [`Event::NUMBERS`]. Changes of tables that nobody
-    /// watches are counted as well, so the number does not depend on the set of watched tables.
+    /// 0 for the first event of the transaction, then in steps of [`Event::NUMBERS`]. Changes of tables that are not
+    /// watched are counted as well, so the number does not depend on the set of watched tables.
     pub ordinal: u32,
 }
 
@@ -40,13 +40,14 @@ pub enum Change {
     Row(RowChange),
     /// A table was emptied.
     Truncate(Arc<Table>),
-    /// Somebody called `rowcast.publish`.
+    /// A call of `rowcast.publish`.
     Message(Message),
     /// The snapshot of one subscription is complete. Never in the stream.
     SnapshotEnd(Arc<Table>),
 }
 
-/// A changed row: INSERT, SNAPSHOT and an arrival have `new`, DELETE and a departure have `old`, UPDATE has `new` and, as far as the replica identity gives it, `old`.
+/// A changed row: INSERT, SNAPSHOT and an arrival have `new`, DELETE and a departure have `old`, UPDATE has `new` and
+/// as much of `old` as the replica identity provides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowChange {
     /// The table (the root, when a partition changed).
@@ -89,7 +90,7 @@ pub enum Operation {
     Message,
     /// `SNAPSHOT`: nothing was done, the row was there.
     Snapshot,
-    /// `SNAPSHOT_END`: there are no more of these.
+    /// `SNAPSHOT_END`: the snapshot is complete.
     SnapshotEnd,
 }
 
@@ -164,8 +165,8 @@ impl Event {
         size_of::<Event>() + values
     }
 
-    /// The same in the shape that its table has in `table`: columns are paired by name and type, and what the event does
-    /// not have is `Absent`.
+    /// The same in the shape that its table has in `table`: columns are paired by name and type, and what the event
+    /// does not have is `Absent`.
     #[must_use]
     pub fn reshaped(&self, table: &Arc<Table>) -> Event {
         let change = match &self.change {
@@ -179,7 +180,7 @@ impl Event {
 }
 
 impl RowChange {
-    /// The halves of an UPDATE that changed the primary key, as far as the old image tells.
+    /// The halves of an UPDATE that changed the primary key, as far as the old image contains the key.
     pub fn halves(&self) -> Option<[RowChange; 2]> {
         let (Operation::Update, Some(old), Some(new)) = (self.operation, &self.old, &self.new) else { return None };
         let half = |operation, old, new| RowChange { table: Arc::clone(&self.table), operation, old, new };

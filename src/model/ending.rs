@@ -1,4 +1,4 @@
-//! A request to close the sessions of some principals, as the application gives it or as the stream carries it.
+//! A request to close the sessions of some principals, from the application or from the stream.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -19,8 +19,8 @@ pub struct Selector {
     pub role: Option<String>,
 }
 
-/// What a message with the prefix `rowcast.close` says. Every field is required, though it may be null: a misspelt key must
-/// not name more principals, or another ending, than its writer meant.
+/// What a message with the prefix `rowcast.close` says. Every field is required, though it may be null: a misspelt key
+/// must not name more principals, or another ending, than its writer meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ending {

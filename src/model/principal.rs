@@ -32,9 +32,9 @@ impl Principal {
     }
 }
 
-/// Whether this may be the name of a setting of a principal's: two or more identifiers with dots between them, as
-/// PostgreSQL wants a custom setting's name (`valid_custom_variable_name` of its `guc.c`). `role`, `search_path`,
-/// `row_security` and all others that decide who may do what have no dot.
+/// Whether a principal may have a setting of this name: two or more identifiers with dots between them, as PostgreSQL
+/// requires of a custom setting's name (`valid_custom_variable_name` in its `guc.c`). `role`, `search_path`,
+/// `row_security` and all other settings that affect access have no dot.
 pub fn is_custom_setting(name: &str) -> bool {
     let identifier = |part: &str| {
         let letter = |byte: u8| byte == b'_' || byte.is_ascii_alphabetic() || !byte.is_ascii();

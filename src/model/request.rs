@@ -1,8 +1,8 @@
 //! A GraphQL request, read from the JSON that a transport carries.
 //!
 //! Every transport reads its requests here, so that one request means the same on each of them. Numbers keep the digits
-//! that the client wrote, a known key that comes twice is refused, an unknown key is passed over, and `null` is the same
-//! as absent.
+//! that the client wrote, a known key that comes twice is refused, an unknown key is passed over, and `null` is the
+//! same as absent.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -21,7 +21,7 @@ pub struct Request {
     /// Values of its variables.
     #[serde(default)]
     pub variables: Option<Map<String, Value>>,
-    /// Whatever the client adds, such as a persisted query's hash.
+    /// Extensions that the client adds, such as a persisted query's hash.
     #[serde(default)]
     pub extensions: Option<Map<String, Value>>,
 }

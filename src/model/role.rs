@@ -1,4 +1,5 @@
-//! The roles of the cluster and what they inherit, as PostgreSQL itself resolves it (manual, chapter 22 "Database Roles").
+//! The roles of the cluster and what they inherit, as PostgreSQL itself resolves it (manual, chapter 22 "Database
+//! Roles").
 
 use std::collections::HashMap;
 

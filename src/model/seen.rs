@@ -16,8 +16,8 @@ pub struct Seen {
 pub struct NoSnapshot;
 
 impl Seen {
-    /// Whether it sees a committed top-level transaction, of which the stream tells 32 bits: as far apart as half of them
-    /// nothing in the stream is.
+    /// Whether it sees a committed top-level transaction. The stream contains only the lower 32 bits of the id; two ids
+    /// in the stream are never half of that range apart.
     pub fn sees(&self, xid: u32) -> bool {
         let xid = self.widened(xid);
         xid < self.xmax && self.running.binary_search(&xid).is_err()

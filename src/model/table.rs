@@ -54,7 +54,7 @@ pub enum Folding {
     /// Letters of ASCII alone: the character type is `C` or `POSIX`, as that of `name` is.
     #[default]
     Ascii,
-    /// Each character by itself, as libc does and the builtin `C.UTF-8`.
+    /// Character by character, like libc and the builtin `C.UTF-8`.
     Simple,
     /// The whole text at once, where one letter may become two, and a sigma depends on where it stands: ICU, and the
     /// builtin `PG_UNICODE_FAST`.
@@ -113,7 +113,7 @@ pub struct Table {
     pub name: TableName,
     /// The GraphQL type's name for its rows, such as `Orders`; unique among the tables that are served.
     pub type_name: String,
-    /// The GraphQL subscription field it has when nobody names another, such as `orders`.
+    /// The default name of its GraphQL subscription field, such as `orders`.
     pub field: String,
     /// Live columns in `attnum` order.
     pub columns: Box<[Column]>,

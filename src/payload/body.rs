@@ -45,7 +45,7 @@ impl Body {
 /// The event's metadata in `extensions.rowcast`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'a> {
-    /// Where to resume; empty where nobody can, inside a snapshot.
+    /// The cursor to resume from; empty inside a snapshot, where a client cannot resume.
     pub cursor: &'a str,
     /// The kind of change, or `TRANSACTION`.
     pub operation: &'static str,

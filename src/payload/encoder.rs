@@ -17,7 +17,7 @@ use crate::security::{Image, Visible};
 /// Writes a column's text as JSON. A function pointer, so that this stage need not know the decoder.
 pub type WriteValue = fn(&PgType, &[u8], &mut Vec<u8>) -> ValueForm;
 
-/// What came of writing a value. Unless it is `Value`, whatever was written is cut off again.
+/// The result of writing a value. Unless it is `Value`, the encoder removes what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
     /// It is written.

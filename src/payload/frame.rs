@@ -52,7 +52,7 @@ impl Payload {
 }
 
 impl Frame {
-    /// A frame that nobody shares.
+    /// A frame that is not shared.
     pub fn whole(text: impl Into<Bytes>) -> Self {
         Frame { head: text.into(), body: Payload::Event(Bytes::new()), tail: "", events: 1 }
     }
@@ -84,7 +84,7 @@ impl Frame {
         self.events = self.events.saturating_add(earlier.events);
     }
 
-    /// Whether nobody shares any of it.
+    /// Whether no part of it is shared.
     pub fn is_whole(&self) -> bool {
         self.body.len() == 0
     }

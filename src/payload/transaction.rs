@@ -32,7 +32,7 @@ pub struct Part<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Transaction {
     head: Vec<u8>,
-    /// Empty where nobody asked for them.
+    /// Empty if the selection does not include them.
     changes: Vec<Bytes>,
     tail: Vec<u8>,
     len: usize,

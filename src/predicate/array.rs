@@ -1,6 +1,6 @@
 //! Array text (manual, section 8.15.6) and `@>` on arrays.
 //!
-//! Containment looks at the elements alone, whatever the dimensions, so they are read flat.
+//! Containment ignores dimensions, so the elements are read as a flat list.
 
 use super::Scalar;
 use crate::model::ArrayType;

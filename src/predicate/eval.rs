@@ -1,9 +1,9 @@
-//! The decision: Kleene's three values, and a fourth for what a partial image cannot tell.
+//! Evaluates a condition: Kleene's three values, and a fourth for what a partial image cannot decide.
 
 use super::image::Value;
 use super::{Predicate, RowImage, Scalar};
 
-/// What a condition says of a row. Only `True` matches.
+/// The result of a condition on a row. Only `True` matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
     /// It holds.
@@ -13,7 +13,8 @@ pub enum Truth {
     /// SQL's NULL: it does not hold, and its negation does not either.
     Unknown,
     /// It depends on a column that this image does not carry (or whose text cannot be read): it might be any of the
-    /// others, so it is none of them. Negation leaves it; only a decisive `False` under AND or `True` under OR hides it.
+    /// others, so it is none of them. Negation leaves it; only a decisive `False` under AND or `True` under OR hides
+    /// it.
     Unavailable,
 }
 

@@ -1,4 +1,5 @@
-//! `real` and `double precision` as an integer whose order is PostgreSQL's: -0 equals 0, NaN equals NaN and is greatest.
+//! `real` and `double precision` as an integer whose order is PostgreSQL's: -0 equals 0, NaN equals NaN and is
+//! greatest.
 
 /// A floating-point value; `real` is widened after it was rounded to `real`, as a cast of the operand does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

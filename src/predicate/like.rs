@@ -1,4 +1,5 @@
-//! `LIKE` and `ILIKE` as PostgreSQL reads patterns (manual, section 9.7.1): `%` any run, `_` one character, `\` escapes.
+//! `LIKE` and `ILIKE` as PostgreSQL reads patterns (manual, section 9.7.1): `%` any run, `_` one character, `\`
+//! escapes.
 //!
 //! `ilike` folds both sides as `lower()` does under the column's collation ([`Folding`]). The pattern is folded as a
 //! whole, wildcards and all, as PostgreSQL folds it: where a sigma stands at the end depends on what is beside it.

@@ -1,15 +1,17 @@
-//! Conditions on one row, decided as PostgreSQL would decide them.
+//! Evaluates conditions on one row with the result that PostgreSQL would return.
 //!
-//! What comes in: a `where` argument, a tenant id or a compiled policy, and later the rows themselves as PostgreSQL
-//! printed them under `TimeZone=UTC`, `DateStyle=ISO`, `bytea_output=hex`. What is promised: the answer is the one that
-//! `select (condition) from …` gives with `collate "C"`, three-valued as there, with a fourth answer for what a partial
-//! row image cannot tell ([`Truth::Unavailable`]). What is never done: a column that was not sent is not taken for
-//! NULL, a value that cannot be read is not taken for another one, and neither ever matches, negated or not.
+//! A condition comes from a `where` argument, a tenant id or a compiled policy. Row values are text as PostgreSQL
+//! prints it under `TimeZone=UTC`, `DateStyle=ISO`, `bytea_output=hex`.
 //!
-//! A column whose values compare in a way that is not known here (`citext`, a nondeterministic collation) offers
-//! `isNull` alone, and a condition on it is refused. Letters fold as under the column's own collation. One
-//! answer is not that of the column's collation, and docs/guides/filters.md says so: text is ordered by code point.
-//! `json` is compared as if it were `jsonb`.
+//! - The result is that of `select (condition) from …` with `collate "C"`, in three-valued logic. A fourth result,
+//!   [`Truth::Unavailable`], means that a partial row image cannot decide the condition.
+//! - A column that was not sent is not treated as NULL, and a value that cannot be read is not replaced by another one.
+//!   Neither ever matches, negated or not.
+//! - A column whose comparison is not known here (`citext`, a nondeterministic collation) offers `isNull` alone. Any
+//!   other condition on it is refused.
+//! - Case folding follows the column's own collation. Ordering does not: text is ordered by code point (documented in
+//!   docs/guides/filters.md).
+//! - `json` is compared as if it were `jsonb`.
 
 mod array;
 mod error;

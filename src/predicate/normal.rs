@@ -18,7 +18,7 @@ impl Predicate {
         Predicate::Compare { column: narrow(column), comparison, value }
     }
 
-    /// `column in (values)`; an empty list holds nothing, whatever the column.
+    /// `column in (values)`; with an empty list it never holds.
     pub fn is_in(column: usize, values: impl IntoIterator<Item = Scalar>) -> Predicate {
         members(narrow(column), values.into_iter().collect())
     }

@@ -1,9 +1,10 @@
 //! The `where` argument: an object of columns and connectives, already coerced by GraphQL, read into a condition.
 //!
 //! `{}` and an absent or null argument are every row. Several keys and several operators must all hold. An explicit
-//! `null` **operand** is SQL's NULL: `{total: {eq: null}}` holds nothing, `{in: [1, null]}` is true or unknown; `isNull`
-//! is how one asks. A `null` where a condition belongs (`{total: null}`, `NOT: null`) is refused, since it reads as
-//! either "no filter" or "no row". Every list and the whole tree have limits; beyond them the argument is refused.
+//! `null` **operand** is SQL's NULL: `{total: {eq: null}}` holds nothing, `{in: [1, null]}` is true or unknown;
+//! `isNull` is how one asks. A `null` where a condition belongs (`{total: null}`, `NOT: null`) is refused, since it
+//! reads as either "no filter" or "no row". Every list and the whole tree have limits; beyond them the argument is
+//! refused.
 
 use std::fmt;
 

@@ -32,7 +32,7 @@ pub enum Scalar {
     Enum(u32),
     /// `json`, `jsonb`
     Json(Box<Json>),
-    /// An array's elements, whatever its dimensions; `None` is NULL.
+    /// An array's elements, of all dimensions; `None` is NULL.
     Array(Box<[Option<Scalar>]>),
 }
 

@@ -1,10 +1,10 @@
 //! Statements that ask questions: compared with the stored policies, and prepared.
 //!
 //! - A text is parsed with nothing but `pg_catalog` on the `search_path`, and so are the stored policies printed.
-//! - What it means then is read from the tree of a temporary function, which is never run and which no other session ever
-//!   sees: it is rolled back, so it keeps no object from being dropped.
-//! - It is compared before anything is planned, as it was before and after the statement was parsed. What means something else is
-//!   neither planned nor run: not even an immutable function of it is called.
+//! - What it means then is read from the tree of a temporary function, which is never run and which no other session
+//!   ever sees: it is rolled back, so it keeps no object from being dropped.
+//! - It is compared before anything is planned, as it was before and after the statement was parsed. What means
+//!   something else is neither planned nor run: not even an immutable function of it is called.
 //! - A statement that PostgreSQL would have to parse a second time is an error until it is bound a second time.
 
 use std::collections::HashMap;
@@ -17,7 +17,8 @@ use super::Question;
 use super::error::Trouble;
 use super::statement::{self, Form};
 
-/// Distinct statements that a session keeps prepared; beyond that it drops them all. Each costs the server about ten kilobytes.
+/// Distinct statements that a session keeps prepared; beyond that it drops them all. Each costs the server about ten
+/// kilobytes.
 const BOUND_MAX: usize = 256;
 
 const NO_TEMPORARY: &str =
@@ -108,8 +109,8 @@ async fn bound(
     bound
 }
 
-/// All requests leave before the first answer is awaited: the shorter the time between two parses, the less can change in
-/// between and back.
+/// All requests leave before the first answer is awaited: the shorter the time between two parses, the less can change
+/// in between and back.
 async fn compared(
     client: &ClientWrapper,
     question: &Question,

@@ -112,7 +112,7 @@ pub(super) enum Trouble {
     Unanswered,
     /// The server's time limit for one statement.
     TimedOut,
-    /// Out of memory, a deadlock: nobody's fault here.
+    /// Out of memory or a deadlock: not caused by the question.
     Busy(Box<str>),
     /// `set role`.
     Role(Box<str>),

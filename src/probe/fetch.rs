@@ -1,8 +1,8 @@
-//! Rows by their keys, read as somebody: PostgreSQL itself applies grants and policies.
+//! Reads rows by key as one role. PostgreSQL itself applies grants and policies.
 //!
-//! A row is given when both of two statements of one transaction see it: the first in the session as it is, which is how
-//! policies are asked; the second with the formats of the replication stream, in which values are read. A policy that
-//! looks at the session's time zone can hide more that way, never show more.
+//! A row is returned if two statements of one transaction both see it. The first runs under the session's own settings,
+//! as delegated policies do. The second runs with the formats of the replication stream, in which values are read. A
+//! policy that reads the session's time zone can hide more rows this way, never show more.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,7 +42,7 @@ type Operators = HashMap<String, Compared>;
 pub type Fetched = (usize, Vec<Option<String>>);
 
 impl Probe {
-    /// The rows that are there and visible, in any order, no more than one for each key.
+    /// The rows that exist and are visible, in any order, at most one for each key.
     pub async fn fetch(&self, fetch: &Fetch<'_>) -> Result<Vec<Fetched>, ProbeError> {
         let names = Names::these(fetch.settings.keys().map(String::as_str));
         let mut lease = self.session(&names).await?;
@@ -61,7 +61,7 @@ impl Probe {
 }
 
 impl Fetch<'_> {
-    /// Ends its transaction whatever happens in it; one that cannot be ended is the end of the session.
+    /// Always ends its transaction. If it cannot, the session is lost.
     async fn transact(&self, session: &ProbeSession) -> Result<Vec<Fetched>, Trouble> {
         let lost = |error: Error| Trouble::of(&error, |code| Trouble::Lost(format!("SQLSTATE {code}")));
         session.client.execute(&session.begin, &[]).await.map_err(lost)?;

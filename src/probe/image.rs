@@ -8,10 +8,10 @@ use crate::model::{Column, Datum, PgType, Table, Tuple};
 
 /// The columns that are known. `None` when one that the condition reads is not: it cannot be asked.
 ///
-/// A JSON object. JSON columns are embedded as they are; every other value is a string in PostgreSQL's text form, which is
-/// what its input function reads: nested arrays, composites and infinities included. NULL is left out. Where a JSON column
-/// holds what embedding would not keep, a pair: that object without it, and another with its text and the texts of what may
-/// be a domain, which the server may not let be NULL even for a moment.
+/// A JSON object. JSON columns are embedded as they are; every other value is a string in PostgreSQL's text form, which
+/// is what its input function reads: nested arrays, composites and infinities included. NULL is left out. Where a JSON
+/// column holds what embedding would not keep, a pair: that object without it, and another with its text and the texts
+/// of what may be a domain, which the server may not let be NULL even for a moment.
 pub fn image(table: &Table, tuple: &Tuple, reads: &Reads) -> Option<String> {
     let (mut fields, mut texts, mut is_pair) = (Vec::new(), Vec::new(), false);
     for (index, column) in table.columns.iter().enumerate() {
@@ -38,8 +38,8 @@ pub fn image(table: &Table, tuple: &Tuple, reads: &Reads) -> Option<String> {
     Some(if is_pair { format!("[{object},{{{}}}]", texts.join(",")) } else { object })
 }
 
-/// Whether a JSON text comes out of another document as it went in. JSON's null would be SQL's, blanks around it would be
-/// lost, and an escape may stand for what no text can hold.
+/// Whether a JSON text comes out of another document as it went in. JSON's null would be SQL's, blanks around it would
+/// be lost, and an escape may stand for what no text can hold.
 fn is_kept(text: &str) -> bool {
     text != "null" && !text.starts_with(BLANKS) && !text.ends_with(BLANKS) && !text.contains("\\u")
 }
@@ -60,7 +60,7 @@ pub(super) fn array(images: &[Arc<str>], form: Form) -> String {
     }
 }
 
-/// A domain may forbid NULL, and the server holds a row to that even where nobody reads the column.
+/// A domain may forbid NULL, and the server enforces that even if the condition does not read the column.
 fn may_be_domain(column: &Column) -> bool {
     PgType::builtin(column.type_oid).is_none()
 }

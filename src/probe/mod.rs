@@ -5,13 +5,17 @@
 //! decided by one statement in one read-only transaction of its own; all statements of a trip are on the wire before the
 //! first answer is awaited, so that a trip with many questions still costs about one round trip.
 //!
-//! An image that makes the condition raise does not affect other images; no role and no setting outlives its
-//! transaction, which always ends in ROLLBACK; no call lasts longer than [`Probe::patience`]; a call that is dropped
-//! leaves no session behind that is in a transaction. An image that lacks what the
-//! condition reads makes no JSON, and an error is never a yes. No error repeats a row value or a setting.
+//! - One statement in its own read-only transaction decides all images of a question.
+//! - All statements of a trip are sent before the first answer is awaited. A trip costs about one round trip, with any
+//!   number of questions.
+//! - An image that makes the condition raise does not affect other images.
+//! - A role or setting ends with its transaction, which always ends in ROLLBACK.
+//! - No call lasts longer than [`Probe::patience`]. A call that is dropped does not leave a session in a transaction.
+//! - An image that lacks a column that the condition reads is not sent. An error never makes a row visible.
+//! - Errors never contain a row value or a setting.
 //!
-//! Policies that cannot be asked about, since their texts mean something else than what is stored, are found when the
-//! catalog is read: see [`unbound`].
+//! Policies whose text means something else than what is stored cannot be delegated. They are found when the catalog is
+//! read: see [`unbound`].
 
 mod bind;
 mod error;
@@ -50,7 +54,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Rounds in which PostgreSQL only parsed a statement again. One is usual after a change, and two for a new role.
 const STALE_ROUNDS_MAX: usize = 8;
 
-/// What PostgreSQL says of one image.
+/// PostgreSQL's result for one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowVerdict {
     /// The condition is true.
@@ -59,7 +63,8 @@ pub enum RowVerdict {
     Hidden,
     /// It raised an error on this image; the SQLSTATE.
     Raised(Box<str>),
-    /// The statement that this image was in ran into the time limit. Among others' images it may not be to blame.
+    /// The statement with this image ran into the time limit. If it had other images too, one of those may be the
+    /// cause.
     TimedOut,
     /// The time of the call was over before its turn came.
     Unasked,
@@ -74,7 +79,7 @@ pub struct Ask {
     pub images: Vec<Arc<str>>,
 }
 
-/// Sessions of their own, opened when the first question comes.
+/// A pool of separate sessions, opened when the first question arrives.
 pub struct Probe {
     pool: deadpool::managed::Pool<Sessions>,
     statement_timeout: Duration,
@@ -95,8 +100,8 @@ impl Probe {
         Ok(Probe { pool, statement_timeout })
     }
 
-    /// How long a call may take, connecting apart: a statement's time, as much again for others that wait behind it, and
-    /// a moment for the wire.
+    /// How long a call may take, connecting apart: a statement's time, as much again for others that wait behind it,
+    /// and a moment for the wire.
     pub fn patience(&self) -> Duration {
         self.statement_timeout * 2 + Duration::from_millis(250)
     }
@@ -154,8 +159,8 @@ impl Probe {
         parts.finish()
     }
 
-    /// A session that has never set what these questions leave unset: a custom setting that was set once is never unset
-    /// again in its session, only empty.
+    /// Gets a session that has never set a setting that these questions leave unset: a custom setting that was set once
+    /// is empty afterwards, not unset, for the rest of its session.
     async fn session(&self, names: &Names) -> Result<Lease, ProbeError> {
         let mut session = self.pool.get().await.map_err(no_session)?;
         let mut unfit = Vec::new();
@@ -164,7 +169,7 @@ impl Probe {
             session = match self.pool.timeout_get(&Timeouts { wait: Some(Duration::ZERO), ..CONNECTING }).await {
                 Ok(another) => another,
                 Err(PoolError::Timeout(_)) => {
-                    // None is left, and one has to make room for a new one.
+                    // The pool is full: close one session to make room for a new one.
                     unfit.pop().map(Object::take);
                     self.pool.get().await.map_err(no_session)?
                 }

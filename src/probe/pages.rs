@@ -1,9 +1,12 @@
-//! All rows of a table, read as somebody, page by page out of one snapshot: PostgreSQL itself applies grants and policies.
+//! Reads all rows of a table as one role, page by page in one snapshot. PostgreSQL applies grants and policies.
 //!
-//! What comes in: a table, and as whom to read it. What goes out: which transactions the snapshot sees, and then the rows as
-//! text in the formats of the replication stream, in the order of the primary key. What is promised: nothing is kept of a
-//! page that was given, here or on the server; a session that is not given back is closed. What is never done: a row is
-//! not left out but for its tenant and for what PostgreSQL hides from the role.
+//! A [`Scan`] names the table, the tenant, the role and its settings. The result is the [`Moment`] of the snapshot
+//! (which transactions it sees), and then the rows in the order of the primary key, as text in the formats of the
+//! replication stream.
+//!
+//! - Only the tenant and PostgreSQL's own grants and policies exclude rows.
+//! - Neither rowcast nor the server keeps a page after it was returned.
+//! - A session that is not given back is closed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,22 +24,22 @@ use super::statement::{qualified, quoted};
 use super::{Probe, ProbeError};
 use crate::model::{Lsn, Table, Timestamp};
 
-/// The server's limit for one page of a large table, and ours for its answer.
+/// The server's time limit for one page of a large table, and rowcast's own limit for the answer.
 const PAGE: Duration = Duration::from_secs(30);
-/// How long nobody may want the next page.
+/// How long the session may stay idle between two pages.
 const IDLE: &str = "60s";
 
 /// The snapshot is the one of the first statement that needs one.
 const BEGIN: &str = "begin transaction isolation level repeatable read, read only";
-/// What has the snapshot sees was written to the WAL before the position that is read behind it.
+/// Everything that the snapshot sees was written to the WAL before the position that this statement reads after it.
 const MOMENT: &str = "\
     select pg_catalog.pg_current_snapshot()::pg_catalog.text, \
     (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() \
      else pg_catalog.pg_current_wal_insert_lsn() end - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8, \
     (extract(epoch from pg_catalog.transaction_timestamp()) * 1000000)::pg_catalog.int8, \
     (select c.relkind = 'p' from pg_catalog.pg_class c where c.oid = $1)";
-/// TRUNCATE and whatever rewrites a table empty it for older snapshots as well: its file is not the one that the snapshot
-/// knows then. Asked once the table is locked.
+/// TRUNCATE and statements that rewrite a table empty it for older snapshots as well, because its file is no longer the
+/// one that the snapshot knows. Run once the table is locked.
 const REWRITTEN: &str = "\
     select exists (select from pg_catalog.pg_class c where c.relkind = 'r' \
     and (c.oid = $1 or c.oid in (select p.relid from pg_catalog.pg_partition_tree($1) p)) \
@@ -49,7 +52,7 @@ pub struct Scan<'a> {
     pub table: &'a Table,
     /// The columns to read, as indexes.
     pub columns: &'a [usize],
-    /// The value of the table's tenant column that rows must have; without one all are given.
+    /// The value of the table's tenant column that rows must have; without one, rows of all tenants are read.
     pub tenant: Option<&'a str>,
     /// The role to read as; without one as rowcast's own user.
     pub role: Option<&'a str>,
@@ -62,7 +65,7 @@ pub struct Scan<'a> {
 pub struct Moment {
     /// Which transactions it sees, as `pg_snapshot` prints it.
     pub snapshot: String,
-    /// Whatever it sees had its commit record before this position.
+    /// Every transaction that it sees has its commit record before this position.
     pub written: Lsn,
     /// When it was taken.
     pub at: Timestamp,
@@ -81,14 +84,14 @@ pub struct Pages {
 /// A row's columns in text form.
 pub type Texts = Vec<Option<String>>;
 
-/// What the first statement tells.
+/// The result of the first statement.
 struct Begun {
     moment: Moment,
     partitioned: bool,
 }
 
 impl Probe {
-    /// Takes a snapshot. `None` when the table was rewritten at that moment: another one will do.
+    /// Takes a snapshot. `None` when the table was rewritten at that moment: the caller takes another one.
     pub async fn pages(&self, scan: &Scan<'_>) -> Result<Option<Pages>, ProbeError> {
         let names = Names::these(scan.settings.keys().map(String::as_str));
         let mut lease = self.session(&names).await?;
@@ -119,7 +122,7 @@ impl Pages {
         self.process
     }
 
-    /// The next so many rows; fewer when there are no more.
+    /// Returns up to `rows` further rows; fewer at the end of the table.
     pub async fn page(&mut self, rows: usize) -> Result<Vec<Texts>, ProbeError> {
         let columns = self.columns;
         let Some(session) = self.lease.session() else { return Err(lost("it is closed".to_owned())) };
@@ -179,7 +182,8 @@ impl Scan<'_> {
         Ok(Begun { moment, partitioned: partitioned.unwrap_or_default() })
     }
 
-    /// The condition on the tenant, if there is one. A column that is gone is an error: without it all rows would be given.
+    /// The condition on the tenant, if there is one. A dropped column is an error: without it, rows of all tenants
+    /// would be read.
     async fn of_tenant(&self, session: &ProbeSession) -> Result<Option<String>, Trouble> {
         let Some(index) = self.table.tenant.filter(|_| self.tenant.is_some()) else { return Ok(None) };
         let name = &self.table.columns[index].name;
@@ -189,7 +193,7 @@ impl Scan<'_> {
         Ok(Some(format!(" where t.{} {operator} $1::{of}", quoted(name))))
     }
 
-    /// A table that others inherit from has their rows as well, of which the stream tells as theirs.
+    /// A table that others inherit from contains their rows as well, but the stream reports those as rows of the child.
     fn declare(&self, partitioned: bool, of_tenant: &str) -> String {
         let name = |index: &usize| format!("t.{}", quoted(&self.table.columns[*index].name));
         let columns: Vec<_> = self.columns.iter().map(|index| text(self.table, *index)).collect();
@@ -204,7 +208,7 @@ impl Scan<'_> {
     }
 }
 
-/// A text that becomes a value by its type's input function, and by nobody's cast.
+/// A text that its type's input function converts to a value. No cast is used.
 #[derive(Debug)]
 struct Literal<'a>(&'a str);
 

@@ -1,8 +1,8 @@
-//! What [`fetch`](super::fetch) and [`pages`](super::pages) have in common: tables are read as somebody, and values as the
-//! replication stream writes them.
+//! Shared by [`fetch`](super::fetch) and [`pages`](super::pages): both read tables as a role, and values in the formats
+//! of the replication stream.
 //!
-//! Two values are compared by the operator of their type's default operator class, by whatever name `=` would find: as an
-//! index compares them. Both have the type itself, so nothing is converted and no cast is looked for.
+//! Values are compared as an index compares them: with the operator of their type's default operator class, not with
+//! the operator that the name `=` finds. Both values have the type itself, so no cast is needed.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::session::ProbeSession;
 use super::statement::quoted;
 use crate::model::Table;
 
-/// As the replication stream writes values.
+/// The settings that make a session print values as the replication stream does.
 pub(super) const FORMATS: [(&str, &str); 5] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
@@ -24,9 +24,9 @@ pub(super) const FORMATS: [(&str, &str); 5] = [
     ("extra_float_digits", "1"),
 ];
 
-/// Only a superuser makes operator classes. A type of PostgreSQL's own that has none by itself (`varchar`, an enum) has the
-/// operator of PostgreSQL's own that its values are like; and so it is where the role may not name the other one. 403 is
-/// btree, 405 hash.
+/// Only a superuser makes operator classes. A type of PostgreSQL's own that has none by itself (`varchar`, an enum) has
+/// the operator of PostgreSQL's own that its values are like; and so it is where the role may not name the other one.
+/// 403 is btree, 405 hash.
 const COMPARED: &str = "
     with recursive based (name, type) as (
         select a.attname, a.atttypid from pg_catalog.pg_attribute a

@@ -10,7 +10,7 @@ use tokio_postgres::Statement;
 use super::bind::Bindings;
 use super::{ProbeError, Question, statement};
 
-/// The names of the settings that a question sets, in lower case: PostgreSQL does not tell cases apart.
+/// The names of the settings that a question sets, in lower case: PostgreSQL ignores case in them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Names(BTreeSet<Box<str>>);
 
@@ -83,7 +83,7 @@ impl Manager for Sessions {
     }
 }
 
-/// A session on loan. Unless it is given back it is closed: nobody knows what it still has to do.
+/// A session on loan. It is closed unless it is given back, because its state is unknown otherwise.
 pub(super) struct Lease(Option<Object<Sessions>>);
 
 impl Lease {

@@ -5,17 +5,19 @@ use tokio_postgres::error::SqlState;
 use super::Question;
 use crate::model::TableName;
 
-/// Decides the images in `$1`, a JSON array, in their order. `json` rather than `jsonb`: a `json` column keeps its text.
+/// Decides the images in `$1`, a JSON array, in their order. `json` rather than `jsonb`: a `json` column keeps its
+/// text.
 ///
-/// The condition stands where a policy's stands, after a `where`: there PostgreSQL simplifies it as one that need not tell
-/// false from NULL, and so comes past what would raise elsewhere. As no table is read there, nothing is estimated, which
-/// could raise as well.
+/// The condition stands after a `where`, as a policy's condition does. There PostgreSQL may treat false and NULL alike
+/// when it simplifies the condition, and so avoids errors that it would raise elsewhere. The statement reads no table,
+/// so PostgreSQL makes no estimates, which could also raise errors.
 ///
 /// The table itself is not read, so the server would keep the prepared statement while columns change their names, and
 /// find the values of the old ones nowhere. The constant of type `regclass` ties it to the table, so that it is parsed again.
 ///
-/// A second parse may mean something else, and planning may already call what it means. So the text names the
-/// [`specimen`], which is gone once the two were compared: PostgreSQL cannot parse it again, see [`is_stale`].
+/// A second parse may give the text another meaning, and planning may already call functions of that meaning. So the
+/// text names the [`specimen`], which is dropped once the two were compared: PostgreSQL cannot parse the text again,
+/// see [`is_stale`].
 pub(super) fn of(question: &Question, form: Form) -> String {
     let name = quoted(&question.table.name);
     let table = qualified(&question.table);
@@ -74,8 +76,8 @@ pub(super) const AS: &str = "select pg_catalog.set_config('role', $1, true)";
 pub(super) enum Form {
     /// A row each.
     Objects,
-    /// Arrays: a row, and for some the texts of what populating would not read as it is: they are put into the row that is
-    /// populated, by way of its literal. That looks into the catalog for each such row, so it is for few.
+    /// Arrays: a row, and for some the texts of what populating would not read as it is: they are put into the row that
+    /// is populated, by way of its literal. That looks into the catalog for each such row, so it is for few.
     Pairs,
 }
 
@@ -95,7 +97,8 @@ pub(super) const BEGIN: &str = "begin transaction isolation level read committed
 /// Role and settings, in this order, until the transaction ends.
 pub(super) const SET: &str = "select pg_catalog.set_config(s.name, s.value, true) \
                               from unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) as s (name, value)";
-/// Undoes whatever the condition's functions may have set, for the session as well; and begins again, alike.
+/// Undoes all settings that the condition's functions may have changed, also those of the session, and begins the next
+/// transaction with the same properties.
 pub(super) const NEXT: &str = "rollback and chain";
 /// The last one.
 pub(super) const END: &str = "rollback";

@@ -1,7 +1,8 @@
-//! The engine and its threads, owned by one Python object.
+//! The Python object that owns an engine and its threads.
 //!
-//! What is promised: no lock of this file is held while another thread may be waiting for the interpreter; an engine
-//! that nobody stopped closes its sessions and gives its threads back when it is dropped, without waiting for them.
+//! - No lock of this file is held while another thread may be waiting for the interpreter.
+//! - An engine that is dropped without a `stop` closes its sessions and releases its threads without waiting for
+//!   them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,10 +32,10 @@ use crate::model::{Operation, Selector, SubscriptionId, Timestamp};
 use crate::session::Dialect;
 use crate::store::{ReplicaIdentityChoice, StatusLine, StoreError, Uninstall, WatchRequest};
 
-/// How long the main thread waits between two looks at its signals: Ctrl-C is heard as soon as this.
+/// How often the main thread checks for signals: the longest delay before Ctrl-C has an effect.
 const SIGNALS: Duration = Duration::from_millis(100);
 
-/// How long a stream has to let its slot go when nobody says otherwise.
+/// Default time for a stream to release its slot.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// See `_engine.pyi`.
@@ -367,9 +368,9 @@ impl Drop for SubscriptionExecutor {
         }
         runtime.block_on(self.engine.stop(Duration::ZERO));
         self.end_pulled();
-        // Calls that nobody took hold their lanes, and those their calls; a `Call` that is dropped lets go.
+        // Calls that were not taken hold their lanes, and lanes hold their calls; dropping the calls breaks the cycle.
         drop(self.take_calls(usize::MAX));
-        // A worker may be looking up a host's name, and that cannot be hurried.
+        // A worker may be in a DNS lookup, which cannot be cancelled.
         runtime.shutdown_background();
     }
 }

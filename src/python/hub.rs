@@ -86,7 +86,7 @@ impl Descriptor {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Fails only when nobody rang, which is what was wanted.
+    /// Fails only if `ring` was not called; then there is nothing to read.
     fn silence(&self) {
         let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
     }
@@ -118,7 +118,7 @@ impl Descriptor {
         let _ = rustix::io::write(&self.writable, &[1]);
     }
 
-    /// Fails only when nobody rang, which is what was wanted.
+    /// Fails only if `ring` was not called; then there is nothing to read.
     fn silence(&self) {
         let _ = rustix::io::read(&self.readable, &mut [0_u8; 4096]);
     }

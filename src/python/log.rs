@@ -1,7 +1,8 @@
 //! Passes the engine's log lines to Python's `logging`.
 //!
 //! - Only `tracing` events of this crate are logged: a database driver's lines contain statement parameters.
-//! - A log line is one line of text, bounded in bytes. The queue is bounded too: the oldest line is dropped and counted.
+//! - A log line is one line of text, bounded in bytes. The queue is bounded too: the oldest line is dropped and
+//!   counted.
 //! - A thread that logs does not wait for the interpreter or a handler. Event loops are woken when lines start to wait.
 //!
 //! There is one log for the process, as there is one `logging`: with several managers a line goes to whichever comes
@@ -34,7 +35,7 @@ const TEXT_MAX: usize = 4_096;
 /// Names the log among the tokens of a hub. No session has it: they are counted from one.
 const LOG_LINES: u64 = u64::MAX;
 
-/// The least level that is heard, in Python's numbers: WARNING until somebody asks for another.
+/// The lowest level that is logged, in Python's numbers: WARNING until the application sets another one.
 static THRESHOLD: AtomicU8 = AtomicU8::new(30);
 
 /// Installs the listener, unless the process has another `tracing` subscriber.
@@ -73,8 +74,8 @@ pub(super) fn take_log(limit: usize) -> (u64, Vec<Line>) {
 #[derive(Debug, IntoPyObject)]
 pub(super) struct Line(u8, String, String, f64, &'static str, u32);
 
-/// The lines of one process. A fork may have been made while somebody held the lock, so a child has a log of its own
-/// behind its parent's, which it never touches.
+/// The lines of one process. A fork may happen while another thread holds the lock, so a child process has its own log
+/// and never touches its parent's.
 #[derive(Debug)]
 struct Log {
     home: Home,

@@ -1,4 +1,4 @@
-//! A GraphQL request as Python gives it. The engine alone reads its JSON: Python's would round numbers.
+//! A GraphQL request from Python. Only the engine parses its JSON: Python's parser would round numbers.
 
 use std::sync::Arc;
 

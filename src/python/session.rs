@@ -100,7 +100,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// The engine and its sessions hold each other until somebody disconnects.
+    /// The engine and its sessions hold references to each other until the session disconnects.
     fn drop(&mut self) {
         if self.1.is_here() {
             self.0.disconnect();

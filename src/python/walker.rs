@@ -51,7 +51,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// A place that may be null takes in whatever is wrong below it.
+    /// A nullable place becomes `null` if the value below it has an error.
     fn value(&mut self, shape: &Shape, value: &Bound<'_, PyAny>) -> Result<(), Nulled> {
         if let Shape::NonNull(inner) = shape {
             return self.non_null(inner, value);
@@ -166,8 +166,8 @@ impl Walk {
     }
 }
 
-/// The value of a field: a mapping's item, or an attribute. A mapping has attributes as well (`items`, `keys`), and they
-/// are not meant.
+/// The value of a field: a mapping's item, or an attribute. A mapping has attributes as well (`items`, `keys`), and
+/// they are not meant.
 fn member<'py>(field: &ValueField, parent: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let (py, name) = (parent.py(), &*field.attribute);
     if name.is_empty() {

@@ -28,7 +28,7 @@ pub(super) struct RowsRule {
     pub(super) tenant: Option<Predicate>,
     pub(super) policy: RowRule,
     pub(super) columns: Columns,
-    /// Declared readable by everybody, and no policy says otherwise.
+    /// Declared readable by every principal, and no policy restricts it.
     pub(super) for_everybody: bool,
 }
 
@@ -72,7 +72,7 @@ impl Admission {
         }
     }
 
-    /// Whose messages of its topic are shown, for the index: a tenant's, or with `None` those for everybody.
+    /// Which messages of its topic are visible, for the index: a tenant's, or with `None` those without a tenant.
     pub fn audiences(&self) -> Vec<Option<Box<str>>> {
         match &self.rule {
             Rule::Rows(_) => Vec::new(),

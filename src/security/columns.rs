@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Refusal;
 use crate::model::{Access, Role, Table};
 
-/// The columns of a table that somebody may read.
+/// The columns of a table that a principal may read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Columns(Option<Arc<[bool]>>);
 

@@ -1,6 +1,8 @@
-//! The five modules in their order: federation, scope, tenant, row policy, columns. In doubt the answer is no.
+//! The gate runs the five security modules in order: federation, scope, tenant, row policy, columns.
 //!
-//! [`Gate::admit`] asks them when somebody subscribes and stops at the first no. [`Gate::inspect`] asks all of them.
+//! - [`Gate::admit`] runs when a client subscribes and stops at the first refusal.
+//! - [`Gate::inspect`] runs all modules.
+//! - A case that a module cannot decide is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::model::{Operation, Principal, Role, Roles, Table};
 pub struct GateRules {
     /// Its name in a federated graph.
     pub service: Option<String>,
-    /// The variables that must repeat what the principal is.
+    /// The variables that must equal the principal's attributes.
     pub protected_variables: ProtectedVariables,
 }
 
@@ -29,11 +31,11 @@ pub struct GateRules {
 pub struct FieldRules {
     /// The service that it belongs to.
     pub service: Option<String>,
-    /// What it asks of a token, and gives.
+    /// The scopes that it requires, and the operations that it allows.
     pub scope: FieldScope,
 }
 
-/// What a principal asks for.
+/// One request for access.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'a> {
     /// The principal that asks.

@@ -8,7 +8,8 @@ use super::{Image, Visible};
 use crate::model::{Change, Event, RowChange, Transition, Tuple};
 use crate::predicate::{Predicate, RowImage, Truth};
 
-/// What PostgreSQL answered about the two images of one change. An image that was not evaluated is `Unavailable`: not visible.
+/// What PostgreSQL answered about the two images of one change. An image that was not evaluated is `Unavailable`: not
+/// visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Judged {
     /// The answer for the image before.
@@ -22,12 +23,12 @@ impl Judged {
     pub const NOT: Judged = Judged { old: Truth::Unavailable, new: Truth::Unavailable };
 }
 
-/// What is known of one image before anybody is asked.
+/// What is known of one image before PostgreSQL evaluates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing<'a> {
     /// The compiled part of the policies decides.
     Known(Truth),
-    /// PostgreSQL has to be asked about this image.
+    /// PostgreSQL has to evaluate this image.
     Ask(&'a Tuple),
 }
 
@@ -62,7 +63,8 @@ impl<'a> Inspection<'a> {
     }
 
     /// The event as this admission may see it. The image that is delivered is the one that is judged: the new one of a
-    /// row in view, the old one of a row that left. An UPDATE of hidden columns only is hidden: delivering it would reveal them.
+    /// row in view, the old one of a row that left. An UPDATE of hidden columns only is hidden: delivering it would
+    /// reveal them.
     pub fn visible<'v>(&self, admission: &'v Admission, transition: Transition, judged: Judged) -> Option<Visible<'v>>
     where
         'a: 'v,
@@ -85,8 +87,8 @@ impl<'a> Inspection<'a> {
         (!visible.is_hidden_update()).then_some(visible)
     }
 
-    /// Whether the image before may be compared with, as the list of changed columns reveals it too. An image that is not carried whole
-    /// (replica identity) counts as one that was not visible, unless the key alone says that it was.
+    /// Whether the image before may be compared with, as the list of changed columns reveals it too. An image that is
+    /// not carried whole (replica identity) counts as one that was not visible, unless the key alone says that it was.
     fn was_visible(&self, change: &'a RowChange, rule: &RowsRule, judged: Judged) -> bool {
         change.old.as_ref().is_some_and(|tuple| holds(rule, image_of(&self.old, change, tuple), judged.old))
     }

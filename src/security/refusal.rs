@@ -1,5 +1,5 @@
-//! Why a principal may not subscribe. A refusal names tables, columns, policies and roles for the operator, never values
-//! of rows or settings; a client gets less.
+//! Why a principal may not subscribe. A refusal names tables, columns, policies and roles for the operator, never
+//! values of rows or settings; a client gets less.
 
 use super::federation::FederationRefusal;
 use super::row_policy::PolicyRefusal;
@@ -24,7 +24,7 @@ pub enum Refusal {
     /// The principal's tenant cannot stand in the tenant column.
     #[error(transparent)]
     TenantInvalid(#[from] PredicateError),
-    /// Nothing says who may read the table.
+    /// The table has no rule for read access.
     #[error(
         "{what} has no rule for who may read it: watch it with a tenant column, enable row-level security on it, or declare it \
          readable by every principal with public => true"
@@ -39,7 +39,7 @@ pub enum Refusal {
         /// The table.
         what: String,
     },
-    /// There is no such role.
+    /// The role does not exist.
     #[error("the database has no role {role}: create it, or let `authenticate` return one that exists")]
     RoleUnknown {
         /// The name.

@@ -1,8 +1,11 @@
-//! Scope: what a field asks of the token, and what an operation may say about its caller.
+//! The scope module: checks a field's required scopes, its operations and the variables that identify the caller.
 //!
-//! What comes in: a principal, what a field was declared with, the operation's coerced variables. What is promised: no
-//! operation claims an identity that is not the principal's, none runs without the scopes of its field, none watches
-//! an operation that the field does not give. What is never done: no value of a variable in a refusal.
+//! The input is a principal, the field's declared rules and the operation's coerced variables.
+//!
+//! - An operation cannot claim an identity other than the principal's.
+//! - An operation runs only if the principal has all scopes of its field.
+//! - A subscription watches only operations that the field allows.
+//! - A refusal never contains the value of a variable.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +40,7 @@ impl Attribute {
     }
 }
 
-/// GraphQL variables that must say what the principal is, by name.
+/// GraphQL variables that must equal an attribute of the principal, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct ProtectedVariables(BTreeMap<Box<str>, Attribute>);
@@ -50,7 +53,7 @@ impl Default for ProtectedVariables {
     }
 }
 
-/// What a field was declared with.
+/// A field's declared scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldScope {
     /// The principal needs all of these.
@@ -105,7 +108,7 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the operation's coerced variables say of the caller what the principal says.
+/// Checks that the operation's protected variables equal the principal's attributes.
 pub fn check_variables(
     protected: &ProtectedVariables,
     principal: &Principal,
@@ -119,15 +122,15 @@ pub fn check_variables(
     Err(ScopeRefusal::Variable { variable: name.clone(), attribute })
 }
 
-/// Whether the principal has every scope that the field asks for.
+/// Checks that the principal has every scope that the field requires.
 pub fn check_scopes(field: &FieldScope, principal: &Principal) -> Result<(), ScopeRefusal> {
     let has = |scope: &str| principal.scopes.iter().any(|granted| granted == scope);
     let missing: Vec<_> = field.scopes.iter().filter(|scope| !has(scope)).cloned().collect();
     if missing.is_empty() { Ok(()) } else { Err(ScopeRefusal::Required { missing }) }
 }
 
-/// The operations that a subscription watches: what it asked for if the field gives that, and what the field gives if
-/// it asked for nothing in particular. `None` is all of them.
+/// The operations that a subscription watches: the requested ones if the field allows them, or all that the field
+/// allows if the subscription requests none. `None` is all operations.
 pub fn watched(field: &FieldScope, asked: Option<&[Operation]>) -> Result<Option<Box<[Operation]>>, ScopeRefusal> {
     let Some(allowed) = &field.operations else { return Ok(asked.map(Into::into)) };
     let asked = asked.unwrap_or(allowed);

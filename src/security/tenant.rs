@@ -16,7 +16,8 @@ pub(super) fn admit(principal: &Principal, table: &Table) -> Result<Option<Predi
     Ok(Some(Predicate::tenant(table, tenant)?))
 }
 
-/// Whose messages of a topic are shown: the principal's tenant's, and on a public topic also those for everybody.
+/// Which messages of a topic are visible: those of the principal's tenant, and on a public topic also those without a
+/// tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicRule {
     tenant: Option<Box<str>>,

@@ -6,7 +6,7 @@ use crate::model::{Datum, Event, Operation, RowChange, Transition, Tuple};
 /// The row image of the event that may be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image<'a> {
-    /// The whole row, to those who see it now.
+    /// The whole row, for a subscriber that sees it now.
     Row(&'a RowChange, &'a Tuple),
     /// The key alone, out of this old image: the row left the view.
     Key(&'a RowChange, &'a Tuple),
@@ -87,8 +87,8 @@ impl<'a> Visible<'a> {
             && indexes().filter(|index| self.columns.contains(*index)).all(unchanged)
     }
 
-    /// The readable columns that an UPDATE changed, as far as both images tell. None when the image before was not
-    /// visible, as the comparison would reveal it.
+    /// The readable columns that an UPDATE changed, as far as both images contain them. Empty if the old image was not
+    /// visible, because the comparison would reveal it.
     pub fn changed_columns(&self) -> impl Iterator<Item = usize> {
         let images = match (self.image, self.transition) {
             (Image::Row(RowChange { old: Some(old), .. }, new), Transition::Stay) if self.seen_before => {

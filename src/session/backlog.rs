@@ -23,7 +23,7 @@ pub(super) enum Holding {
     Held,
     /// One with its id waits already.
     Duplicate,
-    /// More than we keep for a stranger.
+    /// More than is kept for a client that is not authenticated yet.
     Full,
 }
 

@@ -21,7 +21,7 @@
 //! | 4500 | a fault of the server or of its hooks | gives up |
 //!
 //! 3008 is the registered code for a timeout (IANA WebSocket Close Code Number Registry). 4408 would claim that the
-//! init was late, 1013 that the server is busy; both would mislead whoever reads the log.
+//! init was late, 1013 that the server is busy; both would mislead an operator who reads the log.
 
 use std::borrow::Cow;
 
@@ -39,15 +39,15 @@ pub enum CloseCode {
     GoingAway,
     /// 1012: this process restarts.
     ServiceRestart,
-    /// 1013: too much is asked of the server, or too little is read by the client.
+    /// 1013: the server is overloaded, or the client reads too slowly.
     TryAgainLater,
-    /// 3008: nothing was heard in time.
+    /// 3008: the client sent nothing in time.
     Timeout,
     /// 4400: a message that the protocol does not have.
     BadRequest,
     /// 4401: subscribe before `connection_init`.
     Unauthorized,
-    /// 4403: the application said no, or says no from now on.
+    /// 4403: the application refused the client or revoked its access.
     Forbidden,
     /// 4406: the client speaks another subprotocol.
     SubprotocolNotAcceptable,
@@ -55,9 +55,9 @@ pub enum CloseCode {
     InitTimeout,
     /// 4409: the operation id is active.
     SubscriberExists,
-    /// 4429: more than one `connection_init`, or more messages than anybody has a use for.
+    /// 4429: more than one `connection_init`, or messages beyond their rate.
     TooManyInits,
-    /// 4500: our fault, or that of a hook.
+    /// 4500: an error in the server or in a hook.
     InternalError,
     /// A code of the application's own.
     Application(ApplicationCode),
@@ -198,8 +198,8 @@ impl Close {
         Close::new(CloseCode::ServiceRestart, "Service restart").after_flush()
     }
 
-    /// Changes were lost, and with them perhaps the request to close this session: its client comes back, and the
-    /// application decides again.
+    /// Changes were lost, perhaps including a request to close this session: the client reconnects, and the application
+    /// authenticates it again.
     pub fn authenticate_again() -> Self {
         Close::new(CloseCode::ServiceRestart, "Changes were lost: authenticate again").after_flush()
     }
@@ -224,27 +224,27 @@ impl Close {
         self.code == CloseCode::TryAgainLater && self.reason.starts_with(SLOW_CLIENT)
     }
 
-    /// More messages than the principal may send: a client that is at fault, which a reconnect would not mend.
+    /// More messages than the principal may send. The client is at fault, and a reconnect would not help.
     pub fn too_many_messages(retry_after_s: u64) -> Self {
         Close::new(CloseCode::TooManyInits, format!("RATE_LIMITED: try again in {retry_after_s} s"))
     }
 
-    /// The token has expired. The stock client comes back with a fresh one.
+    /// The token has expired. The stock client reconnects with a fresh one.
     pub fn expired() -> Self {
         Close::new(CloseCode::Forbidden, "Forbidden: credentials expired")
     }
 
-    /// The application withdrew its consent.
+    /// The application revoked access.
     pub fn revoked() -> Self {
         Close::new(CloseCode::Forbidden, "Forbidden: credentials revoked")
     }
 
-    /// The application's `authenticate` said no.
+    /// The application's `authenticate` refused the client.
     pub fn forbidden() -> Self {
         Close::new(CloseCode::Forbidden, "Forbidden").after_flush()
     }
 
-    /// A hook raised, or we did. What was raised stays in the server's log.
+    /// A hook or the server raised an error. The error itself stays in the server's log.
     pub fn internal_error() -> Self {
         Close::new(CloseCode::InternalError, "Internal server error")
     }
@@ -254,12 +254,12 @@ impl Close {
         Close::new(CloseCode::SubprotocolNotAcceptable, "Subprotocol not acceptable")
     }
 
-    /// The only operation of an event stream has come to its end.
+    /// The only operation of an event stream has ended.
     pub(super) fn completed() -> Self {
         Close::new(CloseCode::Normal, "Completed").after_flush()
     }
 
-    /// Nobody opened the event stream that was reserved.
+    /// The client did not open the event stream that it reserved.
     pub(super) fn unclaimed() -> Self {
         Close::new(CloseCode::InitTimeout, "The reserved stream was not opened in time")
     }

@@ -11,11 +11,11 @@ pub const ID_BYTES_MAX: usize = 4096;
 
 /// The bounds of one session.
 ///
-/// What a session can hold, at worst, is
-/// `queue_bytes_max + one frame + held_bytes_max + operations_max * ID_BYTES_MAX` bytes (where frames are larger than a
-/// sixteenth of `queue_bytes_max`, up to 16 frames of 16 times that for a quarter of `queue_age_max`), and for the moment in which a
-/// message is parsed up to about 100 times `message_bytes_max` (an array of one-key objects is that much larger as a
-/// tree than as text). A process is bounded by its number of sessions times that. An idle session holds none of it.
+/// What a session can hold, at worst, is `queue_bytes_max + one frame + held_bytes_max + operations_max * ID_BYTES_MAX`
+/// bytes (where frames are larger than a sixteenth of `queue_bytes_max`, up to 16 frames of 16 times that for a quarter
+/// of `queue_age_max`), and for the moment in which a message is parsed up to about 100 times `message_bytes_max` (an
+/// array of one-key objects is that much larger as a tree than as text). A process is bounded by its number of sessions
+/// times that. An idle session holds none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long a client may take to send `connection_init`; then 4408. The reference server gives it 3 s; ours is
@@ -33,8 +33,8 @@ pub struct Limits {
     /// which is what the protocol's text says of any subscribe before the ack.
     pub held_bytes_max: usize,
     /// The most bytes that wait for the sender, counted with what the queue itself spends on each frame; at the bound
-    /// what may be folded is, and if that does not help the queue is freed and the session closes with 1013. Up to 16 frames
-    /// may exceed it, 16 times at most, as long as the sender came within a quarter of `queue_age_max`.
+    /// what may be folded is, and if that does not help the queue is freed and the session closes with 1013. Up to 16
+    /// frames may exceed it, 16 times at most, as long as the sender came within a quarter of `queue_age_max`.
     pub queue_bytes_max: usize,
     /// The longest that a frame may wait for the sender; at the bound as above. The socket's own buffers come on top:
     /// they swallow about 4 MiB before anything is seen to wait.

@@ -1,4 +1,4 @@
-//! The machine: every pair of state and input, and what follows.
+//! The state machine: the actions for every pair of state and input.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -68,8 +68,8 @@ impl Session {
         self.dialect
     }
 
-    /// An operation of an event stream is to begin: the caller does what [`Action::Subscribe`] would ask for. `None`
-    /// when the session is not open.
+    /// An operation of an event stream begins: the caller does what [`Action::Subscribe`] would request. `None` when
+    /// the session is not open.
     pub fn admit(&mut self, id: &str) -> Option<Admission> {
         match &mut self.state {
             State::Ready(operations) => Some(operations.admit(id, self.limits.operations_max)),
@@ -152,7 +152,7 @@ impl Session {
         match (&mut self.state, message) {
             (State::Closing | State::Closed, _) => {}
             (_, Ping { payload }) => self.transmit(ServerMessage::Pong { payload }),
-            // That it came was all there was to it.
+            // A pong needs no answer.
             (_, Pong) => {}
 
             (State::AwaitingInit, ConnectionInit { payload }) => self.authenticate(payload),
@@ -185,7 +185,7 @@ impl Session {
         self.actions.push_back(Action::Purge { id: id.into() });
     }
 
-    /// A stream of one operation has nothing more to say.
+    /// A stream of one operation ends with it.
     fn on_ended(&mut self, id: &OperationId) {
         let State::Ready(operations) = &mut self.state else { return };
         operations.end(id);
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    /// The init timer stops here, not when the hook has answered: its pace is not the client's fault.
+    /// The init timer stops here, not when the hook has answered: the client is not responsible for a slow hook.
     fn authenticate(&mut self, payload: Option<&str>) {
         self.timers.stop(Timer::Init);
         self.state = State::Authenticating(Backlog::default());
@@ -271,7 +271,7 @@ impl Session {
         }
     }
 
-    /// Whatever the client sends shows that it lives, so only silence is asked about.
+    /// Every message shows that the client is alive, so the session sends a ping only after a silence.
     fn restart_keepalive(&mut self, now: Instant) {
         let State::Ready(_) = self.state else { return };
         self.timers.stop(Timer::Pong);
@@ -280,7 +280,7 @@ impl Session {
         }
     }
 
-    /// Nobody answers on an event stream; what is between must not take it for dead.
+    /// A client cannot answer on an event stream; the pings keep proxies from closing it as idle.
     fn keepalive(&self) -> Option<Duration> {
         match self.dialect {
             Dialect::Socket => self.limits.ping_interval,

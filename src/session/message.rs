@@ -1,9 +1,11 @@
-//! What a client says: one text frame becomes one [`ClientMessage`] or the [`Violation`] it commits.
+//! Parses a client's messages: one text frame becomes one [`ClientMessage`] or a [`Violation`].
 //!
-//! Nothing is guessed. A key that the protocol knows must have the kind of value that the protocol says, a key that it
-//! does not know is passed over, and a known key that comes twice is refused, since whoever reads the message after us
-//! might pick the other one. `null` is the same as absent, as in the reference implementation. Payloads that are only
-//! handed on (those of `connection_init` and `ping`) stay raw text: their numbers and escapes are the client's own.
+//! - A key that the protocol knows must have the type that the protocol requires.
+//! - An unknown key is ignored.
+//! - A known key that occurs twice is refused, because a later reader of the message might use the other one.
+//! - `null` is the same as absent, as in the reference implementation.
+//! - Payloads that are only passed on (those of `connection_init` and `ping`) stay raw text, so that numbers and
+//!   escapes remain as the client wrote them.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -32,7 +34,7 @@ pub enum ClientMessage<'a> {
     Subscribe {
         /// Chosen by the client.
         id: String,
-        /// What it asks for.
+        /// The GraphQL request.
         request: Request,
     },
     /// `complete`

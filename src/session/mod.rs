@@ -67,7 +67,7 @@
 //! - One operation too many is an `error` with code `OPERATION_LIMIT`: its siblings live on.
 //! - Shutdown sends no `complete` for subscriptions. A stock client takes `complete` for their end, but resubscribes
 //!   after 1001 by itself; every `next` it has carries the cursor to resume from.
-//! - A client that is silent through a ping closes with 3008, which stock clients retry. Whatever the client sends
+//! - A client that is silent through a ping closes with 3008, which stock clients retry. Every message
 //!   counts as an answer.
 //! - `null` where an optional object may stand is the same as nothing, and is echoed as nothing.
 //!

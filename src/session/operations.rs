@@ -10,14 +10,14 @@ use crate::model::OperationId;
 #[derive(Debug, Default)]
 pub(super) struct Operations(BTreeSet<OperationId>);
 
-/// What becomes of a `subscribe`.
+/// The decision on a `subscribe`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It may start, under this very `Arc`.
     Admitted(OperationId),
     /// Its id is active.
     Duplicate,
-    /// The connection has as many operations as it may.
+    /// The connection has the maximum number of operations.
     Full,
 }
 
@@ -35,13 +35,13 @@ impl Operations {
         Admission::Admitted(id)
     }
 
-    /// The client is done with it. `None` when there is no such operation, or none any more.
+    /// The client completed it. `None` if the operation does not exist or has already ended.
     pub(super) fn complete(&mut self, id: &str) -> Option<OperationId> {
         self.0.take(id)
     }
 
-    /// The engine is done with it. Compared by identity, not by text: while the news travelled, the client may have
-    /// completed the operation and begun another one under the same id, which must live on.
+    /// The engine ended it. Compared by identity, not by text: by now the client may have completed the operation and
+    /// started another one under the same id, which must not end.
     pub(super) fn end(&mut self, id: &OperationId) {
         if self.0.get(id).is_some_and(|active| Arc::ptr_eq(active, id)) {
             self.0.remove(id);

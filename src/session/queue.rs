@@ -13,8 +13,8 @@
 //! At a bound, frames that name their row are [folded](super::coalesce): a later one replaces the earlier ones. Folding
 //! must free a quarter of the bound, or the next frame would trigger it again. If it does not, the queue frees all its
 //! frames, so that a slow client costs no memory while its socket closes, returns the cursor from which the client can
-//! resume, and accepts nothing more. The queue lives behind a mutex that event threads and the sender share: no method but `purge`
-//! and what is done at a bound does work in proportion to what is queued.
+//! resume, and accepts nothing more. The queue lives behind a mutex that event threads and the sender share: no method
+//! but `purge` and what is done at a bound does work in proportion to what is queued.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ use super::state::Route;
 use crate::model::{OperationId, Position};
 use crate::payload::Frame;
 
-/// A few large frames may exceed the bound in bytes, up to [`LEEWAY`] times, while the sender comes for them: as long as it
-/// came within a [`DRAINING_PART`] of the bound in age.
+/// A few large frames may exceed the bound in bytes, up to [`LEEWAY`] times, while the sender comes for them: as long
+/// as it came within a [`DRAINING_PART`] of the bound in age.
 const FEW: usize = 16;
 const LEEWAY: usize = 16;
 const DRAINING_PART: u32 = 4;
@@ -272,8 +272,8 @@ impl Queue {
         is_overdue.then_some(Bound::Age)
     }
 
-    /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again after each
-    /// resume. A client that reads them promptly gets several of these, which one row of some megabytes is.
+    /// An empty queue takes any frame: one that is larger than the bound would otherwise close the session again after
+    /// each resume. A client that reads them promptly gets several of these, which one row of some megabytes is.
     fn is_too_large(&self, now: Instant) -> bool {
         let is_few = self.len() <= FEW && self.bytes <= self.bytes_max.saturating_mul(LEEWAY);
         self.bytes > self.bytes_max && self.len() > 1 && !(is_few && self.is_draining(now))

@@ -1,4 +1,4 @@
-//! What the session itself says, as text. `next` is not here: its frame is spliced around a body that many share.
+//! The session's own messages as text. `next` is not among them: its frame is put around a body that sessions share.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub enum ServerMessage<'a> {
         /// A JSON array of GraphQL errors, not empty.
         errors: &'a str,
     },
-    /// `complete`: the operation has come to its end.
+    /// `complete`: the operation has ended.
     Complete {
         /// The operation.
         id: &'a str,

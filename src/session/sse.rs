@@ -1,9 +1,11 @@
-//! graphql-sse: the same conversation over an HTTP response, where the client only listens.
+//! The graphql-sse protocol: the same conversation over an HTTP response, on which the client only receives.
 //!
-//! What comes in: the messages and frames of a session, and the cursor of each result. What is promised: every event
-//! has one line of data, whatever white space its JSON had; a result of a stream of its own has its cursor for an `id`,
-//! so that a browser's `EventSource` comes back with it as `Last-Event-ID`; `complete` says that an operation has come
-//! to its end and nothing else, so whoever sees a stream end without one resumes. What is never done: no HTTP.
+//! The module encodes a session's messages and frames, with the cursor of each result. HTTP itself is not part of it.
+//!
+//! - Every event has one line of data, even if its JSON contains line breaks.
+//! - On a stream with one operation, each result has its cursor as the `id`. A browser's `EventSource` sends it as
+//!   `Last-Event-ID` when it reconnects.
+//! - `complete` means only that the operation has ended. A client whose stream ends without `complete` resumes.
 //!
 //! ```text
 //!   Distinct                          Single
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 use super::close::{Close, CloseCode};
 use super::reply::ServerMessage;
 
-/// What a session speaks.
+/// The protocol of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// graphql-transport-ws.
@@ -31,7 +33,7 @@ pub enum Dialect {
     Single,
 }
 
-/// A line that says nothing, which proxies and clients pass over.
+/// A comment line, which proxies and clients ignore.
 const COMMENT: &str = ":\n\n";
 
 impl Dialect {
@@ -77,8 +79,8 @@ impl Dialect {
         out.extend_from_slice(b"\n\n");
     }
 
-    /// The last words of a stream that does not end by itself: why, to each operation. Without a `complete`, since the
-    /// client should come back. `None` where the end of the stream says it all.
+    /// The last events of a stream that the server ends early: the reason, for each operation. There is no `complete`,
+    /// because the client should reconnect. `None` if the end of the stream needs no reason.
     pub(super) fn farewell<'a>(
         self,
         close: &Close,
@@ -103,7 +105,7 @@ impl Dialect {
         }
     }
 
-    /// An `EventSource` passes over an event without a line of data.
+    /// An `EventSource` ignores an event without a line of data.
     fn completion(self, id: &str) -> String {
         match self {
             Dialect::Single => format!("event: complete\ndata: {{\"id\":{}}}\n\n", Value::from(id)),

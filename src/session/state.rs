@@ -1,4 +1,4 @@
-//! The vocabulary of the machine: where a session stands, what may happen to it, what it asks for.
+//! The types of the state machine: a session's states, inputs and actions.
 
 use std::fmt;
 use std::time::Instant;
@@ -57,7 +57,7 @@ impl State {
     }
 }
 
-/// What may happen to a session. None of them is an error in any state: news may cross on their way.
+/// An input of a session. No input is an error in any state, because inputs may cross on their way.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// The client sent a text frame.
@@ -83,14 +83,15 @@ pub enum Input<'a> {
     Completed(&'a str),
     /// The server ends the session: shutdown, overload, a slow client, a revoked token.
     GoingAway(Close),
-    /// The socket is gone, whoever closed it.
+    /// The socket is closed, by either side.
     Disconnected,
 }
 
-/// What a session asks for. To be carried out in the order given.
+/// An action that a session requests. The caller carries actions out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Ask the application who this is, and answer with [`Input::Accepted`] or [`Input::Refused`]. At most once.
+    /// Authenticate the client with the application's hook, and answer with [`Input::Accepted`] or [`Input::Refused`].
+    /// At most once.
     Authenticate {
         /// The `connection_init` payload.
         payload: Option<InitPayload>,
@@ -127,7 +128,7 @@ pub enum Action {
 /// Behind what a frame queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Ack, ping and pong: ahead of whatever operations have queued, so that a pong is prompt behind 10,000 events.
+    /// Ack, ping and pong: sent before all queued frames of operations, so that a pong is prompt behind 10,000 events.
     Control,
     /// A frame of this operation, in the order of the data.
     Operation(OperationId),

@@ -1,17 +1,19 @@
-//! All deadlines of a session in one place. Nothing here sleeps: the driver asks for the next one and hands time back.
+//! All deadlines of a session in one place. Nothing here sleeps: the driver reads the next deadline and passes the
+//! time.
 
 use std::time::{Duration, Instant};
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// `connection_init` did not arrive: 4408. Set when the session starts, stopped by the init, not by its hook's answer.
+    /// `connection_init` did not arrive: 4408. Set when the session starts, stopped by the init, not by its hook's
+    /// answer.
     Init,
     /// The credentials end: 4403. Set when they are accepted.
     Expiry,
-    /// The client did not answer a ping: 3008. Set with each ping, stopped by whatever the client sends.
+    /// The client did not answer a ping: 3008. Set with each ping, stopped by any message from the client.
     Pong,
-    /// The client has been silent: send a ping. Set when accepted and again by whatever the client sends.
+    /// The client has been silent: send a ping. Set when accepted and again by every message from the client.
     Ping,
 }
 

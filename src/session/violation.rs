@@ -19,7 +19,7 @@ pub enum Violation {
         /// How long it may be.
         bytes_max: usize,
     },
-    /// Deeper than we, the hooks or anybody's stack should have to follow.
+    /// Nested too deeply for a parser's stack, here or in a hook.
     #[error("nested more than {DEPTH_MAX} levels deep")]
     TooDeep,
     /// Not JSON, or a key of the protocol's twice.
@@ -31,7 +31,7 @@ pub enum Violation {
     /// No type.
     #[error("type must be a non-empty string")]
     NoType,
-    /// A type that nobody sends.
+    /// A type that the protocol does not have.
     #[error("unknown type {0:?}")]
     UnknownType(String),
     /// A type that only servers send.

@@ -1,17 +1,20 @@
-//! A value's PostgreSQL text to its JSON form, appended to the payload's buffer.
+//! Converts a value's PostgreSQL text to JSON and appends it to the payload's buffer.
 //!
-//! What comes in: the type from the catalog and the text as the server sent it, UTF-8, from a session with
-//! `datestyle = ISO`, `timezone = UTC`, `bytea_output = hex` and `extra_float_digits` of at least 1. What is promised:
-//! no digit is lost, the output is one line of valid JSON, an error leaves the buffer as it was, and nesting is bounded.
-//! What is never done: no parsing into numbers or dates and back, no value in an error. `json` and `jsonb` are embedded
-//! without being parsed again, as the server has parsed them.
+//! The input is the type from the catalog and the value's text in UTF-8, as a session prints it with `datestyle = ISO`,
+//! `timezone = UTC`, `bytea_output = hex` and `extra_float_digits` of at least 1.
+//!
+//! - No digit is lost: numbers and dates are never parsed into a binary form and printed again.
+//! - The output is one line of valid JSON.
+//! - `json` and `jsonb` are embedded without a second parse, because the server has parsed them.
+//! - An error leaves the buffer as it was and contains no value.
+//! - Nesting is bounded.
 //!
 //! | type | JSON |
 //! |---|---|
 //! | `bool` | `true`, `false` |
 //! | `int2`, `int4` | number |
 //! | `int8`, `numeric` | string with every digit (JavaScript's numbers are doubles) |
-//! | `float4`, `float8` | number, the shortest that reads back the same; NaN and the infinities have none: `null` |
+//! | `float4`, `float8` | number, the shortest that reads back the same; `null` for NaN and the infinities |
 //! | `timestamptz` | `"2026-11-23T16:16:15.123456+00:00"`, `"infinity"`, `"0044-03-15T12:00:00+00:00 BC"` |
 //! | `timestamp`, `date`, `time` | the same without offset, time or date |
 //! | `json`, `jsonb` | itself |

@@ -1,5 +1,5 @@
-//! A snapshot holds its table's weakest lock for as long as its client reads. DDL waits for it, and everything else on the
-//! table waits behind the DDL: so a snapshot that is waited for ends.
+//! A snapshot holds its table's weakest lock for as long as its client reads. DDL waits for it, and everything else on
+//! the table waits behind the DDL: so a snapshot that is waited for ends.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) async fn waited_for(pool: Option<&Pool>, process: i32) {
     }
 }
 
-/// A database that does not answer keeps nobody waiting that we know of.
+/// If the database does not answer, no statement is known to wait.
 async fn is_waited_for(pool: &Pool, process: i32) -> bool {
     let Ok(Ok(client)) = timeout(INTERVAL, pool.get()).await else { return false };
     let answer = client.query_one(WAITED_FOR, &[&process]).await;

@@ -1,4 +1,4 @@
-//! The rows that are there, and then what changes: without a gap, a repeat or a lock.
+//! Delivers a table's current rows and then its changes, without a gap, a repeat or a lock.
 //!
 //! A held subscription gets, in this order:
 //!
@@ -21,15 +21,15 @@ use crate::model::{Change, Event, Lsn, Position, Seen, Table, Timestamp, Transit
 use crate::predicate::Truth;
 use crate::probe::{Pages, Probe, Scan};
 
-/// The stream of a busy server passes the snapshot by itself within this time.
+/// On a busy server the stream passes the snapshot within this time.
 const MOMENT: Duration = Duration::from_millis(20);
 /// How long between two attempts to take a snapshot, or to move a stream that stands still.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A transaction of its own in the WAL. Only what is written to disk is in the stream, and an idle server takes its time.
+/// Writes a transaction to the WAL. The stream contains only what is on disk, and an idle server flushes late.
 const STEP: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true); \
                     select pg_catalog.pg_logical_emit_message(true, 'rowcast.fence', '')";
 
-/// What ends a snapshot and begins what follows.
+/// The end of a snapshot: separates its rows from the events that follow.
 pub(crate) struct Fence {
     seen: Seen,
     /// When the snapshot was taken.
@@ -41,9 +41,9 @@ pub(crate) struct Fence {
 struct Taken {
     pages: Pages,
     fence: Fence,
-    /// What it sees is in the stream before this position.
+    /// Everything that it sees is in the stream before this position.
     written: Lsn,
-    /// How many transactions the ring had let go of by then.
+    /// How many transactions the ring had dropped by then.
     gone: u64,
 }
 
@@ -65,7 +65,8 @@ pub(crate) fn check(core: &Core, subscription: &Subscription, beginning: Beginni
 }
 
 impl CatchUp {
-    /// Delivers the rows and what the snapshot does not see to a held subscription, and lets it in.
+    /// Delivers the rows, and then the events that the snapshot does not see, to a held subscription, which is live
+    /// after that.
     pub(crate) async fn snapshot(&self) -> Result<(), Failure> {
         let (Some(probe), Ok(_turn)) = (self.core.snapshots.get(), self.core.snapshot_turns.acquire().await) else {
             return Err(unsupported("this engine has no database to read rows from"));
@@ -93,7 +94,7 @@ impl CatchUp {
         self.go_on(from, Some(&fence)).await
     }
 
-    /// `None` when it has ended.
+    /// `None` when the subscription has ended.
     async fn take_snapshot(&self, probe: &Probe) -> Result<Option<Taken>, Failure> {
         let deadline = Instant::now() + SETTLED;
         loop {
@@ -108,7 +109,7 @@ impl CatchUp {
         }
     }
 
-    /// `None` when another one has to be taken.
+    /// `None` when another snapshot has to be taken.
     async fn try_snapshot(
         &self,
         probe: &Probe,
@@ -160,7 +161,7 @@ impl CatchUp {
         }
     }
 
-    /// An outbox assigns positions after the commits, so it says itself what it has delivered.
+    /// An outbox assigns positions after the commits, so its horizon reports what it has delivered.
     fn has_passed(&self, fence: &Fence, written: Lsn) -> bool {
         match self.core.horizon.get() {
             Some(horizon) => horizon.has_passed(&fence.seen),
@@ -168,7 +169,7 @@ impl CatchUp {
         }
     }
 
-    /// Where this cannot be done, on a standby, the stream comes on by itself.
+    /// On a standby this is not possible; there the stream advances without it.
     async fn move_stream(&self) {
         if let Some(horizon) = self.core.horizon.get() {
             return horizon.nudge();
@@ -191,7 +192,8 @@ impl CatchUp {
     }
 }
 
-/// The columns to read. What decides about a row must be among them, or rows would be missing that the stream delivers.
+/// The columns to read. They must include every column that decides about a row, or rows that the stream delivers would
+/// be missing.
 fn readable(subscription: &Subscription, condition: &Condition, table: &Table) -> Result<Vec<usize>, Failure> {
     let columns = subscription.admission.columns();
     let all = || 0..table.columns.len();

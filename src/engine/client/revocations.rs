@@ -1,4 +1,4 @@
-//! The requests to end sessions that may still concern somebody.
+//! The requests to end sessions that may still match a session.
 //!
 //! * A session whose `authenticate` hook is running is checked against every request that arrived since it began.
 //! * A hook may read what was before a revoke while the revoke's transaction is in the stream and not yet visible, so a
@@ -17,8 +17,8 @@ use crate::failure::Failure;
 use crate::model::{Disconnect, Ending, Principal};
 use crate::session::{Close, CloseCode};
 
-/// Requests that one hook's answer is checked against, and that may be in force: beyond it the session is refused, and the
-/// stream waits.
+/// Requests that one hook's answer is checked against, and that may be in force: beyond it the session is refused, and
+/// the stream waits.
 const REQUESTS_MAX: usize = 1024;
 /// How long between two looks whether a transaction is visible, and between two that had no answer.
 const GLANCE: Duration = Duration::from_millis(5);

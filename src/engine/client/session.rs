@@ -96,7 +96,7 @@ impl SessionHandle {
         self.proceed(&mut conversation, input)
     }
 
-    /// What a session that closes still gets is read by nobody.
+    /// A closing session does not read its messages, so they do not count.
     fn check_message(&self, conversation: &Conversation) -> Result<(), RetryAfter> {
         match conversation.machine.phase() {
             Phase::AwaitingInit | Phase::Authenticating | Phase::Ready => {
@@ -129,7 +129,7 @@ impl SessionHandle {
         }
     }
 
-    /// The client is nobody that we know, or its hook failed.
+    /// The application refused the client, or its hook failed.
     pub fn refuse(self: &Arc<Self>, code: u16, reason: &str) {
         let close = match CloseCode::of(code) {
             Some(code) => Close::new(code, reason.to_owned()).after_flush(),

@@ -1,7 +1,7 @@
 //! What all threads share, and which schema is served at this moment.
 //!
-//! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot enter
-//! the index after the change to the next one, and none can enter after the end was sent to all.
+//! The served schema changes only under the index's lock. So a subscription that was compiled for one schema cannot
+//! enter the index after the change to the next one, and none can enter after the end was sent to all.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     pub(crate) calls: CallQueue,
     pub(crate) encoder: Encoder,
     pub(crate) outbound: Arc<Outbound>,
-    /// Somebody's results may be coalesced; stays. Until then no event's key is read.
+    /// A session's results may be coalesced; never reset. Until it is set, no event's key is read.
     pub(crate) coalesces: AtomicBool,
     /// Those that are open.
     pub(crate) transactions: Transactions,
@@ -162,7 +162,7 @@ impl Core {
         }
     }
 
-    /// Where nobody answers it is refused: a row that waits for an answer would look like one that is hidden.
+    /// Refuses a delegated policy when there is no database to evaluate it: a waiting row would look like a hidden one.
     pub(crate) fn check_askable(&self, question: &Question) -> Result<(), Failure> {
         if !self.clock.is_by_hand() {
             return Ok(());
@@ -174,8 +174,8 @@ impl Core {
         Err(Failure::new("POLICY_NEEDS_DATABASE", message))
     }
 
-    /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and repeats
-    /// the server's words, so it goes to the log; clients get its code.
+    /// The stream has ended for good: no client may wait for events that will not come. The reason names hosts and
+    /// repeats the server's words, so it goes to the log; clients get its code.
     pub(crate) fn fail(&self, code: &str, reason: &str) {
         tracing::error!(code, "the replication stream has failed: {reason}");
         self.metrics.capture_failed.set(1);

@@ -4,9 +4,10 @@
 //! `subscribe` returns: a row committed after that is delivered. (A command channel to an index of one owner was
 //! considered: it makes registration asynchronous and needs a bound of its own.)
 //!
-//! One thread delivers to all sessions. Two threads were measured (median of two engines with half of the sessions each,
-//! compared with one that has all; two busy cores): 8 us became 51 for 100 sessions, 91 became 157 to 283 for 1,000, and
-//! for 10,000 the result was between 1.5 times slower and 1.25 times faster. The second core has an event loop to run.
+//! One thread delivers to all sessions. Two threads were measured (median of two engines with half of the sessions
+//! each, compared with one that has all; two busy cores): 8 us became 51 for 100 sessions, 91 became 157 to 283 for
+//! 1,000, and for 10,000 the result was between 1.5 times slower and 1.25 times faster. The second core has an event
+//! loop to run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Core {
         self.metrics.replay_window_bytes.set(ring.bytes() as u64);
     }
 
-    /// What coalescing goes by, if anybody's results may be coalesced.
+    /// The key for coalescing, if any session's results may be coalesced.
     fn row_of(&self, event: &Event) -> Option<RowKey> {
         match &event.change {
             Change::Row(change) if self.coalesces.load(Ordering::Relaxed) => RowKey::of(change),
@@ -136,7 +137,7 @@ pub(crate) fn decided(operation: Operation, old: Truth, new: Truth, judged: Judg
     }
 }
 
-/// A condition that is NULL does not hold, whatever the policies say; nor were they asked about that image.
+/// A condition that is NULL does not hold, regardless of the policies, which were not evaluated for that image.
 fn both(condition: Truth, policies: Truth) -> Truth {
     if condition == Truth::Unknown { Truth::False } else { condition.and(policies) }
 }
@@ -214,7 +215,7 @@ impl<'a> Telling<'a> {
         group.1.push(Candidate { subscription: Arc::clone(subscription), old: concern.old, new: concern.new });
     }
 
-    /// The gate has the last word on whatever the index proposes.
+    /// The gate makes the final decision on each candidate that the index proposes.
     pub(crate) fn tell_judged(&mut self, subscription: &Arc<Subscription>, transition: Transition, judged: Judged) {
         if matches!(subscription.maker, Maker::Resolver { leave: false, .. }) && transition == Transition::Leave {
             return;
@@ -290,7 +291,8 @@ struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// PostgreSQL cannot evaluate policies on an image that lacks what they read, and need not on one without subscribers.
+    /// PostgreSQL cannot evaluate policies on an image that lacks what they read, and need not on one without
+    /// subscribers.
     fn image(&mut self, side: Side, standing: Standing<'_>, reads: &Reads, wanted: bool) -> AskedImage {
         let (tuple, change) = match (standing, &self.event.change) {
             (Standing::Known(truth), _) => return AskedImage::known(truth),

@@ -26,11 +26,11 @@ pub(crate) struct Index {
     set_aside: FxHashMap<u32, Failure>,
 }
 
-/// A topic and the tenant whose messages are meant; no tenant for messages to everybody.
+/// A topic and the tenant of its messages; `None` for messages without a tenant.
 type TopicKey = (Box<str>, Option<Box<str>>);
 
-/// Subscriptions that get every event of a source. In order of age, which is about the order in memory: a walk over 10,000
-/// is twice as fast as in the order of a hash.
+/// Subscriptions that get every event of a source. In order of age, which is about the order in memory: a walk over
+/// 10,000 is twice as fast as in the order of a hash.
 type Everybody = BTreeMap<SubscriptionId, Arc<Subscription>>;
 
 /// The rows that a subscription to a table wants. The index alone keeps it, and equal ones once.

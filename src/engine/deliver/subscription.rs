@@ -24,7 +24,7 @@ pub(crate) struct Stamp {
     pub(crate) position: Option<Position>,
     /// Empty without a position.
     pub(crate) cursor: Arc<str>,
-    /// `None` when it is not about one row, and where nobody's results are coalesced.
+    /// `None` when it is not about one row, or when no session coalesces results.
     pub(crate) row: Option<RowKey>,
     pub(crate) committed_at: Timestamp,
 }
@@ -168,8 +168,8 @@ impl Subscription {
             }
     }
 
-    /// Queues a result, or keeps it for its transaction's end. Takes no lock but the queue's and what is before it, so it
-    /// may be called under the index's and the lane's.
+    /// Queues a result, or keeps it for its transaction's end. Takes no lock but the queue's and what is before it, so
+    /// it may be called under the index's and the lane's.
     pub(crate) fn tell(&self, body: Body, stamp: &Stamp, transition: Transition, now: Instant) {
         match &self.grouping {
             Some(grouping) => {

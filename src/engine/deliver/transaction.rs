@@ -2,8 +2,8 @@
 //!
 //! The input is a subscription's results, in commit order, and the end of each transaction, which takes the way of its
 //! events: through the lane of delegated policies, then through its resolver's. The output is one part that begins and
-//! ends, or several within bounds for a large transaction; the last says that it is the last. Nothing is delivered twice,
-//! and no part holds changes of two commits.
+//! ends, or several within bounds for a large transaction; the last says that it is the last. Nothing is delivered
+//! twice, and no part holds changes of two commits.
 
 use std::sync::Arc;
 

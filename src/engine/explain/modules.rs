@@ -1,4 +1,4 @@
-//! What each module of the gate says when somebody subscribes, in words.
+//! Describes the decision of each module of the gate for a subscription.
 
 use std::collections::BTreeSet;
 use std::iter::once;

@@ -107,7 +107,8 @@ impl Feed {
         }
     }
 
-    /// Nothing needs to be kept for this engine any more, once it is awaited. A slot says so itself when its stream ends.
+    /// Nothing needs to be kept for this engine any more, once it is awaited. A slot says so itself when its stream
+    /// ends.
     pub(crate) fn leave(&self, pool: Pool) -> impl Future<Output = ()> + use<> {
         let outbox = match self {
             Self::Wal { .. } => None,
@@ -145,7 +146,7 @@ impl Feed {
     }
 }
 
-/// Whatever transactions are by default.
+/// Uses a read-write transaction, whatever the session's default is.
 async fn farewell(pool: &Pool, reader: &str) -> Result<(), PoolError> {
     let mut client = pool.get().await?;
     let leaving = client.build_transaction().read_only(false).start().await?;

@@ -1,5 +1,5 @@
-//! Keeps an outbox small and whole: the engine confirms what it has read, removes what no engine needs, and adds triggers to
-//! partitions that were attached later, if its role may.
+//! Keeps an outbox small and whole: the engine confirms what it has read, removes what no engine needs, and adds
+//! triggers to partitions that were attached later, if its role may.
 //!
 //! This runs beside the stream, over a session of the engine's pool, so that a stream that waits for its clients still
 //! counts as alive.
@@ -24,8 +24,8 @@ const BYTES: &str = "
     select coalesce(sum(pg_catalog.pg_relation_size(i.inhrelid)), 0)::int8
     from pg_catalog.pg_inherits i where i.inhparent = 'rowcast.outbox'::regclass";
 
-/// Which tables lack triggers, and whether the engine can add them. It cannot if all changes of a table are being lost: that
-/// table is no longer served, and its subscriptions have to end first. A partition may have another owner.
+/// Which tables lack triggers, and whether the engine can add them. It cannot if all changes of a table are being lost:
+/// that table is no longer served, and its subscriptions have to end first. A partition may have another owner.
 const MISSING: &str = "
     select m.relation, m.relation::regclass::text, pg_catalog.bool_and(m.installable and m.problem <> 'not_captured')
     from rowcast.missing_trigger m
@@ -67,7 +67,7 @@ pub(crate) async fn run(core: Arc<Core>, pool: Pool, reader: String) {
             Ok(Ok(missing)) => missing,
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
-                // A session that does not answer is of no use to whoever would get it next.
+                // A session that does not answer must not go back to the pool.
                 drop(Object::take(client));
                 continue;
             }
@@ -116,7 +116,7 @@ async fn mend(client: &mut Client, patiences: &mut Patiences) -> Result<String, 
     })
 }
 
-/// Whether that was possible now. Whatever is wrong with a table, others need not wait for it; without a session they do.
+/// Returns whether the installation was possible now. An error on one table does not delay others; a lost session does.
 async fn install(client: &mut Client, relation: u32, patience: &mut Patience) -> Result<bool, StoreError> {
     let installing = client.build_transaction().read_only(false).start().await?;
     if !installing.query_one(IS_FREE, &[]).await?.try_get::<_, bool>(0)? {

@@ -4,7 +4,8 @@
 //!
 //! One statement over the catalog gives a [`Fingerprint`], over a session of the engine's pool, beside the stream. The
 //! bound: a change is noticed [`INTERVAL`] after its commit at the latest, plus the time of that statement; in force
-//! when the catalog is read again. While the database does not answer, nothing is noticed, and nothing new arrives either.
+//! when the catalog is read again. While the database does not answer, nothing is noticed, and nothing new arrives
+//! either.
 //!
 //! The catalog that was read has the fingerprint of its own snapshot, so nothing is lost between a reading and a look.
 
@@ -45,8 +46,8 @@ pub(crate) async fn run(core: Arc<Core>, pool: Pool, moved: Arc<Notify>) {
     }
 }
 
-/// A publication that was altered leaves changes out for everybody. Where this role may not mend it, `rowcast.status` says who
-/// has to.
+/// An altered publication omits changes for all subscribers. If this role may not repair it, `rowcast.status` reports
+/// which role has to.
 async fn mend(pool: &Pool) {
     let Ok(mut client) = pool.get().await else { return };
     match tokio::time::timeout(INTERVAL, store::mend_publication(&mut client)).await {
@@ -57,7 +58,7 @@ async fn mend(pool: &Pool) {
             );
         }
         Ok(Err(error)) => tracing::error!("publication rowcast leaves out changes; mending it failed: {error}"),
-        // A session that does not answer is of no use to whoever would get it next.
+        // A session that does not answer must not go back to the pool.
         Err(_) => drop(Object::take(client)),
     }
 }
@@ -69,7 +70,7 @@ async fn look(core: &Core, pool: &Pool) -> Result<Option<Fingerprint>, Error> {
     let served = &served.tables.fingerprint;
     let client = pool.get().await?;
     let Ok(found) = tokio::time::timeout(INTERVAL, served.again(&client)).await else {
-        // A session that does not answer is of no use to whoever would get it next.
+        // A session that does not answer must not go back to the pool.
         drop(Object::take(client));
         return Ok(None);
     };

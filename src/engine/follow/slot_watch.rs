@@ -1,8 +1,8 @@
-//! The health of the slots, looked up over a session of the engine's pool: what the server keeps for ours, how close it is
-//! to giving ours up, and which of the pool nobody claims any more.
+//! Watches the health of the slots over a session of the engine's pool: how much WAL the server keeps for the engine's
+//! own slot, how close the server is to invalidating it, and which slots of the pool are unclaimed.
 //!
-//! A slot that is in danger is reported in the log before the server's limit is reached, and the replay window gives way: to
-//! keep recent events for those who might come back is worth less than the stream itself.
+//! If the slot is in danger, the engine logs it before the server's limit is reached, and drops the replay window:
+//! recent events for resuming clients are worth less than the stream itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub(crate) async fn run(core: Arc<Core>, pool: Pool, slots: String) {
         let Ok(client) = pool.get().await else { continue };
         let look = look(&core, &client, &mut idle, &mut in_danger);
         if tokio::time::timeout(INTERVAL, look).await.is_err() {
-            // A session that does not answer is of no use to whoever would get it next.
+            // A session that does not answer must not go back to the pool.
             drop(Object::take(client));
         }
     }

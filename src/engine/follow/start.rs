@@ -144,8 +144,8 @@ async fn rehearse(core: &Core, client: &Client, declared: &[Declaration], mode: 
 /// For [`warn_of_superuser`]: whether the session has a superuser's rights.
 const IS_SUPERUSER: &str = "select pg_catalog.current_setting('is_superuser')";
 
-/// The engine reads what the stream carries and decides which principals see it. An attacker who takes it over should get
-/// no more than that.
+/// The engine reads what the stream carries and decides which principals see it. An attacker who takes it over should
+/// get no more than that.
 async fn warn_of_superuser(client: &Client) {
     let told = client.query_one(IS_SUPERUSER, &[]).await.and_then(|row| row.try_get::<_, String>(0));
     if told.is_ok_and(|told| told == "on") {
@@ -164,8 +164,8 @@ struct Prepared {
     /// The name of the pool of slots.
     slot: String,
     tables: Tables,
-    /// The server's position: nobody can have subscribed before this process serves, so what a slot still holds from before
-    /// it is passed over.
+    /// The server's position. A client cannot have subscribed before this process serves, so the engine skips older
+    /// changes that a slot still holds.
     written: Lsn,
 }
 
@@ -190,7 +190,7 @@ async fn prepare_to_stream(
     Ok(Prepared { mode, slot, tables, written: store::wal_position(client).await? })
 }
 
-/// The tables' locks are waited for only briefly, so as not to get into anybody's way; it comes again for them.
+/// Waits only briefly for each lock on a table, so that it does not block other sessions, and tries again later.
 async fn start_outbox(client: &Client) -> Result<bool, StoreError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {

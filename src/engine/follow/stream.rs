@@ -31,7 +31,8 @@ pub(crate) struct Stream {
     pub(crate) moved: Arc<Notify>,
     /// The transaction that is open or was last.
     pub(crate) xid: u32,
-    /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another history.
+    /// What the snapshot saw in which the catalog was read that is served; `None` when it may have been of another
+    /// history.
     pub(crate) known: Option<Seen>,
     /// What was visible before this process served: `authenticate` has read nothing older. `None` once the stream was
     /// interrupted, when numbers may be given again.
@@ -46,7 +47,7 @@ pub(crate) struct Stream {
 enum Trouble {
     /// The engine stops.
     Stopped,
-    /// Whatever follows cannot be trusted; the server can send it again.
+    /// The rest of the stream cannot be trusted; the server can send it again.
     Garbled(DecodeError, Lsn),
     /// It will not be better the next time.
     Final(End),
@@ -209,8 +210,8 @@ impl Stream {
         Ok(Next::Nothing)
     }
 
-    /// The catalog comes first: it ends every subscription that is older than what it says, and those that keep the rows begin
-    /// again.
+    /// The catalog comes first: it ends every subscription that is older than what it says, and those that keep the
+    /// rows begin again.
     async fn lost(&mut self, table: u32, at: Position) {
         self.core.losses.announce(table, at);
         if !self.is_known() {
@@ -230,7 +231,8 @@ impl Stream {
         }
     }
 
-    /// What comes again was carried out before, and what was visible before this process served concerns no session of it.
+    /// What comes again was carried out before, and what was visible before this process served concerns no session of
+    /// it.
     fn end(&mut self, position: Position, ending: Ending) {
         let was_visible = self.visible.as_ref().is_some_and(|visible| visible.sees(self.xid));
         if self.journal.observe(position) != Novelty::Repeat && !was_visible {
@@ -238,7 +240,7 @@ impl Stream {
         }
     }
 
-    /// An idle database must not keep WAL for events that nobody can ask for any more.
+    /// An idle database must not keep WAL for events that a client can no longer resume from.
     fn release(&mut self) {
         let oldest = self.reach(Lsn::default());
         if let Some(durable) = self.journal.released(oldest) {
@@ -332,7 +334,7 @@ pub(crate) fn history(server: &ServerIdentity) -> History {
     History { origin, left: Arc::clone(&server.left) }
 }
 
-/// Nobody can have subscribed to what was there before.
+/// A client cannot have subscribed to changes before this position.
 async fn live_from(capture: &Capture, refresher: &Refresher) -> Lsn {
     match capture.live_from() {
         Some(position) => position,

@@ -154,7 +154,7 @@ impl Mailbox {
         self.came(&queue);
     }
 
-    /// How the session closes when the oldest frame has waited too long; told once.
+    /// How the session closes when the oldest frame has waited too long; returned once.
     pub(crate) fn overdue(&self, now: Instant) -> Option<Close> {
         let mut queue = self.queue.lock();
         let overflow = queue.overdue(now);

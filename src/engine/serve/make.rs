@@ -1,4 +1,5 @@
-//! A subscription out of its compiled request: admitted by the gate, with its condition and whoever makes its results.
+//! Makes a subscription from its compiled request: admitted by the gate, with its condition and the maker of its
+//! results.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
 //! An interval tree: which intervals contain a value, in about log n plus the number of answers.
 //!
-//! A treap ordered by interval; every node knows how far its subtree reaches, so subtrees that end before the value
-//! are skipped. Priorities come from a hash under a random key: clients choose the intervals, and with priorities that
-//! can be foretold they could choose the shape of the tree and the depth of the recursion.
+//! A treap ordered by interval; every node knows how far its subtree reaches, so a search skips subtrees that end
+//! before the value. Priorities come from a hash under a random key: clients choose the intervals, and with predictable
+//! priorities they could choose the shape of the tree and the depth of the recursion.
 
 use std::cmp::Ordering;
 use std::collections::hash_map::RandomState;

@@ -12,11 +12,11 @@ use crate::predicate::{Comparison, Predicate};
 pub(super) struct Bounds {
     /// Holds wherever the condition may be true.
     true_at_most: Predicate,
-    /// Holds only where it is true and nothing asked was reached.
+    /// Holds only where it is true and no delegated part was reached.
     true_surely: Predicate,
     false_at_most: Predicate,
     false_surely: Predicate,
-    /// Where nothing asked is reached, whatever the condition says.
+    /// Holds where no delegated part is reached, with any result of the condition.
     calm: Predicate,
 }
 

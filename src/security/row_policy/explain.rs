@@ -1,5 +1,5 @@
-//! What `explain` reports of a table's policies for one principal: which apply, what of them is compiled, and why the rest
-//! is not.
+//! What `explain` reports of a table's policies for one principal: which apply, what of them is compiled, and why the
+//! rest is not.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -76,7 +76,7 @@ impl TablePolicies {
         }
     }
 
-    /// How each policy is evaluated before anybody asks, by name.
+    /// How each policy is evaluated, by name, before a principal is known.
     pub fn classes(&self, table: &Table) -> Vec<(Box<str>, PolicyClass)> {
         self.templates().iter().map(|template| (template.policy.name.clone(), class(table, template))).collect()
     }

@@ -1,14 +1,17 @@
-//! PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies"), compiled as far as that is exact.
+//! Compiles PostgreSQL's row-level security (manual, section 5.9 "Row Security Policies") where the result is exact.
 //!
-//! What comes in: a table's policies as the catalog prints them, later a role and settings. What is promised: a
-//! [`RowRule`] that shows a row only where PostgreSQL shows it to that role with those settings; where a part of a policy
-//! is not understood, or its answer could differ by version, collation or time zone, PostgreSQL is asked about the row.
-//! What is never done: nothing is compiled on a guess, no value of a setting is in an error, and a row for which
-//! PostgreSQL would raise is not shown.
+//! The input is a table's policies, as the catalog prints them, and later a role and settings. The result is a
+//! [`RowRule`].
+//!
+//! - A row is visible only if PostgreSQL shows it to that role with those settings.
+//! - If a part of a policy is not understood, or its result could depend on version, collation or time zone, the rule
+//!   delegates the decision to PostgreSQL. Nothing is compiled on a guess.
+//! - A row for which PostgreSQL would raise an error is hidden.
+//! - Errors never contain the value of a setting.
 //!
 //! ```text
-//!   catalog text ──read──▶ template ──bind──▶ bounds ──▶ All | Decided(predicate) | Asked { possible, certain, question }
-//!                 once                per principal
+//!   catalog text ──read──▶ template ──bind──▶ bounds ──▶ All | Decided(predicate)
+//!                 once                per principal          | Delegated { possible, certain, question }
 //! ```
 
 mod bind;
@@ -40,12 +43,12 @@ pub use why::{Reason, Why};
 
 use crate::predicate::Predicate;
 
-/// What the policies say to one role with certain settings.
+/// What the policies mean for one role with certain settings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowRule {
     /// No policy applies.
     All,
-    /// This decides.
+    /// This predicate decides.
     Decided(Predicate),
     /// PostgreSQL decides what these two leave open.
     Delegated {
@@ -53,7 +56,7 @@ pub enum RowRule {
         possible: Predicate,
         /// Holds only for rows that are visible for certain.
         certain: Predicate,
-        /// What to ask about the others.
+        /// What PostgreSQL evaluates for the others.
         question: Arc<Question>,
     },
 }

@@ -15,7 +15,7 @@ use super::{PolicyRefusal, RowRule, read, tree};
 use crate::model::{Policy, Principal, Role, Table};
 use crate::predicate::Predicate;
 
-/// Settings that would change who is asking, or whether policies apply at all.
+/// Settings that would change the current role, or whether policies apply at all.
 const NOT_THE_PRINCIPALS: [&str; 4] = ["role", "session_authorization", "row_security", "search_path"];
 
 /// The policies of one table, read once.
@@ -43,7 +43,7 @@ impl Template {
 }
 
 impl TablePolicies {
-    /// Reads them. What cannot be read is asked or refused when somebody subscribes.
+    /// Compiles the policies. A condition that cannot be compiled is delegated, or refused when a client subscribes.
     pub fn of(table: &Table) -> Self {
         let template = |policy: &Policy| {
             let using = policy.using.clone()?;
@@ -111,8 +111,8 @@ pub(super) fn exemption(table: &Table, role: &Role) -> Option<&'static str> {
     }
 }
 
-/// The policies for one role, in the order in which PostgreSQL evaluates them: permissive ones from the last name to the
-/// first, as its relation cache lists them, restrictive ones by name. The order matters where one of them raises.
+/// The policies for one role, in the order in which PostgreSQL evaluates them: permissive ones from the last name to
+/// the first, as its relation cache lists them, restrictive ones by name. The order matters where one of them raises.
 pub(super) struct Applying<'t> {
     permissive: Vec<&'t Template>,
     restrictive: Vec<&'t Template>,
@@ -146,7 +146,7 @@ impl<'t> Applying<'t> {
         self.all().try_for_each(|template| undecidable(table, template).map_or(Ok(()), Err))
     }
 
-    /// Before anybody is promised rows that could only be hidden.
+    /// Refuses a subscription whose rows would all be hidden, because a policy cannot be bound.
     fn refuse_unbound(&self, table: &Table) -> Result<(), PolicyRefusal> {
         let Some(Template { policy, .. }) = self.all().find(|template| template.policy.unbound) else { return Ok(()) };
         Err(PolicyRefusal::Unbound { table: table.name.to_string(), policy: policy.name.to_string() })

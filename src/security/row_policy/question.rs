@@ -22,8 +22,8 @@ impl Reads {
     }
 }
 
-/// One condition, as one role with certain settings. Equal questions have equal answers for equal images, so everybody
-/// with the same role and settings shares one.
+/// One condition, evaluated as one role with certain settings. Equal questions have equal answers for equal images, so
+/// all principals with the same role and settings share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The table whose policies these are.

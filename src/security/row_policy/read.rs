@@ -1,7 +1,7 @@
-//! A policy's text to its template: what is recognised here is compiled, everything else is asked.
+//! Compiles a policy's text to its template. Conditions that are not recognised here are delegated to PostgreSQL.
 //!
 //! `pg_get_expr` prints every operator in parentheses, every implicit cast that an operand needs, and a schema before
-//! whatever is not of `pg_catalog`. So a bare name or operator is PostgreSQL's own.
+//! every name that is not in `pg_catalog`. So a bare name or operator is PostgreSQL's own.
 
 use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
         let column = &self.table.columns[subject.column];
         let folds = subject.view == View::Lower;
-        // Letters fold as the column's collation has it, whatever compares them then.
+        // The column's collation folds case, even if another collation compares the result.
         let collation = if subject.by_code_point && !folds { Collation::C } else { column.collation };
         let known = match collation {
             Collation::C => true,

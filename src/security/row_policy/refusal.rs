@@ -3,7 +3,7 @@
 /// The row policy's no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyRefusal {
-    /// Nobody but the principal's own session could say.
+    /// Only a session of the principal's own could evaluate it.
     #[error(
         "policy {policy} on {table} reads {what}, whose value in rowcast's session is not the principal's: pass it in a \
          setting and read that with current_setting"
@@ -52,7 +52,7 @@ pub enum PolicyRefusal {
         /// The type.
         expected: String,
     },
-    /// A policy that raises for everybody.
+    /// A policy that raises an error for every principal.
     #[error("a policy on {table} casts a constant to {expected}, which it is not: PostgreSQL raises for every row")]
     Raises {
         /// The table.
@@ -60,7 +60,7 @@ pub enum PolicyRefusal {
         /// The type.
         expected: String,
     },
-    /// A setting that would change who is asking.
+    /// A setting that would change the current role.
     #[error("setting {setting} is not the principal's to choose: leave it out, and name the role as `role`")]
     SettingForbidden {
         /// The setting.

@@ -1,4 +1,4 @@
-//! A policy as it was read once: the same for everybody until a role and settings are bound to it.
+//! A policy as it was read once: the same for all principals until a role and settings are bound to it.
 
 use super::constant::Constant;
 use super::types::Type;

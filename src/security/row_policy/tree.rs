@@ -1,12 +1,13 @@
-//! What an expression calls, read from its tree as PostgreSQL stores it (`pg_node_tree`): there every function, operator,
-//! cast and type stands as its OID, also those that no text shows, such as the operator behind `IS DISTINCT FROM`.
+//! What an expression calls, read from its tree as PostgreSQL stores it (`pg_node_tree`): there every function,
+//! operator, cast and type stands as its OID, also those that no text shows, such as the operator behind
+//! `IS DISTINCT FROM`.
 //!
-//! Only what is not PostgreSQL's own counts. Where nothing but `pg_catalog` is searched, a text without such a thing means
-//! what it meant; the rest of the tree may differ for no reason (`varchar in (…)` comes back as other casts).
+//! Only what is not PostgreSQL's own counts. Where nothing but `pg_catalog` is searched, a text without such a thing
+//! means what it meant; the rest of the tree may differ for no reason (`varchar in (…)` comes back as other casts).
 //!
-//! Casts are an exception. The owner of a type may make one with a function of PostgreSQL's own (`concat`), and a text names
-//! no cast. So where a type is not PostgreSQL's own, every cast that calls something counts. Elsewhere only a superuser could
-//! have made one, and `numeric = any (array[1, 2])` comes back with more casts than it had.
+//! Casts are an exception. The owner of a type may make one with a function of PostgreSQL's own (`concat`), and a text
+//! names no cast. So where a type is not PostgreSQL's own, every cast that calls something counts. Elsewhere only a
+//! superuser could have made one, and `numeric = any (array[1, 2])` comes back with more casts than it had.
 
 /// Objects with lower OIDs are pinned: they were there before the database was, and are never replaced.
 const FIRST_UNPINNED: u32 = 12_000;
@@ -18,7 +19,8 @@ const NAMING: [&str; 9] =
 /// What stands for the kind of a node.
 const KIND: &str = "{";
 
-/// Each object that is not PostgreSQL's own and, if wanted, what each cast calls, in the order in which the tree has them.
+/// Each object that is not PostgreSQL's own and, if wanted, what each cast calls, in the order in which the tree has
+/// them.
 pub(super) fn calls(tree: &str, casts: bool) -> Vec<(&str, u32)> {
     let mut function = 0;
     let call = |(field, word)| match field {
@@ -44,8 +46,8 @@ fn is_cast(format: &str) -> bool {
     matches!(format, "1" | "2")
 }
 
-/// Whether an operator or a cast is not PostgreSQL's own. `pg_get_expr` may print it like one of those; a function that is
-/// written as a call it prints with its schema.
+/// Whether an operator or a cast is not PostgreSQL's own. `pg_get_expr` may print it like one of those; a function that
+/// is written as a call it prints with its schema.
 pub(super) fn hides(tree: &str) -> bool {
     let mut function = None;
     fields(tree).any(|(field, word)| match field {

@@ -32,7 +32,7 @@ pub(super) enum Type {
     TimestampTz,
     Json,
     Jsonb,
-    /// One that the database defines; what it is, the column that it is compared with tells.
+    /// A type that the database defines; the column that it is compared with determines which one.
     Named(Box<str>),
     Array(Box<Type>),
 }

@@ -11,7 +11,7 @@ use super::{position, seconds, text};
 use crate::model::{Datum, Lsn, Operation, OperationId, Position, RowChange, RowKey, Tuple};
 use crate::payload::{Body, Frame};
 
-/// What a frame tells, read back from its text.
+/// The content of a frame, read back from its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     operation: String,

@@ -1,4 +1,4 @@
-//! What holds whatever anybody sends, in whatever order, at whatever time.
+//! Properties that hold for any input, in any order, at any time.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ enum Step {
     Refuse,
     Next(usize),
     End(usize),
-    /// The news of an operation's end comes again, or late.
+    /// The report of an operation's end arrives again, or late.
     EndOld(usize),
     GoAway,
     Disconnect,
@@ -120,7 +120,8 @@ fn perform(pair: &mut Pair, step: &Step, old: &mut Vec<crate::model::OperationId
     }
 }
 
-/// Reads no payload: a pong repeats its ping's, where `1e999` or a lone surrogate is JSON that not every reader can hold.
+/// Reads no payload: a pong repeats its ping's, where `1e999` or a lone surrogate is JSON that not every reader can
+/// hold.
 fn kind(frame: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Frame {

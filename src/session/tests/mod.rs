@@ -91,7 +91,7 @@ impl Pair {
         self.queue.push(&id, frame, Some(position(n)), self.now)
     }
 
-    /// The engine's source has come to its end.
+    /// The engine's source has ended.
     fn end(&mut self, id: &str) {
         let id = self.running(id);
         self.end_with(&id, ServerMessage::Complete { id: &id });
@@ -144,7 +144,7 @@ impl Pair {
         self.closed.as_ref().map_or("", Close::reason)
     }
 
-    /// Carries out what the session asks for.
+    /// Carries out the session's actions.
     fn settle(&mut self) {
         while let Some(action) = self.session.poll_action() {
             assert_eq!(self.closed, None, "{action:?} after the close");

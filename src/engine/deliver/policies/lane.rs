@@ -203,8 +203,8 @@ impl PolicyLane {
         }
     }
 
-    /// What waits, oldest first, within these bounds; at least one image if there is any. What nobody awaits any more is
-    /// not asked.
+    /// Takes waiting images, oldest first, within these bounds; at least one image if there is any. An image that no
+    /// subscription awaits any more is not evaluated.
     pub(super) fn take(self: &Arc<Self>, images_max: usize, bytes_max: usize) -> Batch {
         let queue = self.queue.lock();
         let mut batch = Batch { lane: Arc::clone(self), tickets: Vec::new() };
@@ -246,14 +246,14 @@ impl PolicyLane {
         self.ready.push(Arc::clone(self));
     }
 
-    /// Whether the lane, or its policy for everybody, persistently fails.
+    /// Whether the lane fails persistently, or its policy does in all lanes.
     pub(super) fn note(&self, turn: Turn, pace: Speed, now: Instant) -> bool {
         let policy = self.policy.note(turn, pace, now);
         let lane = self.queue.lock().streak.note(turn, now);
         policy || lane
     }
 
-    /// Ends everybody whose events wait; the lane starts afresh.
+    /// Ends all subscriptions whose events wait; the lane starts empty.
     pub(super) fn fail(&self, failure: &Failure) {
         let mut queue = self.queue.lock();
         for judgement in queue.clear() {

@@ -48,8 +48,8 @@ pub(super) enum PolicyState {
     Unknown,
     /// It answered quickly: it shares trips with others.
     Fast,
-    /// It was slow, ran into its timeout, keeps raising, or its session was lost: it is asked alone in the session kept for
-    /// such.
+    /// It was slow, ran into its timeout, keeps raising, or its session was lost: it is asked alone in the session kept
+    /// for such.
     Slow,
 }
 

@@ -36,7 +36,7 @@ struct Queues {
 }
 
 impl Ready {
-    /// By whoever has the lane in hand: it is here once.
+    /// Called only by the holder of the lane, so a lane is in here at most once.
     pub(super) fn push(&self, lane: Arc<PolicyLane>) {
         if lane.standing() == PolicyState::Slow {
             self.queues.lock().slow.push_back(lane);
@@ -88,7 +88,7 @@ impl Ready {
         if lanes[0].standing() == PolicyState::Fast {
             queues.join(&mut lanes);
         }
-        // A ring may have been for several lanes, and whoever heard it takes only some.
+        // One notification may stand for several lanes, and the notified worker takes only some of them.
         if !queues.fast.is_empty() {
             self.fast.notify_one();
         }
