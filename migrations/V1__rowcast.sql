@@ -273,6 +273,7 @@ select
         case when not part.published then 'not_published' end,
         case when part.published and not part.is_whole then 'not_all_published' end,
         case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
+        case when parent.is_published then 'delivered_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
@@ -362,7 +363,20 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
 cross join lateral (
-    select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
+    select
+        exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found,
+        -- Published under the root's name, changes of a partition are the root's.
+        c.relispartition and exists (
+            with recursive above (oid) as (
+                select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
+                union all
+                select i.inhparent from above join pg_catalog.pg_inherits i on i.inhrelid = above.oid
+            )
+            select from above
+            join pg_catalog.pg_publication b on b.pubname = 'rowcast' and b.pubviaroot
+            left join pg_catalog.pg_publication_rel r on r.prpubid = b.oid and r.prrelid = above.oid
+            where r.oid is not null or b.puballtables
+        ) as is_published
 ) parent
 cross join lateral (
     -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. In a
@@ -474,6 +488,8 @@ as $function$
             'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
             'The table is a partition or inherits from another: statements that name the parent do not append its rows to the outbox. Watch the root of the partitions, or capture from the WAL.'
+        when 'delivered_through_parent' then
+            'The table is a partition of a published table, so its changes are delivered as changes of that one: watch the root, and call rowcast.unwatch for the partition.'
         when 'not_captured' then
             'The table lacks the triggers that append its changes to the outbox: call rowcast.watch again.'
         when 'partition_not_captured' then
@@ -574,7 +590,7 @@ revoke all on function rowcast.wake_outbox_readers() from public;
 -- rolled back. (As texts: as jsonb it takes 17 us a row, not 10.)
 --
 -- The role that creates a partition copies the trigger to it and needs EXECUTE for that, so every role has it. It runs only
--- as a trigger, and does nothing that set_config would not do.
+-- as a trigger, and does nothing but set_config and nextval.
 create or replace function rowcast.note_outbox_place()
 returns trigger
 language plpgsql
@@ -977,7 +993,7 @@ comment on function rowcast.append_message(text, text) is 'Appends a message to 
 revoke all on function rowcast.append_message(text, text) from public;
 
 -- Tells every engine, at the position of this transaction's commit, that the watched tables changed. Called by
--- rowcast.watch, rowcast.unwatch and rowcast.start_outbox. The stream carries it even when no row changes.
+-- the functions that change what is captured. The stream carries it even when no row changes.
 create or replace function rowcast.announce(change text, relation oid)
 returns void
 language plpgsql
@@ -988,6 +1004,8 @@ declare
     content text := json_build_object('change', change, 'oid', relation::int8)::text;
 begin
     perform pg_logical_emit_message(true, 'rowcast.catalog', convert_to(content, 'UTF8'));
+    -- In a subtransaction the next row could come first: see rowcast.tell_of_ddl.
+    perform pg_logical_emit_message(true, 'rowcast.space', '');
     perform rowcast.append_message('rowcast.catalog', content);
 end
 $function$;
@@ -1160,12 +1178,12 @@ comment on function rowcast.note_coverage() is
     'Notes since when the captured changes of each watched table are whole; whether some may have been lost.';
 revoke all on function rowcast.note_coverage() from public;
 
--- Creates publication rowcast, with all tables that are watched, unless it exists, and repairs its settings, as
--- far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- Creates publication rowcast, with all tables that are watched, unless it exists; the caller needs CREATE on the database
+-- and must own the tables. Repairs its settings, as far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
 -- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
--- that meets a change from before its publication fails for ever. Needs CREATE on the database.
+-- that meets a change from before its publication fails for ever.
 --
 -- If the caller owns it, its options are repaired: with every operation, partitions under their root's name, and from 18 on
 -- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
@@ -1184,6 +1202,7 @@ declare
     left_out constant text[] := '{not_published,row_filter}';
     p record;
     t record;
+    is_whole boolean;
     tables text;
     changed boolean := false;
 begin
@@ -1209,7 +1228,11 @@ begin
         return false;
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if not p.is_whole then
+    -- Another engine may have repaired it while this one waited.
+    select b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and b.pubviaroot
+        and coalesce(to_jsonb(b) ->> 'pubgencols' = 's', true)
+    into is_whole from pg_publication b where b.pubname = 'rowcast';
+    if not is_whole then
         execute format('alter publication rowcast set (%s)', options);
         changed := true;
     end if;
@@ -1458,7 +1481,8 @@ as $function$
         where not a.attnotnull
     )
     where c.relreplident = 'f' and (relation is null or f.watched = relation)
-    order by c.oid
+    -- The root first, as statements lock them.
+    order by f.watched, c.oid <> f.watched, c.oid
 $function$;
 comment on function rowcast.identity_changes(regclass) is
     'The statements that set replica identities back to what they were before rowcast.watch.';
@@ -1567,6 +1591,8 @@ begin
         where t.tgparentid = 0
           and (relation is null or t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
+        -- The root first, as statements lock them.
+        order by (select count(*) from pg_partition_ancestors(t.tgrelid)), t.tgrelid, t.tgname
     loop
         if timeout = '0' then
             perform set_config('lock_timeout',
@@ -1656,6 +1682,8 @@ begin
 
     perform rowcast.refuse_stranger(relation);
     perform pg_advisory_xact_lock(1919907683, 1);
+    -- A relative of it may have been watched before the lock was there.
+    perform rowcast.refuse_unwatchable(relation);
     -- One message is enough: rowcast.tell_of_ddl is silent about what follows.
     perform set_config('rowcast.told', pg_current_xact_id()::text, true);
     perform rowcast.ensure_publication();
@@ -1906,6 +1934,7 @@ declare
     is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in);
     uncaptured regclass;
     others text;
+    timeout text := current_setting('lock_timeout');
 begin
     if is_here and not exists (
         select from rowcast.missing_trigger g where g.installable or g.problem = 'not_captured'
@@ -1925,7 +1954,12 @@ begin
         -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
         delete from rowcast.outbox_state;
         delete from rowcast.outbox_reader;
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true);
+        end if;
         truncate rowcast.outbox_window, rowcast.outbox;
+        perform set_config('lock_timeout', timeout, true);
         insert into rowcast.outbox_state (system_id, database) values (here, here_in);
         -- The first window: no reader needs earlier changes.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)
@@ -1956,24 +1990,40 @@ comment on function rowcast.start_outbox() is
 revoke all on function rowcast.start_outbox() from public;
 
 -- Takes back what rowcast.start_outbox did: drops the triggers and empties the outbox; whether there was one. Called by an
--- administrator, once no engine captures from the outbox any more: one that still does ends with OUTBOX_MISSING.
+-- administrator, once no engine captures from the outbox any more: one that still does ends with OUTBOX_MISSING. Takes ACCESS
+-- EXCLUSIVE on the watched tables and the outbox; unless the caller has set lock_timeout it fails with SQLSTATE 55P03 before
+-- another session would look for deadlocks.
 create or replace function rowcast.stop_outbox()
 returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    timeout text := current_setting('lock_timeout');
+    deadline timestamptz;
 begin
     perform pg_advisory_xact_lock(1919907683, 1);
     if not exists (select from rowcast.outbox_state) then
         return false;
     end if;
+    deadline := clock_timestamp() + 0.8 * current_setting('deadlock_timeout')::interval;
     perform rowcast.remove_outbox_triggers();
+    -- Readers of the watched tables wait by now, and one of them may be in the way: one deadline for both.
+    if timeout = '0' then
+        perform set_config('lock_timeout', greatest(1, extract(epoch from deadline - clock_timestamp()) * 1000)::int::text, true);
+    end if;
     -- See rowcast.start_outbox. In the order in which readers lock them.
     delete from rowcast.outbox_state;
     delete from rowcast.outbox_reader;
     truncate rowcast.outbox_window, rowcast.outbox;
+    perform set_config('lock_timeout', timeout, true);
     return true;
+exception
+    when lock_not_available then
+        raise exception 'could not lock the outbox and the tables that are captured by it'
+            using errcode = 'lock_not_available',
+                hint = 'A transaction that uses them is still open. Call again later, or set lock_timeout to wait longer.';
 end
 $function$;
 comment on function rowcast.stop_outbox() is 'Takes back what rowcast.start_outbox did; whether there was an outbox.';
@@ -2478,13 +2528,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    -- Not a cast to regrole, which reads a name as an identifier: another role could be meant.
+    owner oid := (select r.oid from pg_roles r where r.rolname = current_user);
     concerned boolean;
     content text;
     outbox boolean;
 begin
     select count(*) = 6 and bool_and(
-        c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)
-        and (n.nspowner = current_user::regrole or o.rolsuper)
+        c.relkind in ('r', 'p') and (c.relowner = owner or r.rolsuper)
+        and (n.nspowner = owner or o.rolsuper)
     ) into outbox
     from pg_namespace n
     join pg_roles o on o.oid = n.nspowner

@@ -19,13 +19,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    -- Not a cast to regrole, which reads a name as an identifier: another role could be meant.
+    owner oid := (select r.oid from pg_roles r where r.rolname = current_user);
     concerned boolean;
     content text;
     outbox boolean;
 begin
     select count(*) = 6 and bool_and(
-        c.relkind in ('r', 'p') and (c.relowner = current_user::regrole or r.rolsuper)
-        and (n.nspowner = current_user::regrole or o.rolsuper)
+        c.relkind in ('r', 'p') and (c.relowner = owner or r.rolsuper)
+        and (n.nspowner = owner or o.rolsuper)
     ) into outbox
     from pg_namespace n
     join pg_roles o on o.oid = n.nspowner

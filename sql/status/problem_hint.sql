@@ -13,6 +13,8 @@ as $function$
             'Publication rowcast was altered and leaves out operations or partitions of the table: as its owner, run: select rowcast.ensure_publication()'
         when 'changed_through_parent' then
             'The table is a partition or inherits from another: statements that name the parent do not append its rows to the outbox. Watch the root of the partitions, or capture from the WAL.'
+        when 'delivered_through_parent' then
+            'The table is a partition of a published table, so its changes are delivered as changes of that one: watch the root, and call rowcast.unwatch for the partition.'
         when 'not_captured' then
             'The table lacks the triggers that append its changes to the outbox: call rowcast.watch again.'
         when 'partition_not_captured' then

@@ -1,9 +1,9 @@
--- Creates publication rowcast, with all tables that are watched, unless it exists, and repairs its settings, as
--- far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
+-- Creates publication rowcast, with all tables that are watched, unless it exists; the caller needs CREATE on the database
+-- and must own the tables. Repairs its settings, as far as the caller's privileges allow. Called by the migrations, by rowcast.watch, and by src/store at every start and whenever an engine
 -- finds it altered. Returns whether it had to change anything.
 --
 -- It must exist before a slot is made: PostgreSQL 14 to 17 decode with the catalog as it was at each change, and a slot
--- that meets a change from before its publication fails for ever. Needs CREATE on the database.
+-- that meets a change from before its publication fails for ever.
 --
 -- If the caller owns it, its options are repaired: with every operation, partitions under their root's name, and from 18 on
 -- stored generated columns, without which the server refuses UPDATE and DELETE of a table that has one and REPLICA IDENTITY
@@ -22,6 +22,7 @@ declare
     left_out constant text[] := '{not_published,row_filter}';
     p record;
     t record;
+    is_whole boolean;
     tables text;
     changed boolean := false;
 begin
@@ -47,7 +48,11 @@ begin
         return false;
     end if;
     perform pg_advisory_xact_lock(1919907683, 1);
-    if not p.is_whole then
+    -- Another engine may have repaired it while this one waited.
+    select b.pubinsert and b.pubupdate and b.pubdelete and b.pubtruncate and b.pubviaroot
+        and coalesce(to_jsonb(b) ->> 'pubgencols' = 's', true)
+    into is_whole from pg_publication b where b.pubname = 'rowcast';
+    if not is_whole then
         execute format('alter publication rowcast set (%s)', options);
         changed := true;
     end if;

@@ -35,7 +35,8 @@ as $function$
         where not a.attnotnull
     )
     where c.relreplident = 'f' and (relation is null or f.watched = relation)
-    order by c.oid
+    -- The root first, as statements lock them.
+    order by f.watched, c.oid <> f.watched, c.oid
 $function$;
 comment on function rowcast.identity_changes(regclass) is
     'The statements that set replica identities back to what they were before rowcast.watch.';

@@ -19,6 +19,7 @@ select
         case when not part.published then 'not_published' end,
         case when part.published and not part.is_whole then 'not_all_published' end,
         case when parent.found and exists (select from rowcast.outbox_state) then 'changed_through_parent' end,
+        case when parent.is_published then 'delivered_through_parent' end,
         case when uncaptured.problems @> '{not_captured}' then 'not_captured' end,
         case when uncaptured.problems @> '{partition_not_captured}' then 'partition_not_captured' end,
         case when uncaptured.problems @> '{merge_not_captured}' then 'merge_not_captured' end,
@@ -108,7 +109,20 @@ cross join lateral (
     select exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as found
 ) child
 cross join lateral (
-    select exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found
+    select
+        exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) as found,
+        -- Published under the root's name, changes of a partition are the root's.
+        c.relispartition and exists (
+            with recursive above (oid) as (
+                select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
+                union all
+                select i.inhparent from above join pg_catalog.pg_inherits i on i.inhrelid = above.oid
+            )
+            select from above
+            join pg_catalog.pg_publication b on b.pubname = 'rowcast' and b.pubviaroot
+            left join pg_catalog.pg_publication_rel r on r.prpubid = b.oid and r.prrelid = above.oid
+            where r.oid is not null or b.puballtables
+        ) as is_published
 ) parent
 cross join lateral (
     -- Row filters and column lists exist since PostgreSQL 15: reached by name so that one view serves 14 as well. In a

@@ -74,6 +74,8 @@ begin
 
     perform rowcast.refuse_stranger(relation);
     perform pg_advisory_xact_lock(1919907683, 1);
+    -- A relative of it may have been watched before the lock was there.
+    perform rowcast.refuse_unwatchable(relation);
     -- One message is enough: rowcast.tell_of_ddl is silent about what follows.
     perform set_config('rowcast.told', pg_current_xact_id()::text, true);
     perform rowcast.ensure_publication();

@@ -27,7 +27,7 @@ impl Weight {
     fn of(problem: &str, mode: CaptureMode) -> Self {
         match (problem, mode) {
             ("tenant_column_lost", _)
-            | ("not_published" | "not_all_published" | "row_filter", CaptureMode::Wal)
+            | ("not_published" | "not_all_published" | "row_filter" | "delivered_through_parent", CaptureMode::Wal)
             | ("not_captured" | "changed_through_parent", CaptureMode::Outbox) => Self::Unserved,
             // Triggers see whole rows whatever is published.
             (
@@ -39,9 +39,10 @@ impl Weight {
                 | "order_not_captured",
                 CaptureMode::Wal,
             )
-            | ("not_published" | "not_all_published" | "identity_not_full" | "row_filter", CaptureMode::Outbox) => {
-                Self::None
-            }
+            | (
+                "not_published" | "not_all_published" | "identity_not_full" | "row_filter" | "delivered_through_parent",
+                CaptureMode::Outbox,
+            ) => Self::None,
             _ => Self::Told,
         }
     }

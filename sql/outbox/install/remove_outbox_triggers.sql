@@ -17,6 +17,8 @@ begin
         where t.tgparentid = 0
           and (relation is null or t.tgrelid = relation or t.tgrelid in (select p.relid from pg_partition_tree(relation) p)
                or t.tgargs = convert_to(relation::oid::text, 'UTF8') || '\x00')
+        -- The root first, as statements lock them.
+        order by (select count(*) from pg_partition_ancestors(t.tgrelid)), t.tgrelid, t.tgname
     loop
         if timeout = '0' then
             perform set_config('lock_timeout',

@@ -19,6 +19,7 @@ declare
     is_here boolean := exists (select from rowcast.outbox_state s where s.system_id = here and s.database = here_in);
     uncaptured regclass;
     others text;
+    timeout text := current_setting('lock_timeout');
 begin
     if is_here and not exists (
         select from rowcast.missing_trigger g where g.installable or g.problem = 'not_captured'
@@ -38,7 +39,12 @@ begin
         -- Others have read the state and wait for the lock: TRUNCATE would wait for them.
         delete from rowcast.outbox_state;
         delete from rowcast.outbox_reader;
+        if timeout = '0' then
+            perform set_config('lock_timeout',
+                greatest(1, 800 * extract(epoch from current_setting('deadlock_timeout')::interval))::int::text, true);
+        end if;
         truncate rowcast.outbox_window, rowcast.outbox;
+        perform set_config('lock_timeout', timeout, true);
         insert into rowcast.outbox_state (system_id, database) values (here, here_in);
         -- The first window: no reader needs earlier changes.
         insert into rowcast.outbox_window (first, last, previous, since, still, upto, running, xids, timeline, closed_at)

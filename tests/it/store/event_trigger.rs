@@ -61,6 +61,18 @@ async fn line(client: &Client) -> StatusLine {
     lines.into_iter().find(|line| line.name == "event_trigger").unwrap()
 }
 
+/// Read as an identifier, the name would mean another role, or none.
+#[tokio::test]
+async fn a_superuser_whose_name_needs_quotes_may_own_the_event_trigger() {
+    let owner = r#"create role "$Ad.min" superuser; set session authorization "$Ad.min";
+                   select rowcast.install_event_trigger(); reset session authorization"#;
+    let listening = Listening::after(owner).await;
+    listening.run("create policy p on app.orders using (true)").await;
+    assert_eq!(listening.told().await.len(), 1);
+    listening.run(r#"select rowcast.install_event_trigger(); drop role "$Ad.min""#).await;
+    listening.end().await;
+}
+
 #[tokio::test]
 async fn each_statement_that_may_change_who_sees_what_is_told_once_and_only_when_it_commits() {
     let listening = Listening::after("").await;

@@ -129,3 +129,19 @@ async fn a_merge_in_a_rule_is_named_as_a_problem() {
     admin.batch_execute(rule).await.unwrap();
     assert!(holds(&admin, named).await);
 }
+
+/// It has locked the watched tables by then.
+#[tokio::test]
+async fn stopping_the_outbox_does_not_wait_for_an_open_publisher_while_readers_wait_for_it() {
+    let (database, admin) = Database::migrated().await;
+    admin.batch_execute(STARTED).await.unwrap();
+    let (publisher, stopper) = (database.connect().await, database.connect().await);
+    publisher.batch_execute("begin; select rowcast.publish('news', '1')").await.unwrap();
+    let stopped = tokio::time::timeout(PATIENCE, stopper.batch_execute("select rowcast.stop_outbox()")).await;
+    let refused = stopped.expect("it gives up").unwrap_err();
+    assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+    assert!(refused.as_db_error().unwrap().hint().unwrap().contains("Call again later"));
+    publisher.batch_execute("select from t; commit").await.unwrap();
+    admin.batch_execute("select rowcast.stop_outbox()").await.unwrap();
+    assert!(holds(&admin, "not exists (select from rowcast.outbox_state)").await);
+}
