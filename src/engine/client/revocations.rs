@@ -70,7 +70,9 @@ impl Revocations {
     /// What the answer of a hook that is asked from now on is checked against.
     pub(crate) fn in_force(&self) -> Requests {
         let mut requests = Requests::default();
-        self.unseen.read().iter().for_each(|(_, ending)| requests.add(ending));
+        // A registration holds the lock while it waits for the schema, which a session that connects may hold: so this
+        // reader must not wait behind a writer.
+        self.unseen.read_recursive().iter().for_each(|(_, ending)| requests.add(ending));
         requests
     }
 

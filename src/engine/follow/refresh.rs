@@ -78,7 +78,7 @@ impl RefreshError {
         match self {
             Self::NotVisible | Self::Silence => true,
             Self::Engine(error) => {
-                matches!(error, Error::Capture(_) | Error::Pool(_) | Error::Catalog(CatalogError::Store(_)))
+                matches!(error, Error::Connection(_) | Error::Pool(_) | Error::Catalog(CatalogError::Store(_)))
             }
         }
     }

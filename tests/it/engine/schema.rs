@@ -9,7 +9,7 @@ use rowcast::engine::Engine;
 use rowcast::store::{ReplicaIdentityChoice, WatchRequest};
 use serde_json::{Value, json};
 
-use crate::engine::client::{Client, PATIENCE, metric, patient, serving, serving_with, skips_outbox, until};
+use crate::engine::client::{Client, PATIENCE, QUIET, metric, patient, serving, serving_with, skips_outbox, until};
 use crate::postgres::Server;
 
 const IDS: &str = "subscription { t { row { id } } }";
@@ -151,6 +151,28 @@ fn subscribing(engine: &Arc<Engine>, over: &Arc<AtomicBool>) -> impl FnOnce() ->
         }
         clients
     }
+}
+
+/// Shorter than the stream waits for a catalog.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_that_cannot_be_read_for_a_moment_ends_no_subscription() {
+    if skips_outbox("where nobody may connect an outbox is not read either") {
+        return;
+    }
+    let server = prepared().await;
+    let engine = serving(&server, &fields()).await;
+    let mut client = Client::of(&engine, "acme");
+    client.subscribe("t", IDS);
+    let admin = server.admin().await;
+    admin.batch_execute("update pg_database set datallowconn = false").await.unwrap();
+    let others = "select pg_terminate_backend(pid) from pg_stat_activity \
+                  where backend_type = 'client backend' and pid <> pg_backend_pid()";
+    admin.batch_execute(others).await.unwrap();
+    admin.batch_execute("alter table t add column extra int; insert into t values (1)").await.unwrap();
+    tokio::time::sleep(QUIET).await;
+    admin.batch_execute("update pg_database set datallowconn = true").await.unwrap();
+    assert_eq!(client.rows(1, "id").await, [1]);
+    engine.stop(PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
