@@ -137,8 +137,8 @@ async fn stopping_the_outbox_does_not_wait_for_an_open_publisher_while_readers_w
     admin.batch_execute(STARTED).await.unwrap();
     let (publisher, stopper) = (database.connect().await, database.connect().await);
     publisher.batch_execute("begin; select rowcast.publish('news', '1')").await.unwrap();
-    let stopped = tokio::time::timeout(PATIENCE, stopper.batch_execute("select rowcast.stop_outbox()")).await;
-    let refused = stopped.expect("it gives up").unwrap_err();
+    let answer = tokio::time::timeout(PATIENCE, stopper.batch_execute("select rowcast.stop_outbox()")).await;
+    let refused = answer.expect("it gives up").unwrap_err();
     assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
     assert!(refused.as_db_error().unwrap().hint().unwrap().contains("Call again later"));
     publisher.batch_execute("select from t; commit").await.unwrap();
